@@ -1,0 +1,87 @@
+"""Every field of a training run, with its default: together they are the quickstart.
+
+    python train.py
+
+trains a small U2Net on built-in synthetic scenes: under five minutes on two CPU cores. The other
+files of this folder hold what differs for one network and its published recipe.
+"""
+
+import ml_collections
+from ml_collections.config_dict import placeholder
+
+
+def get_config() -> ml_collections.ConfigDict:
+    """The quickstart."""
+    config = ml_collections.ConfigDict()
+    config.name = "quickstart"  # the run folder is runs/<name> unless --workdir says otherwise
+    config.seed = 0  # of initialisation, data order, crops and synthetic scenes
+
+    # The network: `name` is one of `rsfusion models`, the rest are fields of its module. Bands,
+    # guide and ratio are not written here: they follow from the data.
+    config.model = ml_collections.ConfigDict()
+    config.model.name = "u2net"
+    config.model.dim = 16
+    config.model.dim_head = 8
+
+    # Where training starts instead of the authors' initialisation: a run folder, one checkpoint in
+    # it, or the authors' .pth file. Strict: every tensor must fit.
+    config.init_from = ""
+
+    config.data = data = ml_collections.ConfigDict()
+    data.sensor = "wv4"  # one of rsfusion_jax.sensors, or "" and a record in data.own_sensor
+    data.own_sensor = placeholder(dict)  # e.g. {"bands": [..], "mtf_ms": [..], "bit_depth": 12}
+    # A file in PanCollection's layout (.h5 or .mat), or "synthetic" for built-in scenes.
+    data.train = "synthetic"
+    data.valid = "synthetic"  # "" trains without validation
+    data.test = "synthetic"  # "" ends without the table
+    data.ratio = placeholder(int)  # PAN pixels per MS pixel; unset: the sensor's
+    data.max_value = placeholder(float)  # divisor of files' counts; unset: the sensor's full scale
+    data.patch_size = 32  # PAN pixels along a side of a training crop; 0: whole samples
+    data.crops_per_sample = 16  # crops taken from one sample in one epoch
+    data.augment = "none"  # or "d4": flips and quarter turns, `ms` re-made from the turned `lms`
+    data.workers = 0  # loader processes; 0 reads in threads, which is faster on few cores
+
+    # Built-in scenes: rendered on demand from a seed, never written to disk.
+    data.synthetic = synthetic = ml_collections.ConfigDict()
+    synthetic.train_scenes = 24
+    synthetic.valid_scenes = 4
+    synthetic.test_scenes = 8
+    synthetic.size = 128  # `gt` pixels along a side
+    synthetic.guide = "pan"  # or "rgb", "msi4", "sar"
+    synthetic.num_bands = placeholder(int)  # hyperspectral: this many narrow bands; unset: sensor's
+    synthetic.nuisances = False  # misregistration, noise, saturation, drawn gains
+    synthetic.pan_degradation = "imresize"  # or "mtf_centred", "mixed": drawn per scene
+
+    config.train = train = ml_collections.ConfigDict()
+    train.objective = "supervised"
+    train.loss = "l1"  # or "mse"
+    train.batch_size = 16  # over all devices
+    train.steps = 1500  # 0: from epochs
+    train.epochs = 0  # turned into steps by the size of the training set
+    train.accumulate = 1  # micro-batches per step
+    train.dtype = "float32"  # compute dtype; "bfloat16" keeps float32 parameters
+    train.precision = "default"  # matrix products: "default", "high" or "highest"
+    train.ema_decay = 0.0  # 0: no moving average of the weights
+    train.log_every = 50
+    train.eval_every = 500  # steps between validations; the best checkpoint is kept beside the last
+    train.checkpoint_every = 500
+
+    config.optim = optim = ml_collections.ConfigDict()
+    optim.name = "adam"  # or "adamw", "sgd"
+    optim.learning_rate = 2e-3
+    optim.weight_decay = 0.0  # adamw only
+    optim.clip_norm = 0.0  # largest global gradient norm; 0: unlimited
+    optim.schedule = "cosine"  # or "constant", "step"
+    optim.warmup_steps = 50
+    optim.step_epochs = 100  # schedule "step": the rate is multiplied by gamma every so many epochs
+    optim.gamma = 0.5
+
+    config.eval = evaluation = ml_collections.ConfigDict()
+    evaluation.batch_size = 4  # images scored at once; every image counts exactly once
+    evaluation.best_metric = "ERGAS"  # what decides which checkpoint is the best
+    evaluation.methods = ("brovey", "gsa", "bt_h")  # classical rows of the closing table
+
+    config.mesh = mesh = ml_collections.ConfigDict()
+    mesh.devices = 0  # devices to use; 0: all
+    mesh.fsdp = 1  # devices that share one copy of the parameters
+    return config

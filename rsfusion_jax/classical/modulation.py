@@ -1,0 +1,112 @@
+"""Component substitution by multiplying: bands are scaled by PAN over an intensity.
+
+Brovey and its haze-corrected form keep the spectrum's direction: what they cannot change is the
+spectral angle of EXP above the haze.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from rsfusion_jax.classical.method import (
+    EPS,
+    deviation,
+    least_squares,
+    mean,
+    quotient,
+    weighted_sum,
+)
+from rsfusion_jax.ops.mtf import gauss_lowpass
+
+# Share of each band's 1st percentile that counts as haze, for blue, green, red, near infrared.
+_FOUR_BAND_HAZE = (0.95, 0.45, 0.40, 0.05)
+
+
+class Modulation(NamedTuple):
+    """Matched PAN a (P - pan_mean) + level over the intensity sum_k w_k (M_k - haze_k).
+
+    Attributes:
+        pan_mean: (1,).
+        pan_gain: (1,) a.
+        level: (1,) mean of the intensity.
+        weights: (C,) w.
+        haze: (C,) path radiance taken off before scaling and added after; 0 in Brovey.
+    """
+
+    pan_mean: jax.Array
+    pan_gain: jax.Array
+    level: jax.Array
+    weights: jax.Array
+    haze: jax.Array
+
+
+def fit_brovey(pan, ms, lms, *, ratio, gains=None):
+    """Brovey: band mean as the intensity, PAN matched to it in mean and deviation.
+
+    Gillespie, Kahle, Walker, Remote Sensing of Environment 22(3), 1987.
+    """
+    del ms, ratio, gains
+    weights = jnp.full(lms.shape[-1], 1 / lms.shape[-1], lms.dtype)
+    intensity = weighted_sum(lms, weights)
+    return Modulation(
+        pan_mean=mean(pan),
+        pan_gain=quotient(deviation(intensity), deviation(pan)),
+        level=mean(intensity),
+        weights=weights,
+        haze=jnp.zeros_like(weights),
+    )
+
+
+def apply_brovey(coefficients: Modulation, pan, ms, lms, *, ratio, gains=None):
+    """`M_b * P' / I`."""
+    del ms, ratio, gains
+    return lms * _modulation(coefficients, pan, lms)
+
+
+def fit_bt_h(pan, ms, lms, *, ratio, gains=None):
+    """Brovey with haze correction: regression weights, PAN's low-pass matched to the intensity.
+
+    Lolli, Alparone, Garzelli, Vivone, "Haze correction for contrast-based multispectral
+    pansharpening", IEEE GRSL 14(12), 2017. Haze is each band's minimum, and for four bands (blue,
+    green, red, near infrared) fixed shares of their 1st percentiles, as in the toolbox.
+    """
+    del ms, gains
+    smooth = gauss_lowpass(pan, ratio)
+    scale = jnp.maximum(jnp.max(jnp.abs(lms)), jnp.finfo(lms.dtype).tiny)
+    weights = least_squares(lms / scale, smooth / scale)
+    haze = _haze(lms)
+    intensity = weighted_sum(lms - haze, weights)
+    return Modulation(
+        pan_mean=mean(smooth),
+        pan_gain=quotient(deviation(intensity), deviation(smooth)),
+        level=mean(intensity),
+        weights=weights,
+        haze=haze,
+    )
+
+
+def apply_bt_h(coefficients: Modulation, pan, ms, lms, *, ratio, gains=None):
+    """`max(M_b - haze_b, 0) * P' / I + haze_b`."""
+    del ms, ratio, gains
+    above = jnp.maximum(lms - coefficients.haze, 0)
+    return above * _modulation(coefficients, pan, lms) + coefficients.haze
+
+
+def _modulation(coefficients: Modulation, pan, lms):
+    sharp = coefficients.pan_gain * (pan - coefficients.pan_mean) + coefficients.level
+    return sharp / (weighted_sum(lms - coefficients.haze, coefficients.weights) + EPS)
+
+
+def _haze(lms):
+    pixels = lms.reshape(-1, lms.shape[-1])
+    if lms.shape[-1] != len(_FOUR_BAND_HAZE):
+        return pixels.min(axis=0)
+    # Hazen's percentile, as MATLAB's prctile: the k-th smallest of n stands at (k - 0.5) / n.
+    ordered = jnp.sort(pixels, axis=0)
+    position = min(max(0.01 * len(pixels) - 0.5, 0.0), len(pixels) - 1.0)
+    below = int(position)
+    above = min(below + 1, len(pixels) - 1)
+    fraction = position - below
+    percentile = (1 - fraction) * ordered[below] + fraction * ordered[above]
+    return percentile * jnp.asarray(_FOUR_BAND_HAZE, lms.dtype)

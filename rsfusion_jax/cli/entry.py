@@ -1,0 +1,59 @@
+"""How every program of the project starts and how it reports a user's mistake."""
+
+import os
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from absl import app, flags, logging
+
+from rsfusion_jax.errors import UserError
+
+_FLAG_ERRORS = (flags.Error, AttributeError, KeyError, TypeError, ValueError, OSError, UserError)
+"""What absl and ml_collections raise for a bad flag, a misspelt field or a missing config file."""
+
+
+def run_app(main: Callable[[Sequence[str]], None]) -> None:
+    """Runs a program with absl flags: a user's mistake is one sentence and exit status 2."""
+    app.run(lambda argv: guarded(main, argv), flags_parser=_parse_flags)
+
+
+def guarded(main: Callable, *args) -> None:
+    """Calls `main`; prints a `UserError` without a traceback and exits with status 2."""
+    use_compilation_cache()
+    logging.set_verbosity(logging.WARNING)  # orbax tells of every file it touches
+    warnings.showwarning = _show_warning
+    try:
+        main(*args)
+    except UserError as error:
+        _fail(error)
+
+
+def use_compilation_cache() -> None:
+    """Keeps compiled programs between runs, where the user has not chosen a place already."""
+    import jax
+
+    if jax.config.jax_compilation_cache_dir is None:
+        home = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
+        jax.config.update("jax_compilation_cache_dir", str(home / "rsfusion_jax" / "xla"))
+
+
+def _parse_flags(argv: Sequence[str]) -> list[str]:
+    try:
+        left_over = flags.FLAGS(argv)
+    except _FLAG_ERRORS as error:
+        message = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
+        _fail(f"{' '.join(message.split())} (see --help)")
+    if len(left_over) > 1:
+        _fail(f"argument {left_over[1]!r} is not understood; flags are written --name=value")
+    return left_over
+
+
+def _show_warning(message, category, filename, lineno, file=None, line=None):
+    print(f"warning: {message}", file=sys.stderr)
+
+
+def _fail(message) -> None:
+    print(f"error: {message}", file=sys.stderr)
+    sys.exit(2)

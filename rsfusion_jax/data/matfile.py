@@ -1,0 +1,85 @@
+"""MATLAB files: which kind one is, and the arrays of those older than v7.3."""
+
+import os
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import scipy.io
+
+from rsfusion_jax.errors import UserError
+
+
+def is_matlab(path: str | os.PathLike) -> bool:
+    """Whether MATLAB's conventions hold: the suffix or the file's header says so.
+
+    A v7.3 file is HDF5 whose arrays MATLAB wrote column-major, so that h5py sees every axis
+    order reversed; nothing in an array's shape tells.
+    """
+    path = Path(path)
+    if path.suffix.lower() == ".mat":
+        return True
+    with path.open("rb") as file:
+        return file.read(10) in (b"MATLAB 5.0", b"MATLAB 7.3")
+
+
+class MatFile:
+    """Named arrays of a MATLAB file before v7.3.
+
+    The format is compressed variable by variable and cannot be read in parts: the named variables
+    are held in memory, once per process. Convert large sets to `.h5`.
+
+    Args:
+        path: the file.
+        names: variables to load; others are listed but never decoded.
+
+    Raises:
+        UserError: the file is absent, truncated or no MATLAB file.
+    """
+
+    def __init__(self, path: str | os.PathLike, names: tuple[str, ...]):
+        self.path = Path(path)
+        self._names = names
+        self._lock = threading.Lock()
+        self._arrays = None
+        self.arrays()
+
+    def arrays(self) -> Mapping[str, np.ndarray]:
+        """The wanted variables that the file has, by name."""
+        with self._lock:
+            if self._arrays is None:
+                self._arrays = self._load()
+            return self._arrays
+
+    def attributes(self) -> dict[str, object]:
+        """Nothing: the format knows no attributes."""
+        return {}
+
+    def keys(self) -> list[str]:
+        """Names of all variables in the file."""
+        try:
+            return [name for name, _, _ in scipy.io.whosmat(self.path)]
+        except Exception as error:
+            raise self._unreadable(error) from error
+
+    def _load(self) -> dict[str, np.ndarray]:
+        try:
+            loaded = scipy.io.loadmat(self.path, variable_names=self._names)
+        except Exception as error:  # scipy raises a dozen types on damaged files
+            raise self._unreadable(error) from error
+        return {name: loaded[name] for name in self._names if name in loaded}
+
+    def _unreadable(self, error: Exception) -> UserError:
+        return UserError(
+            f"{self.path} cannot be read as a MATLAB file ({' '.join(str(error).split())}): "
+            "expected a complete .mat set, so check the path or download the file again"
+        )
+
+    def __getstate__(self) -> dict:
+        return {"path": self.path, "_names": self._names}
+
+    def __setstate__(self, state: dict):
+        self.__dict__.update(state)
+        self._lock = threading.Lock()
+        self._arrays = None

@@ -1,0 +1,131 @@
+"""A map of objects: which object covers which sub-pixel, and what each object is.
+
+Objects are painted, later ones over earlier ones, on a grid aligned with the scene's streets; the
+map is turned and bent into the image afterwards. All lengths are metres.
+"""
+
+import numpy as np
+
+from rsfusion_jax.data.synthetic.materials import INDEX
+
+Box = tuple[float, float, float, float]
+"""Top, left, bottom, right in metres."""
+
+
+class Canvas:
+    """Label map under construction plus one record per label.
+
+    A label belongs to a group: labels of one group (the two sides of a roof, the lit and the dark
+    side of a crown) share their spectrum and brightness and differ in `shade` only.
+    """
+
+    def __init__(self, side: float, step: float, sun: float, rng: np.random.Generator):
+        """Empty canvas of `side` metres with sub-pixels of `step` metres.
+
+        `sun` is the direction towards the sun in radians from +x to +y on this canvas.
+        """
+        self.side = side
+        self.step = step
+        self.rng = rng
+        self.towards_sun = np.array([np.sin(sun), np.cos(sun)])  # y, x
+        cells = round(side / step)
+        self.labels = np.zeros((cells, cells), np.int32)
+        self.material: list[int] = []
+        self.group: list[int] = []
+        self.shade: list[float] = []
+        self.height: list[float] = []
+        self._crowns: dict[int, list[np.ndarray]] = {}
+
+    def new(self, material: str, shade: float = 1.0, height: float = 0.0, like: int = -1) -> int:
+        """Registers a label; with `like` it joins that label's group."""
+        label = len(self.material)
+        self.material.append(INDEX[material])
+        self.group.append(self.group[like] if like >= 0 else label)
+        self.shade.append(shade)
+        self.height.append(height)
+        return label
+
+    def place(self, box: Box) -> np.ndarray:
+        """A random point (y, x) of a box."""
+        low, high = np.array(box[:2]), np.array(box[2:])
+        return low + (high - low) * self.rng.random(2)
+
+    def rect(self, box: Box, label: int) -> None:
+        """Paints an axis-parallel rectangle."""
+        top, left, bottom, right = self._cells(box)
+        self.labels[top:bottom, left:right] = label
+
+    def stripes(self, box: Box, label: int, period: float, width: float, along_y: bool) -> None:
+        """Paints lines of `width` every `period` over a rectangle, running along y or along x."""
+        top, left, bottom, right = self._cells(box)
+        count = (right - left) if along_y else (bottom - top)
+        inside = (np.arange(count) * self.step) % period < width
+        view = self.labels[top:bottom, left:right]
+        if along_y:
+            view[:, inside] = label
+        else:
+            view[inside] = label
+
+    def turned(self, centre, half, angle: float, label: int) -> None:
+        """Paints a rectangle of half sizes `half` (across y, across x) turned by `angle`."""
+        reach = float(np.hypot(*half))
+        y, x, view = self._window(centre, reach)
+        across = np.abs(y * np.cos(angle) - x * np.sin(angle)) < half[0]
+        along = np.abs(y * np.sin(angle) + x * np.cos(angle)) < half[1]
+        view[across & along] = label
+
+    def blob(self, centre, radius: float, label: int, roughness: float = 0.25) -> None:
+        """Paints a round shape with a wavy outline (ponds, bare patches, bunkers)."""
+        y, x, view = self._window(centre, radius * (1 + 1.5 * roughness))
+        view[self._inside_blob(y, x, radius, roughness)] = label
+
+    def crown(self, centre, radius: float, labels: tuple[int, int, int]) -> None:
+        """Paints a tree crown: `labels` for its dark, middle and sunlit part."""
+        cells = max(2, round(radius / self.step))
+        stamps = self._crowns.setdefault(cells, [])
+        if len(stamps) < 4:
+            stamps.append(self._crown_stamp(cells))
+            stamp = stamps[-1]
+        else:
+            stamp = stamps[self.rng.integers(4)]
+        reach = stamp.shape[0] // 2
+        row, column = (round(value / self.step) - reach for value in centre)
+        rows, columns = self.labels.shape
+        top, left = max(0, -row), max(0, -column)
+        bottom = min(stamp.shape[0], rows - row)
+        right = min(stamp.shape[1], columns - column)
+        if bottom <= top or right <= left:
+            return
+        part = stamp[top:bottom, left:right]
+        view = self.labels[row + top : row + bottom, column + left : column + right]
+        np.copyto(view, np.array((0, *labels), np.int32)[part], where=part > 0)
+
+    def _crown_stamp(self, cells: int) -> np.ndarray:
+        """0 outside, 1 dark, 2 middle, 3 sunlit; (2n+1, 2n+1) uint8."""
+        reach = int(cells * 1.4) + 1
+        y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1] * self.step
+        radius = cells * self.step
+        inside = self._inside_blob(y, x, radius, 0.18)
+        facing = (y * self.towards_sun[0] + x * self.towards_sun[1]) / radius
+        parts = 1 + (facing > -0.35).astype(np.uint8) + (facing > 0.3)
+        return np.where(inside, parts, 0).astype(np.uint8)
+
+    def _inside_blob(self, y, x, radius, roughness):
+        angle = np.arctan2(y, x)
+        outline = 1.0
+        for wave in (2, 3, 5, 7):
+            strength = roughness / wave**0.6 * self.rng.normal()
+            outline = outline + strength * np.cos(wave * angle + self.rng.uniform(0, 2 * np.pi))
+        return np.hypot(y, x) < radius * np.clip(outline, 0.5, 1.5)
+
+    def _cells(self, box):
+        last = self.labels.shape[0]
+        return tuple(min(max(round(edge / self.step), 0), last) for edge in box)
+
+    def _window(self, centre, reach):
+        """Coordinates around `centre` and the view of the labels there."""
+        box = (centre[0] - reach, centre[1] - reach, centre[0] + reach, centre[1] + reach)
+        top, left, bottom, right = self._cells(box)
+        y = (np.arange(top, bottom) + 0.5) * self.step - centre[0]
+        x = (np.arange(left, right) + 0.5) * self.step - centre[1]
+        return y[:, None], x[None, :], self.labels[top:bottom, left:right]

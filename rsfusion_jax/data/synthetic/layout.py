@@ -1,0 +1,286 @@
+"""Where things lie: streets cut the land into blocks, each block has one use; then all is bent.
+
+The plan is drawn on a canvas aligned with the streets and sampled through a rotation and a gentle
+bend, so streets curve and nothing stays parallel to the pixel grid. An avenue or a river may cross
+the plan at another angle.
+"""
+
+import dataclasses
+
+import numpy as np
+
+from rsfusion_jax.data.synthetic import country, town
+from rsfusion_jax.data.synthetic.canvas import Box, Canvas
+from rsfusion_jax.data.synthetic.materials import MATERIALS
+
+# Share of each use by kind of scene; the mean block side in metres; street widths.
+_SCENES = {
+    "city": (
+        {town.centre: 4, town.works: 2, town.homes: 1, country.park: 1, town.sports: 0.6},
+        75,
+        (7, 16),
+    ),
+    "suburb": (
+        {town.homes: 6, town.works: 1, country.park: 1, town.sports: 0.7, country.woods: 1},
+        85,
+        (5, 9),
+    ),
+    "industry": (
+        {town.works: 6, country.bare: 1.2, country.scrub: 1, country.woods: 0.7},
+        110,
+        (7, 12),
+    ),
+    "farmland": (
+        {country.farmland: 8, country.orchard: 1, country.glasshouses: 0.4, town.homes: 0.6},
+        170,
+        (2.5, 4.5),
+    ),
+    "village": (
+        {
+            town.homes: 3,
+            country.farmland: 3,
+            country.orchard: 1,
+            country.scrub: 1,
+            town.works: 0.7,
+            country.woods: 0.6,
+        },
+        95,
+        (3.5, 6.5),
+    ),
+    "wild": (
+        {country.woods: 3, country.scrub: 3, country.bare: 1.5, country.farmland: 1},
+        140,
+        (2.5, 4),
+    ),
+}
+_SCENE_SHARE = (0.17, 0.23, 0.12, 0.19, 0.20, 0.09)
+_SUPERSAMPLING = 4
+"""Sub-pixels along one side of a pixel of the finest image."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """Objects of one scene in image geometry.
+
+    Attributes:
+        labels: object of every sub-pixel, (4 H, 4 W) int32.
+        material, group, shade, height: one entry per label; see `Canvas`.
+        supersampling: sub-pixels along one side of a pixel.
+        gsd: metres per pixel.
+        kind: the kind of scene.
+    """
+
+    labels: np.ndarray
+    material: np.ndarray
+    group: np.ndarray
+    shade: np.ndarray
+    height: np.ndarray
+    supersampling: int
+    gsd: float
+    kind: str
+
+
+def draw_plan(rng: np.random.Generator, pixels: int, gsd: float, sun_azimuth: float) -> Plan:
+    """Draws a scene of `pixels` x `pixels` at `gsd` metres; the sun's azimuth as in `Light`."""
+    step = gsd / _SUPERSAMPLING
+    extent = pixels * gsd
+    kind = str(rng.choice(list(_SCENES), p=_SCENE_SHARE))
+    angle = rng.uniform(0, 2 * np.pi)
+    side = 1.42 * extent + 2 * _BEND
+    canvas = Canvas(side, step, sun_azimuth - angle, rng)
+    uses, block, widths = _SCENES[kind]
+    canvas.rect((0, 0, side, side), _street(canvas, kind))
+    inside = (0.0, 0.0, side, side)
+    for box, width in _blocks(rng, inside, block, widths, depth=0):
+        _fill(canvas, box, width, uses, kind)
+    if kind in ("village", "wild", "farmland", "suburb") and rng.random() < 0.3:
+        country.pond(
+            canvas, rng.uniform(0.25 * side, 0.75 * side, 2), rng.uniform(0.06, 0.2) * extent
+        )
+    _litter(canvas, kind)
+    labels = _bend_into_image(canvas, rng, pixels * _SUPERSAMPLING, angle)
+    if rng.random() < 0.45:
+        _cross(canvas, rng, labels, kind)
+    return Plan(
+        labels,
+        np.array(canvas.material),
+        np.array(canvas.group),
+        np.array(canvas.shade),
+        np.array(canvas.height),
+        _SUPERSAMPLING,
+        gsd,
+        kind,
+    )
+
+
+_BEND = 14.0
+"""Largest displacement of the plan in metres."""
+
+
+def _street(canvas, kind):
+    if kind in ("farmland", "wild"):
+        return canvas.new(str(canvas.rng.choice(("track", "gravel", "dry_grass"))))
+    return canvas.new(str(canvas.rng.choice(("asphalt", "old_asphalt", "asphalt"))))
+
+
+def _blocks(rng, box: Box, target, widths, depth):
+    """Recursive cuts with a street in each; yields boxes and the width of their streets."""
+    top, left, bottom, right = box
+    tall = bottom - top > right - left
+    longer = max(bottom - top, right - left)
+    if longer < target * rng.uniform(0.9, 2.0):
+        yield box, widths[0]
+        return
+    width = widths[1] if depth < 2 else widths[0]
+    cut = (top if tall else left) + longer * rng.uniform(0.35, 0.65)
+    low, high = cut - width / 2, cut + width / 2
+    first = (top, left, low, right) if tall else (top, left, bottom, low)
+    second = (high, left, bottom, right) if tall else (top, high, bottom, right)
+    yield from _blocks(rng, first, target, widths, depth + 1)
+    yield from _blocks(rng, second, target, widths, depth + 1)
+
+
+def _fill(canvas, box, street_width, uses, kind):
+    rng = canvas.rng
+    top, left, bottom, right = box
+    built = kind not in ("farmland", "wild")
+    if built:
+        _traffic(canvas, box, street_width)
+        kerb = rng.uniform(1.2, 2.5)
+        canvas.rect(box, canvas.new(str(rng.choice(("concrete", "worn_concrete", "paving")))))
+        box = (top + kerb, left + kerb, bottom - kerb, right - kerb)
+    shares = np.array(list(uses.values()), float)
+    use = list(uses)[rng.choice(len(shares), p=shares / shares.sum())]
+    use(canvas, box)
+    if built and rng.random() < 0.5:
+        spacing = rng.uniform(6, 14)
+        for x in np.arange(left + 2, right - 2, spacing):
+            country.tree(canvas, (top + 0.6 * kerb, x), rng.uniform(1.2, 3))
+
+
+def _traffic(canvas, box, width):
+    """Centre lines and vehicles on the streets above and left of a block."""
+    rng = canvas.rng
+    top, left, bottom, right = box
+    paint = canvas.new("road_paint")
+    for start, stop, along_y in ((left, right, False), (top, bottom, True)):
+        edge = (left if along_y else top) - width / 2
+        dashes = np.arange(start, stop, 6.0)
+        for dash in dashes if width > 5.5 else ():
+            line = (edge - 0.08, dash, edge + 0.08, dash + 3.0)
+            canvas.rect(line if not along_y else (line[1], line[0], line[3], line[2]), paint)
+        for _ in range(rng.poisson((stop - start) / 28)):
+            along = rng.uniform(start, stop)
+            lane = edge + rng.choice((-1, 1)) * width * 0.24 - 0.9
+            place = (along, lane) if along_y else (lane, along)
+            town.car(canvas, *place, along_y)
+
+
+def _litter(canvas, kind):
+    """Small things everywhere: bushes, stones, crates, posts; sizes follow a power law."""
+    rng = canvas.rng
+    natural = ("shrub", "weeds", "dry_grass", "rock", "bare_soil", "wet_soil")
+    made = ("bitumen", "concrete", "new_asphalt", "grey_metal", "white_car", "brown_tile", "shrub")
+    kinds = natural if kind in ("farmland", "wild") else (*natural[:3], *made)
+    labels = [
+        canvas.new(name, shade=float(shade), height=float(rng.uniform(0, 1.2)))
+        for name in kinds
+        for shade in rng.uniform(0.6, 1.3, 6)
+    ]
+    pixel = canvas.step * _SUPERSAMPLING
+    count = int((canvas.side / pixel) ** 2 / (220 if kind in ("farmland", "wild") else 60))
+    corners = rng.uniform(0, canvas.side, (count, 2))
+    # Sides from one pixel to ten, whatever the pixel: finer images show finer litter.
+    sides = pixel * np.minimum(1.2 * (1 - rng.random((count, 2))) ** -0.45, 10)
+    chosen = rng.choice(labels, count)
+    blocked = np.array(canvas.height) > 1.2
+    blocked |= [MATERIALS[index].family == "water" for index in canvas.material]
+    below = np.minimum((corners / canvas.step).astype(int), canvas.labels.shape[0] - 1)
+    free = ~blocked[canvas.labels[below[:, 0], below[:, 1]]]
+    for (top, left), (tall, wide), label in zip(
+        corners[free].tolist(), sides[free].tolist(), chosen[free].tolist(), strict=True
+    ):
+        canvas.rect((top, left, top + tall, left + wide), label)
+
+
+def _bend_into_image(canvas: Canvas, rng, cells: int, angle: float) -> np.ndarray:
+    """Samples the canvas at image sub-pixels by nearest neighbour, (cells, cells) int32."""
+    source = canvas.labels
+    last = source.shape[0] - 1
+    # Bends as a function of the other coordinate, from a table with one entry per sub-pixel.
+    grid = np.arange(source.shape[0]) * canvas.step
+    tables = []
+    for _ in range(2):
+        wavelength = rng.uniform(180, 500)
+        sway = rng.uniform(0, _BEND) * np.sin(2 * np.pi * grid / wavelength + rng.uniform(0, 6.3))
+        tables.append((sway / canvas.step).astype(np.float32))
+    axis = (np.arange(cells) - cells / 2 + 0.5).astype(np.float32)
+    cosine, sine = np.float32(np.cos(angle)), np.float32(np.sin(angle))
+    middle = np.float32(source.shape[0] / 2)
+    labels = np.empty((cells, cells), np.int32)
+    for start in range(0, cells, 32):  # by strips that stay in the cache
+        y, x = axis[start : start + 32, None], axis[None, :]
+        column = cosine * x + sine * y + middle
+        row = cosine * y - sine * x + middle
+        bent_row = row + tables[0][np.clip(column, 0, last).astype(np.intp)]
+        bent_column = column + tables[1][np.clip(row, 0, last).astype(np.intp)]
+        index_row = np.clip(bent_row, 0, last).astype(np.intp)
+        index_column = np.clip(bent_column, 0, last).astype(np.intp)
+        labels[start : start + 32] = source[index_row, index_column]
+    return labels
+
+
+def _cross(canvas: Canvas, rng, labels: np.ndarray, kind: str) -> None:
+    """An avenue or a river across the image at any angle, with verges, markings and traffic."""
+    cells = labels.shape[0]
+    step = canvas.step
+    angle = rng.uniform(0, np.pi)
+    offset = rng.uniform(-0.3, 0.3) * cells * step
+    sway, wavelength = rng.uniform(0, 10), rng.uniform(150, 400)
+    river = kind in ("farmland", "village", "wild", "suburb") and rng.random() < 0.4
+    if river:
+        half = rng.uniform(2, 12)
+        sway *= 2.5
+        bank = canvas.new(str(rng.choice(("reed", "wet_soil", "sand", "shrub"))))
+        bed = canvas.new(str(rng.choice(("clear_water", "turbid_water", "green_water"))))
+        profile = ((0, half + 3, bank), (0, half, bed))
+    else:
+        half = rng.uniform(4, 12)
+        verge = canvas.new(str(rng.choice(("lawn", "dry_grass", "gravel", "worn_concrete"))))
+        lane = canvas.new(str(rng.choice(("asphalt", "old_asphalt", "new_asphalt", "concrete"))))
+        paint = canvas.new("road_paint")
+        profile = (
+            (0, half + rng.uniform(1, 4), verge),
+            (0, half, lane),
+            (half - 0.5, half - 0.3, paint),
+            *((3.4 * k - 0.1, 3.4 * k + 0.1, paint) for k in range(1, int(half / 3.4))),
+            (0, 0.15 if half < 7 else 0.8, paint if half < 7 else verge),
+        )
+    axis = (np.arange(cells) - cells / 2 + 0.5) * step
+    cars = [] if river else _avenue_cars(canvas, rng, cells * step, half)
+    for start in range(0, cells, 32):
+        y, x = axis[start : start + 32, None], axis[None, :]
+        along = x * np.cos(angle) + y * np.sin(angle)
+        across = y * np.cos(angle) - x * np.sin(angle) - offset
+        across += sway * np.sin(2 * np.pi * along / wavelength)
+        distance = np.abs(across)
+        near = distance < half + 6
+        if not near.any():
+            continue
+        view = labels[start : start + 32]
+        for low, high, label in profile:
+            view[(distance >= low) & (distance < high)] = label
+        for place, lane_offset, length, label in cars:
+            taken = (np.abs(along - place) < length / 2) & (np.abs(across - lane_offset) < 0.95)
+            view[taken] = label
+
+
+def _avenue_cars(canvas, rng, extent, half):
+    cars = []
+    for _ in range(rng.poisson(extent / 22)):
+        kind = rng.choice(("white_car", "silver_car", "black_car", "red_car", "blue_car"))
+        lane = rng.choice((-1, 1)) * rng.uniform(0.25, 0.75) * half
+        label = canvas.new(str(kind), height=1.6)
+        length = 4.5 if rng.random() < 0.85 else 12.0
+        cars.append((rng.uniform(-0.7, 0.7) * extent, lane, length, label))
+    return cars

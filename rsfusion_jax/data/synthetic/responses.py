@@ -1,0 +1,101 @@
+"""Which wavelengths a band gathers: spectral responses of sensors and guides.
+
+Limits of MS bands in nm are the nominal edges that the operators publish (Maxar, Space Imaging,
+CRESDA); the shape between them is a soft-edged box with a slight tilt. PAN is wider than the bands,
+covers the gaps between them and misses part of the outer ones.
+"""
+
+import itertools
+
+import numpy as np
+
+from rsfusion_jax.data.synthetic.materials import WAVELENGTHS
+from rsfusion_jax.sensors import Sensor
+
+_WORLDVIEW = (
+    (400, 450),
+    (450, 510),
+    (510, 580),
+    (585, 625),
+    (630, 690),
+    (705, 745),
+    (770, 895),
+    (860, 1040),
+)
+_MS = {
+    "wv2": _WORLDVIEW,
+    "wv3": _WORLDVIEW,
+    "wv4": ((450, 510), (510, 580), (655, 690), (780, 920)),
+    "ge1": ((450, 510), (510, 580), (655, 690), (780, 920)),
+    "qb": ((450, 520), (520, 600), (630, 690), (760, 900)),
+    "ikonos": ((445, 516), (506, 595), (632, 698), (757, 853)),
+    "gf2": ((450, 520), (520, 590), (630, 690), (770, 890)),
+}
+# Effective half-power limits: chosen so that PAN's regression on the bands resembles that of real
+# GeoEye-1 and IKONOS images (the nominal 450-800 and 526-929 nm overstate the near infrared).
+_PAN = {
+    "wv2": (455, 760),
+    "wv3": (455, 760),
+    "wv4": (455, 760),
+    "ge1": (455, 760),
+    "qb": (470, 850),
+    "ikonos": (480, 845),
+    "gf2": (465, 840),
+}
+_PAN_OTHERS = (455, 780)
+_PAN_HYPERSPECTRAL = (400, 700)
+_GUIDES = {
+    "rgb": ((570, 680), (490, 590), (410, 515)),
+    "msi4": ((445, 516), (506, 595), (632, 698), (757, 853)),
+}
+# Between 1340-1430 and 1790-1960 nm the atmosphere is opaque: no instrument sells those bands.
+_WINDOWS_VNIR = ((400, 1000),)
+_WINDOWS_ALL = ((400, 1340), (1430, 1790), (1960, 2450))
+_EDGE, _PAN_EDGE = 7.0, 15.0
+
+
+def _response(limits: tuple[float, float], softness: float = _EDGE) -> np.ndarray:
+    low, high = limits
+    edge = min(softness, (high - low) / 4)
+    rise = 1 / (1 + np.exp(-(WAVELENGTHS - low) / edge))
+    fall = 1 / (1 + np.exp((WAVELENGTHS - high) / edge))
+    tilt = 1 + 0.15 * np.tanh((WAVELENGTHS - (low + high) / 2) / (high - low))
+    weights = rise * fall * tilt
+    return weights / weights.sum()
+
+
+def ms_responses(sensor: Sensor) -> np.ndarray:
+    """Normalised responses of a sensor's MS bands, (C, 421); evenly spread for unknown sensors."""
+    limits = _MS.get(sensor.name)
+    if limits is None or len(limits) != sensor.num_bands:
+        edges = np.linspace(430, 900, sensor.num_bands + 1)
+        limits = tuple(itertools.pairwise(edges))
+    return np.stack([_response(pair) for pair in limits])
+
+
+def hyperspectral_limits(num_bands: int) -> np.ndarray:
+    """Edges in nm of `num_bands` contiguous narrow bands, (num_bands, 2).
+
+    Up to 100 bands cover 400-1000 nm, more cover 400-2450 nm outside the two water absorptions.
+    """
+    windows = np.array(_WINDOWS_VNIR if num_bands <= 100 else _WINDOWS_ALL, float)
+    reached = np.cumsum(windows[:, 1] - windows[:, 0])
+    counts = np.diff(np.round(num_bands * reached / reached[-1]).astype(int), prepend=0)
+    edges = [
+        np.linspace(low, high, count + 1)
+        for (low, high), count in zip(windows, counts, strict=True)
+    ]
+    return np.concatenate([np.stack([e[:-1], e[1:]], axis=1) for e in edges])
+
+
+def hyperspectral_responses(num_bands: int) -> np.ndarray:
+    """Normalised responses of narrow contiguous bands, (num_bands, 421)."""
+    return np.stack([_response(tuple(pair)) for pair in hyperspectral_limits(num_bands)])
+
+
+def guide_responses(guide: str, sensor: Sensor, hyperspectral: bool) -> np.ndarray:
+    """Normalised responses of the optical guide's channels, (G, 421)."""
+    if guide in _GUIDES:
+        return np.stack([_response(pair) for pair in _GUIDES[guide]])
+    limits = _PAN_HYPERSPECTRAL if hyperspectral else _PAN.get(sensor.name, _PAN_OTHERS)
+    return _response(limits, _PAN_EDGE)[None]

@@ -1,0 +1,25 @@
+"""Random fields with power-law spectra: grass, foliage, soil, patches."""
+
+import numpy as np
+from scipy import fft
+
+
+def power_law_fields(
+    rng: np.random.Generator, pixels: int, exponents: tuple[float, ...], floor: float = 0.01
+) -> list[np.ndarray]:
+    """Independent fields of zero mean and unit variance, (pixels, pixels) float32 each.
+
+    Args:
+        exponents: power per mode falls as frequency ** -exponent; 0 is white noise, 3 clouds.
+        floor: frequency in cycles per pixel below which the power stays flat.
+    """
+    fy = fft.fftfreq(pixels)[:, None]
+    fx = fft.rfftfreq(pixels)[None, :]
+    frequency = np.maximum(np.hypot(fy, fx), floor).astype(np.float32)
+    fields = []
+    for exponent in exponents:
+        noise = fft.rfft2(rng.standard_normal((pixels, pixels), dtype=np.float32))
+        field = fft.irfft2(noise * frequency ** np.float32(-exponent / 2), s=(pixels, pixels))
+        field -= field.mean()
+        fields.append((field / field.std()).astype(np.float32))
+    return fields

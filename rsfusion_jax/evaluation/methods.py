@@ -1,0 +1,79 @@
+"""Methods by name: classical ones, run folders, checkpoints and the authors' weights."""
+
+import functools
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+
+from rsfusion_jax import classical
+from rsfusion_jax.data.source import SetInfo
+from rsfusion_jax.errors import UserError
+from rsfusion_jax.evaluation.score import FuseUnit
+from rsfusion_jax.inference.fuser import Fuser
+from rsfusion_jax.inference.load import load, load_torch
+from rsfusion_jax.models import list_models
+
+
+def classical_method(name: str, info: SetInfo) -> FuseUnit:
+    """A classical method on batches, clipped to [0, 1]; EXP is `lms` as it is."""
+    if name == "exp":
+        return lambda pan, ms, lms: lms
+
+    @jax.jit
+    def fuse(pan, ms, lms):
+        one = functools.partial(classical.fuse, name, sensor=info.sensor, ratio=info.ratio)
+        return jnp.clip(jax.vmap(lambda p, m, u: one(p, m, lms=u))(pan, ms, lms), 0, 1)
+
+    return fuse
+
+
+def find_method(spec: str, info: SetInfo) -> tuple[str, FuseUnit]:
+    """Label and method of one entry of `--methods`.
+
+    Args:
+        spec: `exp` or another classical method, a run folder or checkpoint, or `network:file.pth`.
+        info: the set it will be scored on.
+
+    Raises:
+        UserError: no such method or file, or weights that do not fit the set.
+    """
+    if spec in classical.list_methods():
+        return spec.upper().replace("_", "-"), classical_method(spec, info)
+    network, colon, path = spec.partition(":")
+    if colon and network in list_models():
+        fuser = load_torch(
+            network,
+            path,
+            num_bands=info.num_bands,
+            guide_bands=info.guide_bands,
+            ratio=info.ratio,
+            max_value=info.max_value,
+        )
+        return network, fuser.fuse_unit
+    if not Path(spec).exists():
+        raise UserError(
+            f"method {spec!r} is neither a classical method ({', '.join(classical.list_methods())})"
+            f", an existing run folder, nor network:file.pth with one of {', '.join(list_models())}"
+        )
+    fuser = load(spec)
+    check_fits(fuser, info, spec)
+    return f"{type(fuser.model).__name__} ({Path(spec).name})", fuser.fuse_unit
+
+
+def check_fits(fuser: Fuser, info: SetInfo, label: str) -> None:
+    """Refuses weights whose bands, guide, ratio, scale or phase are not the set's."""
+    model = fuser.model
+    pairs = {
+        "bands": (model.num_bands, info.num_bands),
+        "guide bands": (model.guide_bands, info.guide_bands),
+        "ratio": (model.ratio, info.ratio),
+        "max_value": (fuser.max_value, info.max_value),
+        "ms_phase": (fuser.ms_phase, info.ms_phase),
+    }
+    for name, (weights, data) in pairs.items():
+        if weights != data:
+            raise UserError(
+                f"{label} was trained with {name} {weights:g}, {info.name} has {data:g}; score it "
+                "on a set of its own kind"
+            )

@@ -1,0 +1,75 @@
+"""Pictures: guide, inputs, result, truth and error maps side by side."""
+
+from pathlib import Path
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+_INCHES = 2.2
+_STRETCH = (1, 99)  # percentiles of the truth that become black and white
+
+
+def panel(samples: list[dict], fused: list[np.ndarray], rgb: tuple[int, int, int]) -> Figure:
+    """Draws one row per image: PAN | MS | EXP | fused | truth | error of EXP | error of fused.
+
+    Every colour picture of a row has the truth's stretch and both error maps one scale, so that
+    what differs on paper differs in the data.
+
+    Args:
+        samples: dicts of `pan`, `ms`, `lms`, `gt`, (H, W, .), one scale.
+        fused: (H, W, C) per sample.
+        rgb: indices of the red, green and blue band.
+    """
+    titles = ("PAN", "MS", "EXP", "fused", "truth", "|EXP - truth|", "|fused - truth|")
+    rows, columns = len(samples), len(titles)
+    figure = Figure(figsize=(_INCHES * columns + 0.6, _INCHES * rows + 0.3), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(rows, columns, squeeze=False)
+    for row, (sample, result) in enumerate(zip(samples, fused, strict=True)):
+        colour = _stretch(sample["gt"], rgb)
+        guide = sample["pan"].mean(-1)
+        low, high = np.percentile(guide, _STRETCH)
+        errors = [np.abs(image - sample["gt"]).mean(-1) for image in (sample["lms"], result)]
+        worst = max(float(np.percentile(errors[0], 99.5)), 1e-9)
+        pictures = [
+            np.clip((guide - low) / max(high - low, 1e-9), 0, 1),
+            *(colour(image) for image in (sample["ms"], sample["lms"], result, sample["gt"])),
+            *errors,
+        ]
+        for column, (axis, picture) in enumerate(zip(axes[row], pictures, strict=True)):
+            is_error = column >= columns - 2
+            drawn = axis.imshow(
+                picture,
+                cmap="magma" if is_error else "gray",
+                vmin=0,
+                vmax=worst if is_error else 1,
+                interpolation="nearest",
+            )
+            axis.set_axis_off()
+            if row == 0:
+                axis.set_title(titles[column], fontsize=9)
+        figure.colorbar(drawn, ax=axes[row][-1], shrink=0.85).ax.tick_params(labelsize=6)
+    return figure
+
+
+def save_picture(figure: Figure, path: Path) -> None:
+    """Writes a figure as PNG."""
+    figure.savefig(path, dpi=110)
+
+
+def as_array(figure: Figure) -> np.ndarray:
+    """The figure's pixels, (H, W, 3) uint8."""
+    figure.canvas.draw()
+    return np.asarray(figure.canvas.buffer_rgba())[..., :3].copy()
+
+
+def _stretch(truth: np.ndarray, rgb: tuple[int, int, int]):
+    """Linear stretch per colour, from the truth's percentiles, for every picture of a row."""
+    bands = list(rgb)
+    low, high = np.percentile(truth[..., bands], _STRETCH, axis=(0, 1))
+
+    def apply(image):
+        return np.clip((image[..., bands] - low) / np.maximum(high - low, 1e-9), 0, 1)
+
+    return apply

@@ -1,0 +1,142 @@
+"""Scoring a fusion method on a set: every image exactly once, image by image."""
+
+import dataclasses
+import functools
+import time
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from rsfusion_jax import metrics
+from rsfusion_jax.data.pipeline import eval_batches
+from rsfusion_jax.data.source import SetInfo, Source
+from rsfusion_jax.errors import UserError
+
+FuseUnit = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
+"""(pan, ms, lms) -> fused, batches (B, H, W, .) divided by the set's `max_value`."""
+
+LOWER_IS_BETTER = {
+    "SAM": True,
+    "ERGAS": True,
+    "MAE": True,
+    "PSNR": False,
+    "PSNR band mean": False,
+    "SSIM": False,
+    "SCC": False,
+    "Q2n": False,
+}
+"""The reduced-resolution metrics of a report and their direction."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Scores:
+    """One method's row of a report.
+
+    Attributes:
+        values: per metric, one value per image, in the set's order.
+        seconds: wall time of fusing all images, compilation left out.
+    """
+
+    values: dict[str, np.ndarray]
+    seconds: float
+
+    def mean(self) -> dict[str, float]:
+        """Mean over the images."""
+        return {name: float(values.mean()) for name, values in self.values.items()}
+
+    def summary(self) -> dict[str, dict[str, float]]:
+        """Mean and sample standard deviation over the images."""
+        return {
+            name: {
+                "mean": float(values.mean()),
+                "std": float(values.std(ddof=1)) if len(values) > 1 else 0.0,
+            }
+            for name, values in self.values.items()
+        }
+
+
+def score(
+    fuse: FuseUnit,
+    source: Source,
+    *,
+    batch_size: int = 4,
+    put: Callable[[dict], dict] = lambda batch: batch,
+) -> Scores:
+    """Fuses and scores every image of a set with reference.
+
+    Metrics are computed in counts (images times `max_value`), because Q2n rounds as the MATLAB
+    toolbox does, in float32 on the device.
+
+    Args:
+        fuse: the method; its result is scored as it is, so networks clip theirs first.
+        source: set whose samples have `gt`.
+        batch_size: images fused at once; the last batch is padded and its padding not counted.
+        put: moves a batch to devices.
+
+    Raises:
+        UserError: the set has no reference.
+    """
+    info = source.info
+    if not info.has_gt:
+        raise UserError(f"{info.name} has no 'gt' to score against; give a reduced-resolution set")
+    rows, seconds, warm = [], 0.0, set()
+    for batch, mask, _ in eval_batches(source, batch_size):
+        batch = put(batch)
+        images = batch["pan"], batch["ms"], batch["lms"]
+        shape = tuple(image.shape for image in images)
+        if shape not in warm:  # compile outside the clock
+            jax.block_until_ready(fuse(*images))
+            warm.add(shape)
+        start = time.perf_counter()
+        fused = jax.block_until_ready(fuse(*images))
+        seconds += time.perf_counter() - start
+        values = jax.device_get(_measure(batch["gt"], fused, info.ratio, info.max_value))
+        rows.append({name: value[mask] for name, value in values.items()})
+    values = {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
+    assert all(len(value) == len(source) for value in values.values())
+    return Scores({name: value.astype(np.float64) for name, value in values.items()}, seconds)
+
+
+@functools.partial(jax.jit, static_argnames=("ratio", "max_value"))
+def _measure(gt, fused, ratio: int, max_value: float):
+    """Every metric of every image of a batch."""
+
+    def one(gt, fused):
+        gt, fused = (image.astype(jnp.float32) * max_value for image in (gt, fused))
+        return {
+            "SAM": metrics.sam(gt, fused),
+            "ERGAS": metrics.ergas(gt, fused, ratio=ratio),
+            "MAE": metrics.mae(gt, fused),
+            "PSNR": metrics.psnr(gt, fused, data_range=max_value),
+            "PSNR band mean": metrics.psnr_band_mean(gt, fused, data_range=max_value),
+            "SSIM": metrics.ssim(gt, fused, data_range=max_value),
+            "SCC": metrics.scc(gt, fused),
+            "Q2n": metrics.q2n(gt, fused, quantise=max_value > 1),
+        }
+
+    return jax.vmap(one)(gt, fused)
+
+
+def protocol(info: SetInfo, images: int) -> dict:
+    """What must be known to compare a report's numbers with others."""
+    return {
+        "set": info.name,
+        "images": images,
+        "sensor": info.sensor.name,
+        "bands": info.num_bands,
+        "guide_bands": info.guide_bands,
+        "ratio": info.ratio,
+        "max_value": info.max_value,
+        "ms_phase": info.ms_phase,
+        "pan_degradation": info.pan_degradation or "unknown",
+        "mtf": info.sensor.source,
+        "border_cut": 0,
+        "q2n": "blocks of 32, shift 32, "
+        + ("counts rounded to integers" if info.max_value > 1 else "not rounded"),
+        "psnr": "over all bands together; band mean: mean of the bands' PSNR",
+        "ssim": "Gaussian window 11x11, sigma 1.5, mean over bands",
+        "precision": "float32",
+        "clipping": "networks and classical methods to [0, full scale], EXP as it is",
+    }

@@ -1,0 +1,133 @@
+"""Pixelwise metrics against a ground truth: SAM, ERGAS, PSNR, MAE and SCC.
+
+All take one pair (H, W, C), counts or [0, 1] alike. Definitions are those of the MATLAB
+pansharpening toolbox (Vivone et al., IEEE GRSM 9(1), 2021) where it has them.
+"""
+
+import jax.numpy as jnp
+
+from rsfusion_jax.errors import UserError
+from rsfusion_jax.metrics.pair import image_mean, metric
+
+
+@metric
+def sam(gt, fused):
+    """Spectral angle mapper: mean angle between the spectra of a pixel, in degrees.
+
+    `mean over pixels of arccos(<x, y> / (|x| |y|))`, evaluated as
+    `2 atan2(|x/|x| - y/|y||, |x/|x| + y/|y||)`, which keeps small angles exact in float32. Pixels
+    where either spectrum is zero are left out of the mean. Yuhas, Goetz, Boardman, JPL 1992.
+
+    Range 0 to 180, lower is better. Identical images give 0; a positive scale of either image
+    changes nothing, so constant images of one spectrum give 0; an all-zero image gives NaN
+    (there is no angle). One band gives 0 where signs agree.
+    """
+    norm_gt = jnp.linalg.norm(gt, axis=-1, keepdims=True)
+    norm_fused = jnp.linalg.norm(fused, axis=-1, keepdims=True)
+    seen = (norm_gt > 0) & (norm_fused > 0)
+    unit_gt = gt / jnp.where(seen, norm_gt, 1)
+    unit_fused = fused / jnp.where(seen, norm_fused, 1)
+    apart = jnp.linalg.norm(unit_gt - unit_fused, axis=-1, keepdims=True)
+    along = jnp.linalg.norm(unit_gt + unit_fused, axis=-1, keepdims=True)
+    angle = jnp.where(seen, 2 * jnp.arctan2(apart, along), 0)
+    mean = image_mean(angle)[0] / image_mean(seen.astype(gt.dtype))[0]
+    return jnp.degrees(mean)
+
+
+@metric
+def ergas(gt, fused, *, ratio):
+    """Relative dimensionless global error in synthesis.
+
+    `100 / ratio * sqrt(mean over bands of MSE_b / mean(gt_b)^2)`. Wald, "Quality of high
+    resolution synthesised images: is there a simple criterion?", 2000.
+
+    Range 0 to infinity, lower is better, no unit. Identical images give 0; a ground-truth band of
+    mean zero gives infinity, or NaN where `fused` is zero too.
+
+    Args:
+        gt: (H, W, C).
+        fused: (H, W, C).
+        ratio: PAN pixels per MS pixel along one axis; 4 for most pansharpening sets.
+    """
+    if ratio < 1:
+        raise UserError(f"ergas: ratio {ratio} is not PAN pixels per MS pixel; give 4, 2, ...")
+    error = image_mean((gt - fused) ** 2) / image_mean(gt) ** 2
+    return 100 / ratio * jnp.sqrt(error.mean())
+
+
+@metric
+def psnr(gt, fused, *, data_range, per_band=False):
+    """Global peak signal-to-noise ratio: one MSE over all pixels and bands, in dB.
+
+    `10 log10(data_range^2 / MSE)`. Not the mean over bands: that is `psnr_band_mean`, which is
+    never lower and about half a dB higher on WorldView images. Reports name both.
+
+    Range -infinity to infinity, higher is better. Identical images give infinity, constant and
+    zero ones too where they are equal.
+
+    Args:
+        gt: (H, W, C).
+        fused: (H, W, C).
+        data_range: full scale in the images' units: 1 for [0, 1], 2047 for 11-bit counts.
+        per_band: return the PSNR of each band, (C,), instead.
+    """
+    _check_range("psnr", data_range)
+    error = image_mean((gt - fused) ** 2)
+    return 10 * jnp.log10(data_range**2 / (error if per_band else error.mean()))
+
+
+@metric
+def psnr_band_mean(gt, fused, *, data_range):
+    """Mean over bands of each band's PSNR, in dB: `mean_b 10 log10(data_range^2 / MSE_b)`.
+
+    What Efficient-MIF's `quality_assess` and the hyperspectral literature (MPSNR) report. One
+    perfect band makes it infinite. Range, direction and special inputs as for `psnr`.
+    """
+    _check_range("psnr_band_mean", data_range)
+    return (10 * jnp.log10(data_range**2 / image_mean((gt - fused) ** 2))).mean()
+
+
+@metric
+def mae(gt, fused):
+    """Mean absolute error over all pixels and bands, in the images' units.
+
+    Range 0 to infinity, lower is better; 0 only for identical images.
+    """
+    return image_mean(jnp.abs(gt - fused)).mean()
+
+
+@metric
+def scc(gt, fused):
+    """Spatial correlation coefficient of the toolbox: uncentred correlation of Sobel magnitudes.
+
+    Both images lose one pixel at each side; `G = sqrt(gx^2 + gy^2)` with the 3x3 Sobel pair and
+    ZERO padding of the cropped image, so its frame counts as a strong edge;
+    `sum(G_f G_r) / sqrt(sum G_f^2 sum G_r^2)` pooled over pixels and bands. After Zhou, Civco,
+    Silander, IJRS 1998, who filter with a Laplacian.
+
+    Range 0 to 1, higher is better. Identical images give 1, constant non-zero images 1 (their
+    frames agree), an all-zero image NaN.
+    """
+    if min(gt.shape[:2]) < 3:
+        raise UserError(f"scc: image of {gt.shape[0]}x{gt.shape[1]} is smaller than 3x3 pixels")
+    x, y = (_sobel_magnitude(image[1:-1, 1:-1]) for image in (gt, fused))
+    power_x, power_y, product = (image_mean(z).mean() for z in (x * x, y * y, x * y))
+    return product / jnp.sqrt(power_x) / jnp.sqrt(power_y)
+
+
+def _sobel_magnitude(image):
+    height, width = image.shape[:2]
+    padded = jnp.pad(image, ((1, 1), (1, 1), (0, 0)))
+
+    def smooth(x, axis, n):  # [1 2 1]
+        part = [jnp.take(x, jnp.arange(k, k + n), axis=axis) for k in range(3)]
+        return part[0] + 2 * part[1] + part[2]
+
+    across = smooth(padded, 1, width)
+    down = smooth(padded, 0, height)
+    return jnp.sqrt((across[:-2] - across[2:]) ** 2 + (down[:, :-2] - down[:, 2:]) ** 2)
+
+
+def _check_range(name: str, data_range) -> None:
+    if not data_range > 0:
+        raise UserError(f"{name}: data_range {data_range} is not positive; give the full scale")

@@ -1,0 +1,71 @@
+"""The networks: one paper, one file. `create_model` finds a network by the name of its file."""
+
+import importlib
+import pkgutil
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from rsfusion_jax.errors import UserError
+
+_NOT_NETWORKS = ("layers", "table")
+
+
+def list_models() -> list[str]:
+    """Names of the networks, sorted."""
+    return sorted(
+        module.name for module in pkgutil.iter_modules(__path__) if module.name not in _NOT_NETWORKS
+    )
+
+
+def create_model(
+    name: str, *, num_bands: int, guide_bands: int = 1, ratio: int = 4, **overrides
+) -> nn.Module:
+    """Builds a network.
+
+    Args:
+        name: one of `list_models()`.
+        num_bands: C, bands of the low-resolution image.
+        guide_bands: G, channels of the guide.
+        ratio: r, guide pixels per low-resolution pixel along one axis.
+        **overrides: fields of the module, under the authors' argument names.
+
+    Returns:
+        A linen module; `module.apply(variables, pan, ms, lms, train=False)` returns a dict with
+        "fused".
+
+    Raises:
+        UserError: unknown network, unknown field, or a field out of range.
+    """
+    if name not in list_models():
+        raise UserError(f"network {name!r} is unknown; choose one of {', '.join(list_models())}")
+    network = importlib.import_module(f"{__name__}.{name}").Model
+    fields = {
+        field
+        for field, spec in network.__dataclass_fields__.items()
+        if spec.init and field not in ("parent", "name")
+    }
+    unknown = sorted(set(overrides) - fields)
+    if unknown:
+        raise UserError(
+            f"{name} has no field {unknown[0]!r}; its fields are {', '.join(sorted(fields))}"
+        )
+    for field, value in (("num_bands", num_bands), ("guide_bands", guide_bands), ("ratio", ratio)):
+        if not isinstance(value, int) or value < 1:
+            raise UserError(f"{name}: {field} must be a positive integer, found {value!r}")
+    return network(num_bands=num_bands, guide_bands=guide_bands, ratio=ratio, **overrides)
+
+
+def init_params(model: nn.Module, key: jax.Array) -> dict:
+    """Draws a network's parameters from the authors' initialisation."""
+    side = 4
+    ms = jnp.zeros((1, side, side, model.num_bands))
+    full = (1, side * model.ratio, side * model.ratio)
+    pan, lms = jnp.zeros((*full, model.guide_bands)), jnp.zeros((*full, model.num_bands))
+    return model.init(key, pan, ms, lms)["params"]
+
+
+def abstract_params(model: nn.Module) -> dict:
+    """Shapes and dtypes of a network's parameters, without computing anything."""
+    return jax.eval_shape(lambda key: init_params(model, key), jax.random.key(0))

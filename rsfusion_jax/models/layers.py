@@ -1,0 +1,123 @@
+"""Layers that several networks share unchanged: PyTorch's convolutions, in NHWC.
+
+Their initialisation is PyTorch's default, uniform(+-1/sqrt(fan_in)) for kernels and biases alike,
+because that is what the published networks were trained from.
+"""
+
+import functools
+import math
+from collections.abc import Callable
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+
+def uniform_fan_in(fan_in: int) -> Callable:
+    """Initialiser uniform(-1/sqrt(fan_in), 1/sqrt(fan_in)), as `torch.nn.Conv2d` and `Linear`."""
+    bound = 1 / math.sqrt(fan_in)
+
+    def init(key, shape, dtype=jnp.float32):
+        return jax.random.uniform(key, shape, dtype, -bound, bound)
+
+    return init
+
+
+class Conv(nn.Module):
+    """`torch.nn.Conv2d` with zero padding that keeps the size at stride 1.
+
+    Attributes:
+        features: output channels.
+        kernel_size: side of the square kernel.
+        stride: step along both axes; the padding is `(kernel_size - 1) // 2` whatever it is.
+        depthwise: one kernel per input channel.
+        use_bias: whether a bias is added.
+        dtype: compute dtype; parameters stay float32.
+        precision: matrix-product precision, as `jax.lax.Precision`.
+    """
+
+    features: int
+    kernel_size: int = 3
+    stride: int = 1
+    depthwise: bool = False
+    use_bias: bool = True
+    dtype: jnp.dtype | None = None
+    precision: jax.lax.PrecisionLike = None
+
+    @nn.compact
+    def __call__(self, x):
+        """(B, H, W, C) -> (B, H', W', features)."""
+        channels = x.shape[-1]
+        size, pad = self.kernel_size, (self.kernel_size - 1) // 2
+        groups = channels if self.depthwise else 1
+        init = uniform_fan_in(size * size * channels // groups)
+        kernel = self.param("kernel", init, (size, size, channels // groups, self.features))
+        bias = self.param("bias", init, (self.features,)) if self.use_bias else None
+        x, kernel, bias = nn.dtypes.promote_dtype(x, kernel, bias, dtype=self.dtype)
+        x = jax.lax.conv_general_dilated(
+            x,
+            kernel,
+            window_strides=(self.stride, self.stride),
+            padding=((pad, pad), (pad, pad)),
+            dimension_numbers=("NHWC", "HWIO", "NHWC"),
+            feature_group_count=groups,
+            precision=self.precision,
+        )
+        return x if bias is None else x + bias.reshape((1, 1, 1, -1))
+
+
+class Dense(nn.Module):
+    """`torch.nn.Linear` over the last axis."""
+
+    features: int
+    use_bias: bool = True
+    dtype: jnp.dtype | None = None
+    precision: jax.lax.PrecisionLike = None
+
+    @nn.compact
+    def __call__(self, x):
+        """(..., C) -> (..., features)."""
+        init = uniform_fan_in(x.shape[-1])
+        kernel = self.param("kernel", init, (x.shape[-1], self.features))
+        bias = self.param("bias", init, (self.features,)) if self.use_bias else None
+        x, kernel, bias = nn.dtypes.promote_dtype(x, kernel, bias, dtype=self.dtype)
+        x = jnp.matmul(x, kernel, precision=self.precision)
+        return x if bias is None else x + bias.reshape((1,) * (x.ndim - 1) + (-1,))
+
+
+class Upconv(nn.Module):
+    """`torch.nn.ConvTranspose2d` with kernel equal to stride: no overlap, one product per pixel."""
+
+    features: int
+    scale: int = 2
+    dtype: jnp.dtype | None = None
+    precision: jax.lax.PrecisionLike = None
+
+    @nn.compact
+    def __call__(self, x):
+        """(B, H, W, C) -> (B, scale * H, scale * W, features)."""
+        batch, height, width, channels = x.shape
+        s = self.scale
+        # PyTorch takes fan_in from the kernel's second axis, the output channels here.
+        init = uniform_fan_in(s * s * self.features)
+        kernel = self.param("kernel", init, (s, s, channels, self.features))
+        bias = self.param("bias", init, (self.features,))
+        x, kernel, bias = nn.dtypes.promote_dtype(x, kernel, bias, dtype=self.dtype)
+        x = jnp.einsum("bhwc,ijcf->bhiwjf", x, kernel, precision=self.precision)
+        return x.reshape(batch, s * height, s * width, self.features) + bias.reshape(1, 1, 1, -1)
+
+
+LayerNorm = functools.partial(nn.LayerNorm, epsilon=1e-5, use_fast_variance=False)
+"""`torch.nn.LayerNorm` over the last axis; statistics two-pass, in float32 or better."""
+
+
+def leaky_relu(x):
+    """Leaky ReLU with PyTorch's default slope of 0.01."""
+    return nn.leaky_relu(x, 0.01)
+
+
+def pixel_shuffle(x, scale: int):
+    """Moves channels to space as `torch.nn.PixelShuffle`: (B, H, W, C s s) -> (B, s H, s W, C)."""
+    batch, height, width, channels = x.shape
+    x = x.reshape(batch, height, width, channels // scale**2, scale, scale)
+    return x.transpose(0, 1, 4, 2, 5, 3).reshape(batch, scale * height, scale * width, -1)

@@ -1,0 +1,6 @@
+"""PyTorch weights in and out: one table of tensors per network, strict in both directions."""
+
+from rsfusion_jax.porting.convert import from_torch, to_torch
+from rsfusion_jax.porting.torch_file import read_state_dict, write_state_dict
+
+__all__ = ["from_torch", "read_state_dict", "to_torch", "write_state_dict"]

@@ -1,0 +1,73 @@
+"""The vocabulary of a porting table: what each tensor of the authors' file is."""
+
+import dataclasses
+from collections.abc import Iterator
+
+import numpy as np
+
+_TO_FLAX = {
+    "conv": lambda w: w.transpose(2, 3, 1, 0),  # (out, in, kh, kw) -> (kh, kw, in, out)
+    "conv_transpose": lambda w: w.transpose(2, 3, 0, 1),  # (in, out, kh, kw) -> (kh, kw, in, out)
+    "linear": lambda w: w.T,  # (out, in) -> (in, out)
+    "vector": lambda w: w,
+}
+_TO_TORCH = {
+    "conv": lambda w: w.transpose(3, 2, 0, 1),
+    "conv_transpose": lambda w: w.transpose(2, 3, 0, 1),
+    "linear": lambda w: w.T,
+    "vector": lambda w: w,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Live:
+    """A tensor that the network computes with.
+
+    Attributes:
+        name: key in the authors' state dict.
+        path: path of the parameter in the Flax tree.
+        layout: `conv`, `conv_transpose`, `linear` or `vector`: how PyTorch's axes lie.
+    """
+
+    name: str
+    path: tuple[str, ...]
+    layout: str = "vector"
+
+    def to_flax(self, tensor: np.ndarray) -> np.ndarray:
+        """PyTorch's axis order to ours."""
+        return np.ascontiguousarray(_TO_FLAX[self.layout](tensor))
+
+    def to_torch(self, parameter: np.ndarray) -> np.ndarray:
+        """Our axis order to PyTorch's."""
+        return np.ascontiguousarray(_TO_TORCH[self.layout](parameter))
+
+
+@dataclasses.dataclass(frozen=True)
+class Constant:
+    """A buffer with values fixed by the architecture; regenerated on the way out."""
+
+    name: str
+    value: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class Dead:
+    """A parameter that the authors built and never use; zeros on the way out."""
+
+    name: str
+    shape: tuple[int, ...]
+
+
+Tensor = Live | Constant | Dead
+
+
+def weight_and_bias(name: str, path: tuple[str, ...], layout: str) -> Iterator[Live]:
+    """The two tensors of a PyTorch convolution or linear layer."""
+    yield Live(f"{name}.weight", (*path, "kernel"), layout)
+    yield Live(f"{name}.bias", (*path, "bias"))
+
+
+def norm(name: str, path: tuple[str, ...]) -> Iterator[Live]:
+    """The two tensors of a PyTorch normalisation layer."""
+    yield Live(f"{name}.weight", (*path, "scale"))
+    yield Live(f"{name}.bias", (*path, "bias"))

@@ -1,0 +1,85 @@
+"""Reading and writing `.pth` files: the only file that imports torch, and only when called."""
+
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from rsfusion_jax.errors import UserError
+
+_WRAPPERS = ("net", "state_dict", "model")
+"""Keys under which training programs hide the state dict (`net` in the RSMIF collection)."""
+
+
+def read_state_dict(path: str | Path) -> dict[str, np.ndarray]:
+    """Reads a PyTorch state dict as NumPy arrays, without running any code from the file.
+
+    Unwraps `{"net": {...}}`, `{"state_dict": {...}}` and `{"model": {...}}`, drops the `module.`
+    prefix that DataParallel leaves, ignores the device that tensors were saved from, and widens
+    half precision to float32.
+
+    Raises:
+        UserError: torch is missing, or the file is missing, truncated, holds anything but tensors,
+            or is no state dict.
+    """
+    torch = _import_torch()
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"weights file {path} does not exist; check the path")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise UserError(
+            f"{path} holds Python objects besides tensors and loading them could run code from the "
+            "file; save the network's state_dict() alone and load that"
+        ) from error
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+        raise UserError(
+            f"{path} cannot be read as a PyTorch file (truncated or of another format); download "
+            "or save it again"
+        ) from error
+    for wrapper in _WRAPPERS:
+        if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
+            content = content[wrapper]
+    if not isinstance(content, Mapping) or not content:
+        raise UserError(
+            f"{path} holds a {type(content).__name__}, not a state dict of named tensors; save the "
+            "network's state_dict()"
+        )
+    tensors = {}
+    for name, value in content.items():
+        if not isinstance(value, torch.Tensor):
+            raise UserError(
+                f"{path}: entry {name!r} is a {type(value).__name__}, not a tensor; save the "
+                "network's state_dict() alone"
+            )
+        value = value.float() if value.is_floating_point() and value.itemsize < 4 else value
+        tensors[name.removeprefix("module.")] = value.numpy()
+    return tensors
+
+
+def write_state_dict(path: str | Path, tensors: Mapping[str, np.ndarray]) -> None:
+    """Writes arrays as a PyTorch state dict; a file of that name is replaced only at the end."""
+    torch = _import_torch()
+    path = Path(path)
+    if not path.parent.is_dir():
+        raise UserError(f"folder {path.parent} does not exist; create it or choose another output")
+    unfinished = path.with_name(path.name + ".tmp")
+    state = {name: torch.from_numpy(np.array(value)) for name, value in tensors.items()}
+    try:
+        torch.save(state, unfinished)
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def _import_torch():
+    try:
+        import torch
+    except ImportError as error:
+        raise UserError(
+            "reading and writing .pth files needs PyTorch, which is not installed; run "
+            "pip install 'rsfusion-jax[torch]'"
+        ) from error
+    return torch

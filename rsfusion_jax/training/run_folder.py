@@ -1,0 +1,76 @@
+"""What belongs to a run folder besides checkpoints: its config, and whether it is finished."""
+
+import json
+from pathlib import Path
+
+import flax.traverse_util
+import ml_collections
+
+from rsfusion_jax.errors import UserError
+
+_CONFIG, _FINISHED = "config.json", "finished.json"
+
+
+def open_run_folder(workdir: Path, config: ml_collections.ConfigDict) -> None:
+    """Creates the folder with the config in it, or checks that it holds this very config.
+
+    Raises:
+        UserError: the folder holds another run, or cannot be written.
+    """
+    if _check_config(workdir, config):
+        return
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+        unfinished = workdir / f"{_CONFIG}.tmp"
+        unfinished.write_text(json.dumps(_plain(config), indent=1) + "\n")
+        unfinished.replace(workdir / _CONFIG)
+    except OSError as error:
+        raise UserError(
+            f"run folder {workdir} cannot be written ({error.strerror}); choose another --workdir"
+        ) from error
+
+
+def finished_step(workdir: Path, config: ml_collections.ConfigDict) -> int | None:
+    """Last step of a run of this config that ended here, None if there is none."""
+    if not _check_config(workdir, config) or not (workdir / _FINISHED).exists():
+        return None
+    return json.loads((workdir / _FINISHED).read_text())["step"]
+
+
+def mark_finished(workdir: Path, step: int) -> None:
+    """Records that the run took its last step and was scored."""
+    (workdir / _FINISHED).write_text(json.dumps({"step": step}) + "\n")
+
+
+def _check_config(workdir: Path, config: ml_collections.ConfigDict) -> bool:
+    """Whether the folder holds this config; an error if it holds another."""
+    path = workdir / _CONFIG
+    if not path.exists():
+        if workdir.is_dir() and any(workdir.iterdir()):
+            raise UserError(
+                f"{workdir} is no run folder but holds other files; choose another --workdir"
+            )
+        return False
+    try:
+        stored = json.loads(path.read_text())
+    except (OSError, json.JSONDecodeError) as error:
+        raise UserError(
+            f"{path} cannot be read; choose another --workdir or delete this run folder"
+        ) from error
+    theirs, ours = (
+        flax.traverse_util.flatten_dict(tree, sep=".") for tree in (stored, _plain(config))
+    )
+    changed = sorted(key for key in theirs | ours if theirs.get(key) != ours.get(key))
+    if changed:
+        shown = "; ".join(f"{k}: {theirs.get(k)!r} there, {ours.get(k)!r} now" for k in changed[:5])
+        more = f" and {len(changed) - 5} more" if len(changed) > 5 else ""
+        raise UserError(
+            f"run folder {workdir} was made with another config ({shown}{more}); choose another "
+            "--workdir or give the same config"
+        )
+    return True
+
+
+def _plain(config: ml_collections.ConfigDict) -> dict:
+    """The config as JSON gives it back (tuples become lists)."""
+    return json.loads(json.dumps(config.to_dict()))

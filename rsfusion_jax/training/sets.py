@@ -1,0 +1,69 @@
+"""The sets that a config names: files in PanCollection's layout, or built-in scenes."""
+
+from rsfusion_jax.data.pancollection import open_set
+from rsfusion_jax.data.pipeline import Cached
+from rsfusion_jax.data.source import Source
+from rsfusion_jax.errors import UserError
+from rsfusion_jax.sensors import Sensor, get_sensor
+from rsfusion_jax.training.writers import ProgressBar
+
+SYNTHETIC = "synthetic"
+
+
+def config_sensor(data) -> Sensor:
+    """The sensor of `config.data`: a built-in one by name, or the user's own record."""
+    if data.own_sensor is not None:
+        return get_sensor(dict(data.own_sensor))
+    return get_sensor(data.sensor)
+
+
+def open_split(data, split: str, seed: int) -> Source | None:
+    """Opens the training, validation or test set of a config.
+
+    Args:
+        data: `config.data`.
+        split: "train", "valid" or "test".
+        seed: of built-in scenes.
+
+    Returns:
+        The set, or None where the config names none.
+
+    Raises:
+        UserError: an unreadable or contradictory set, or no training set at all.
+    """
+    where = data[split]
+    if not where:
+        if split == "train":
+            raise UserError("data.train is empty; name an .h5 or .mat file, or synthetic")
+        return None
+    if where == SYNTHETIC:
+        return _render(data, split, seed)
+    source = open_set(where, sensor=config_sensor(data), ratio=data.ratio, max_value=data.max_value)
+    if not source.info.has_gt:
+        raise UserError(
+            f"data.{split}={where} has no 'gt', which {split} needs; give a reduced-resolution set"
+        )
+    return source
+
+
+def _render(data, split: str, seed: int) -> Source:
+    from rsfusion_jax.data.synthetic import SyntheticScenes
+
+    options = data.synthetic
+    scenes = SyntheticScenes(
+        config_sensor(data),
+        num_scenes=options[f"{split}_scenes"],
+        size=options.size,
+        split=split,
+        seed=seed,
+        ratio=data.ratio,
+        guide=options.guide,
+        num_bands=options.num_bands,
+        nuisances=options.nuisances,
+        pan_degradation=options.pan_degradation,
+    )
+    with ProgressBar(f"rendering {split} scenes", len(scenes)) as bar:
+        return Cached(
+            scenes,
+            progress=lambda done, total: bar.advance("done" if done == total else None),
+        )

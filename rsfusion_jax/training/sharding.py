@@ -1,0 +1,89 @@
+"""Where arrays live: batches over all devices, parameters over the `fsdp` axis of the mesh.
+
+`jax.jit` with `NamedSharding` does what `pmap` (in maintenance mode) and `pjit` (now `jit` itself)
+used to do; one code path serves one device, several devices and several processes.
+"""
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from rsfusion_jax.errors import UserError
+
+BATCH_AXES = ("data", "fsdp")
+
+
+def make_mesh(devices: int = 0, fsdp: int = 1) -> Mesh:
+    """Mesh (data, fsdp) over the first `devices` devices (0: all).
+
+    Raises:
+        UserError: more devices asked for than there are, or a count that `fsdp` does not divide.
+    """
+    available = jax.devices()
+    count = devices or len(available)
+    if count > len(available):
+        raise UserError(
+            f"mesh.devices={devices}, but {len(available)} are visible; lower it or use 0 for all"
+        )
+    if fsdp < 1 or count % fsdp:
+        raise UserError(
+            f"mesh.fsdp={fsdp} does not divide {count} devices; choose a divisor of {count}"
+        )
+    # Auto axes: the compiler places intermediates. Explicit ones, make_mesh's default, reject the
+    # reshapes of pixel shuffle and attention.
+    return jax.make_mesh(
+        (count // fsdp, fsdp),
+        BATCH_AXES,
+        axis_types=(AxisType.Auto, AxisType.Auto),
+        devices=available[:count],
+    )
+
+
+def replicated(mesh: Mesh) -> NamedSharding:
+    """The same array on every device."""
+    return NamedSharding(mesh, P())
+
+
+def batch_sharding(mesh: Mesh) -> NamedSharding:
+    """The leading axis over all devices."""
+    return NamedSharding(mesh, P(BATCH_AXES))
+
+
+def state_shardings(mesh: Mesh, state):
+    """A sharding per leaf: its longest axis that `fsdp` divides, else replicated.
+
+    Args:
+        mesh: from `make_mesh`.
+        state: tree of arrays or shapes.
+    """
+    fsdp = mesh.shape["fsdp"]
+
+    def place(leaf):
+        axes = [i for i, size in enumerate(leaf.shape) if size % fsdp == 0]
+        if fsdp == 1 or not axes or jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+            return replicated(mesh)
+        longest = max(axes, key=lambda i: leaf.shape[i])
+        return NamedSharding(
+            mesh, P(*(("fsdp" if i == longest else None) for i in range(leaf.ndim)))
+        )
+
+    return jax.tree.map(place, state)
+
+
+def check_batch_size(mesh: Mesh, batch_size: int, accumulate: int = 1) -> None:
+    """Refuses a batch that the devices cannot share evenly."""
+    pieces = mesh.size * accumulate
+    if batch_size < 1 or batch_size % pieces:
+        raise UserError(
+            f"train.batch_size={batch_size} cannot be shared by {mesh.size} devices in "
+            f"{accumulate} micro-batches; choose a multiple of {pieces} or set mesh.devices"
+        )
+
+
+def put_batch(mesh: Mesh, batch: dict[str, np.ndarray]) -> dict[str, jax.Array]:
+    """Puts this process's rows of a batch on its devices as part of one global array."""
+    sharding = batch_sharding(mesh)
+    return {
+        key: jax.make_array_from_process_local_data(sharding, value) for key, value in batch.items()
+    }

@@ -1,0 +1,39 @@
+"""Weights to start from that are not the seed's: `config.init_from`."""
+
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+
+from rsfusion_jax.errors import UserError
+from rsfusion_jax.models import abstract_params
+from rsfusion_jax.porting.convert import from_torch
+from rsfusion_jax.training.checkpoint import find_checkpoint, read_card, restore_weights
+
+
+def initial_params(path: str, model, card: dict) -> dict:
+    """Parameters from a run folder, one checkpoint in it, or the authors' `.pth` file.
+
+    Args:
+        path: where from; a file is read as PyTorch's.
+        model: the network that will be trained.
+        card: what this run's network is.
+
+    Raises:
+        UserError: nothing there, or weights of another network or configuration.
+    """
+    if Path(path).suffix in (".pth", ".pt") or Path(path).is_file():
+        from rsfusion_jax.porting.torch_file import read_state_dict
+
+        params = from_torch(model, read_state_dict(path))["params"]
+        return jax.tree.map(jnp.asarray, params)
+    checkpoint = find_checkpoint(path)
+    theirs, ours = read_card(checkpoint)["network"], card["network"]
+    differing = sorted(key for key in theirs | ours if theirs.get(key) != ours.get(key))
+    if differing:
+        key = differing[0]
+        raise UserError(
+            f"init_from={path} holds a network with {key}={theirs.get(key)!r}, this run builds one "
+            f"with {key}={ours.get(key)!r}; make the two configs agree"
+        )
+    return restore_weights(checkpoint, abstract_params(model))

@@ -1,0 +1,70 @@
+"""One optimiser step: a pure function of state and batch."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import linen as nn
+
+from rsfusion_jax.training.state import TrainState
+
+
+def make_train_step(
+    model: nn.Module,
+    objective: Callable,
+    optimizer: optax.GradientTransformation,
+    *,
+    accumulate: int = 1,
+    ema_decay: float = 0.0,
+) -> Callable:
+    """Builds `(state, batch) -> (state, metrics)`, to be jitted by the caller.
+
+    Args:
+        model: the network.
+        objective: `(model, params, batch, key) -> (loss, dict of scalars)`.
+        optimizer: what `state.opt_state` belongs to.
+        accumulate: micro-batches whose mean gradient makes one step; divides the batch size.
+        ema_decay: decay of `state.ema`; ignored where that is None.
+    """
+
+    def gradient(params, batch, key):
+        def loss_fn(params):
+            return objective(model, params, batch, key)
+
+        (loss, scalars), grads = jax.value_and_grad(loss_fn, has_aux=True)(params)
+        return grads, {"loss": loss, **scalars}
+
+    def accumulated_gradient(params, batch, key):
+        if accumulate == 1:
+            return gradient(params, batch, key)
+
+        # Neighbours go to different micro-batches, so that each stays spread over all devices.
+        def split(x):
+            return jnp.moveaxis(x.reshape(-1, accumulate, *x.shape[1:]), 1, 0)
+
+        def add(total, step):
+            index, part = step
+            new = gradient(params, part, jax.random.fold_in(key, index))
+            return jax.tree.map(jnp.add, total, new), None
+
+        parts = (jnp.arange(accumulate), jax.tree.map(split, batch))
+        first = jax.tree.map(lambda x: x[0], parts[1])
+        shapes = jax.eval_shape(gradient, params, first, key)
+        zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+        total, _ = jax.lax.scan(add, zeros, parts)
+        return jax.tree.map(lambda x: x / accumulate, total)
+
+    def train_step(state: TrainState, batch: dict) -> tuple[TrainState, dict]:
+        key = jax.random.fold_in(state.key, state.step)
+        grads, metrics = accumulated_gradient(state.params, batch, key)
+        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        ema = state.ema
+        if ema is not None:
+            ema = optax.incremental_update(params, ema, 1 - ema_decay)
+        metrics["grad_norm"] = optax.tree.norm(grads)
+        state = state.replace(step=state.step + 1, params=params, opt_state=opt_state, ema=ema)
+        return state, metrics
+
+    return train_step

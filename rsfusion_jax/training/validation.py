@@ -1,0 +1,66 @@
+"""Validation during training: scores, a picture, and the best checkpoint so far."""
+
+import math
+
+import jax
+import numpy as np
+
+from rsfusion_jax.data.source import Source
+from rsfusion_jax.errors import UserError
+from rsfusion_jax.evaluation.panels import as_array, panel
+from rsfusion_jax.evaluation.score import LOWER_IS_BETTER, score
+from rsfusion_jax.inference.fuser import Fuser
+from rsfusion_jax.training.checkpoint import Checkpoints
+from rsfusion_jax.training.sharding import put_batch
+from rsfusion_jax.training.writers import RunLog
+
+_PICTURES = 2
+
+
+class Validation:
+    """Scores weights on the validation set and keeps the best."""
+
+    def __init__(
+        self,
+        options,
+        source: Source | None,
+        model,
+        mesh: jax.sharding.Mesh,
+        checkpoints: Checkpoints,
+        log: RunLog,
+        card: dict,
+    ):
+        if options.best_metric not in LOWER_IS_BETTER:
+            raise UserError(
+                f"eval.best_metric={options.best_metric!r} is unknown; choose one of "
+                f"{', '.join(LOWER_IS_BETTER)}"
+            )
+        self._metric = options.best_metric
+        self._batch_size = math.ceil(options.batch_size / mesh.size) * mesh.size
+        self._source, self._model, self._mesh = source, model, mesh
+        self._checkpoints, self._log, self._card = checkpoints, log, card
+        best = checkpoints.best_score()
+        self._best = None if best is None else best[self._metric]
+
+    def run(self, step: int, params: dict) -> str:
+        """Scores `params`; returns a note for the progress bar."""
+        fuser = Fuser(self._model, {"params": params})
+        put = lambda batch: put_batch(self._mesh, batch)  # noqa: E731
+        means = score(fuser.fuse_unit, self._source, batch_size=self._batch_size, put=put).mean()
+        self._log.scalars(step, {f"valid/{name}": value for name, value in means.items()})
+        self._log.image(step, "valid/fused", self._picture(fuser))
+        value = means[self._metric]
+        better = np.less if LOWER_IS_BETTER[self._metric] else np.greater
+        # A NaN score is never the best.
+        if math.isfinite(value) and (self._best is None or better(value, self._best)):
+            self._best = value
+            self._checkpoints.save_best(step, params, self._card, means)
+        return f"valid {self._metric} {value:.4f} (best {self._best:.4f})"
+
+    def _picture(self, fuser: Fuser) -> np.ndarray:
+        samples = [self._source[i] for i in range(min(_PICTURES, len(self._source)))]
+        fused = [
+            np.asarray(fuser.fuse_unit(*(sample[key][None] for key in ("pan", "ms", "lms")))[0])
+            for sample in samples
+        ]
+        return as_array(panel(samples, fused, self._source.info.sensor.rgb))

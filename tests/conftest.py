@@ -1,0 +1,24 @@
+"""Every test sees eight CPU devices and the shared goldens, if they are there."""
+
+import os
+from pathlib import Path
+
+import jax
+import pytest
+
+jax.config.update("jax_platforms", "cpu")
+jax.config.update("jax_num_cpu_devices", 8)
+# Compiled programs are kept between runs: the suite's time is mostly compilation.
+_CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "rsfusion_jax" / "tests"
+jax.config.update("jax_compilation_cache_dir", str(_CACHE))
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
+
+_SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Folder of goldens and real imagery that lies beside the checkout, never inside it."""
+    if not (_SHARED / "parity").is_dir():
+        pytest.skip("no folder ../shared with goldens beside this checkout")
+    return _SHARED

@@ -1,0 +1,229 @@
+"""Synthetic scenes: reproducible, shaped as asked, and statistically like real images."""
+
+import concurrent.futures
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rsfusion_jax.data.synthetic import SyntheticScenes
+from rsfusion_jax.data.synthetic.materials import INDEX, MATERIALS, WAVELENGTHS, draw_spectra
+from rsfusion_jax.data.synthetic.responses import hyperspectral_limits
+from rsfusion_jax.errors import UserError
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
+from scene_statistics import real_pair, statistics, synthetic_statistics
+
+
+def _scenes(sensor="wv3", **options):
+    return SyntheticScenes(sensor, **{"num_scenes": 6, "size": 32, **options})
+
+
+def _same(first, second):
+    return first.keys() == second.keys() and all(
+        np.array_equal(first[key], second[key]) for key in first
+    )
+
+
+def test_a_scene_depends_on_its_index_alone():
+    source = _scenes(nuisances=True, pan_degradation="mixed", ratio=2)
+    forward = [source[index] for index in range(4)]
+    longer = _scenes(nuisances=True, pan_degradation="mixed", ratio=2, num_scenes=99)
+    assert all(_same(longer[index], forward[index]) for index in (3, 0, 2, 1))
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        threaded = list(pool.map(source.__getitem__, range(4)))
+    assert all(map(_same, threaded, forward))
+    assert not np.array_equal(forward[0]["gt"], forward[1]["gt"])
+
+
+def test_splits_and_seeds_differ():
+    images = [
+        _scenes(split=split, seed=seed, ratio=2)[0]["gt"]
+        for split in ("train", "valid", "test")
+        for seed in (0, 1)
+    ]
+    for index, image in enumerate(images):
+        assert not any(np.array_equal(image, other) for other in images[:index])
+
+
+@pytest.mark.parametrize("resolution", ["reduced", "full"])
+@pytest.mark.parametrize(
+    ("sensor", "ratio", "guide", "num_bands", "guide_bands"),
+    [
+        ("wv3", 4, "pan", None, 1),
+        ("ikonos", 2, "pan", None, 1),
+        ("gf2", 3, "pan", 12, 1),
+        ("qb", 6, "pan", None, 1),
+        ("wv2", 8, "pan", None, 1),
+        ("wv3", 8, "rgb", 31, 3),
+        ("wv3", 4, "msi4", 120, 4),
+        ("wv3", 4, "sar", None, 2),
+        ({"bands": ("a", "b", "c"), "mtf_ms": (0.3, 0.3, 0.3), "bit_depth": 12}, 4, "pan", None, 1),
+    ],
+)
+def test_shapes_range_and_phase(sensor, ratio, guide, num_bands, guide_bands, resolution):
+    size = 8 * ratio
+    source = _scenes(
+        sensor, ratio=ratio, guide=guide, num_bands=num_bands, resolution=resolution, size=size
+    )
+    sample, info = source[0], source.info
+    bands = info.num_bands
+    truth = "gt" if resolution == "reduced" else "truth_fr"
+    assert {key: value.shape for key, value in sample.items()} == {
+        "pan": (size, size, guide_bands),
+        "ms": (8, 8, bands),
+        "lms": (size, size, bands),
+        truth: (size, size, bands),
+    }
+    assert (info.guide_bands, info.ratio, info.has_gt) == (
+        guide_bands,
+        ratio,
+        resolution == "reduced",
+    )
+    assert all(value.dtype == np.float32 for value in sample.values())
+    for key in ("pan", "ms", truth):
+        assert np.isfinite(sample[key]).all() and 0 <= sample[key].min() and sample[key].std() > 0
+        assert sample[key].max() <= 1.1  # bicubic overshoots a little in a reduced PAN
+    phase = int(info.ms_phase)
+    kept = sample["lms"][phase::ratio, phase::ratio]
+    np.testing.assert_allclose(kept, sample["ms"], atol=1e-6)
+    steps = sample[truth] * info.max_value
+    np.testing.assert_allclose(steps, np.rint(steps), atol=1e-3)
+
+
+def test_gt_and_reduced_pan_lie_on_each_other():
+    """The best sub-pixel shift between PAN and a combination of bands is zero."""
+    from scipy.ndimage import shift
+
+    source = _scenes("ikonos", size=64)
+    best = []
+    for index in range(3):
+        sample = source[index]
+        flat = sample["gt"].reshape(-1, 4).astype(np.float64)
+        offsets = np.linspace(-0.4, 0.4, 9)
+        errors = np.zeros((2, 9))
+        for axis in range(2):
+            for k, offset in enumerate(offsets):
+                move = (offset, 0) if axis == 0 else (0, offset)
+                moved = shift(
+                    sample["pan"][..., 0].astype(np.float64), move, order=5, mode="nearest"
+                )
+                basis = np.column_stack([flat, np.ones(len(flat))])
+                errors[axis, k] = np.linalg.lstsq(basis, moved.ravel(), rcond=None)[1][0]
+        for row in errors:
+            curve = np.polyfit(offsets, row, 2)
+            best.append(-curve[1] / (2 * curve[0]))
+    assert np.abs(best).max() < 0.06
+
+
+@pytest.mark.parametrize(("sensor", "least"), [("wv3", 0.002), ("ge1", 0.01)])
+def test_pan_is_no_sum_of_bands(sensor, least):
+    """The best linear combination of the ideal bands misses PAN by more than rounding does."""
+    sample = _scenes(sensor, resolution="full", size=128)[1]
+    bands = sample["truth_fr"].astype(np.float64)
+    bands = bands.reshape(-1, bands.shape[-1])
+    basis = np.column_stack([bands, np.ones(len(bands))])
+    pan = sample["pan"].ravel().astype(np.float64)
+    rest = pan - basis @ np.linalg.lstsq(basis, pan, rcond=None)[0]
+    assert rest.std() > 2 / 2047 / np.sqrt(12)
+    assert least * pan.std() < rest.std() < 0.1 * pan.std()
+
+
+def test_nuisances_add_noise_and_change_nothing_else():
+    clean = _scenes(resolution="full", size=64)[0]
+    worn = _scenes(resolution="full", size=64, nuisances=True)[0]
+    assert not np.array_equal(clean["ms"], worn["ms"])
+    correlation = np.corrcoef(clean["pan"].ravel(), worn["pan"].ravel())[0, 1]
+    assert 0.8 < correlation < 0.9999
+
+
+def test_mixed_pan_degradation_draws_both():
+    small = {"ratio": 2, "size": 16}
+    mixed = _scenes(pan_degradation="mixed", **small)
+    fixed = [_scenes(pan_degradation=kind, **small) for kind in ("imresize", "mtf_centred")]
+    drawn = set()
+    for index in range(6):
+        pan = mixed[index]["pan"]
+        matches = [np.array_equal(pan, source[index]["pan"]) for source in fixed]
+        assert sum(matches) == 1
+        drawn.add(matches.index(True))
+    assert drawn == {0, 1}
+
+
+def test_materials_are_many_and_physical():
+    assert len(MATERIALS) >= 40
+    spectra = draw_spectra(np.random.default_rng(0)).reshape(len(MATERIALS), -1, WAVELENGTHS.size)
+    means = {name: spectra[index].mean(axis=0) for name, index in INDEX.items()}
+
+    def at(name, wavelength):
+        return float(np.interp(wavelength, WAVELENGTHS, means[name]))
+
+    for plant in ("lawn", "broadleaf", "green_crop", "conifer"):
+        assert at(plant, 850) > 4 * at(plant, 675)  # red edge
+        assert at(plant, 550) > at(plant, 675)  # green peak
+        assert at(plant, 1450) < 0.8 * at(plant, 1250)  # leaf water
+    for water in ("clear_water", "turbid_water", "green_water"):
+        assert at(water, 950) < 0.5 * at(water, 550)
+    assert at("red_soil", 650) > at("red_soil", 450)
+    assert spectra.std(axis=1).min() >= 0 and spectra.std(axis=1).mean() > 0.005
+
+
+def test_hyperspectral_bands_tile_their_windows():
+    limits = hyperspectral_limits(200)
+    assert limits.shape == (200, 2)
+    assert limits[0, 0] == 400 and limits[-1, 1] == 2450
+    widths = limits[:, 1] - limits[:, 0]
+    assert widths.min() > 8 and widths.max() < 10
+    assert not np.any((limits[:, 0] < 1400) & (limits[:, 1] > 1400))
+
+
+@pytest.mark.parametrize("sensor", ["ikonos", "ge1"])
+def test_statistics_are_those_of_real_images(sensor):
+    """Medians of ten scenes; ranges span the three real images, a little widened."""
+    scenes = synthetic_statistics(sensor, 10, size=256)
+    row = {key: np.median([scene[key] for scene in scenes], axis=0) for key in scenes[0]}
+    assert 0.94 < row["R2 PAN ~ MS"] < 0.985
+    assert 0.88 < row["R2 PAN ~ MS, detail"] < 0.95
+    assert 0.34 < row["std(detail) / std(MS)"].min()
+    assert row["std(detail) / std(MS)"].max() < 0.66
+    detail = row["corr(PAN detail, band detail)"]
+    assert 0.6 < detail[:3].min() and detail[:3].max() < 0.96 and 0.3 < detail[3] < 0.9
+    assert 0.97 < row["PCA, two components"] < 0.995
+    assert -0.45 < row["lowest band correlation"] < 0.4
+    assert -2.6 < row["PAN power slope"] < -1.9
+    dark = row["0.1 % level"]
+    assert 0.08 < dark[0] < 0.22 and dark[3] < 0.12 and (np.diff(dark) < 0).all()
+
+
+def test_real_images_measure_as_the_protocol_says(shared):
+    """The measuring code itself against the protocol's table."""
+    row = statistics(*real_pair(shared, "ikonos"), "ikonos")
+    assert row["R2 PAN ~ MS"] == pytest.approx(0.955, abs=0.01)
+    assert row["R2 PAN ~ MS, detail"] == pytest.approx(0.909, abs=0.01)
+    assert row["PCA, two components"] == pytest.approx(0.98, abs=0.005)
+    assert row["lowest band correlation"] == pytest.approx(0.22, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"num_bands": 201}, "num_bands=201"),
+        ({"guide": "lidar"}, "guide='lidar'"),
+        ({"size": 30}, "multiple of ratio=4"),
+        ({"ratio": 5}, "ratio=5"),
+        ({"split": "dev"}, "split='dev'"),
+        ({"num_scenes": 0}, "num_scenes=0"),
+        ({"pan_degradation": "box"}, "pan_degradation='box'"),
+        ({"resolution": "half"}, "resolution='half'"),
+        ({"sensor": "landsat"}, "sensor 'landsat'"),
+    ],
+)
+def test_mistakes_are_named(options, words):
+    with pytest.raises(UserError, match=words):
+        _scenes(**options)
+
+
+def test_beyond_the_end():
+    with pytest.raises(IndexError):
+        _scenes()[6]

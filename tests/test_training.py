@@ -1,0 +1,231 @@
+"""Training: one step, many devices, interruptions, run folders and what a run leaves behind."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from ml_collections import config_flags  # noqa: F401  (the config files need absl set up)
+
+import rsfusion_jax as rsf
+from configs import default
+from rsfusion_jax.models import create_model, init_params
+from rsfusion_jax.training import sharding
+from rsfusion_jax.training.loop import train
+from rsfusion_jax.training.objectives import supervised
+from rsfusion_jax.training.optimizer import make_optimizer, make_schedule
+from rsfusion_jax.training.state import create_state
+from rsfusion_jax.training.step import make_train_step
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def tiny_config():
+    """A run of seconds: two small scenes, a narrow network, patches of 16 pixels."""
+    config = default.get_config()
+    config.name = "tiny"
+    config.model.dim = 8
+    config.data.patch_size = 16
+    config.data.crops_per_sample = 4
+    config.data.synthetic.update(train_scenes=2, valid_scenes=1, test_scenes=2, size=32)
+    config.train.update(batch_size=8, steps=6, log_every=2, eval_every=3, checkpoint_every=3)
+    config.optim.warmup_steps = 1
+    config.eval.update(batch_size=2, methods=("brovey",))
+    return config
+
+
+def _flags(config, workdir):
+    """The command-line form of `tiny_config`."""
+    yield f"--workdir={workdir}"
+    plain = default.get_config()
+    for section in ("model", "data", "train", "optim", "eval"):
+        for key, value in config[section].items():
+            if key == "synthetic":
+                for name, item in value.items():
+                    if item != plain.data.synthetic[name]:
+                        yield f"--config.data.synthetic.{name}={item}"
+            elif value != plain[section][key]:
+                yield f"--config.{section}.{key}={value}"
+    yield f"--config.name={config.name}"
+
+
+@pytest.fixture(scope="module")
+def finished_run(tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("runs") / "tiny"
+    return train(tiny_config(), workdir)
+
+
+def _params(workdir, step):
+    return _leaves(rsf.load(workdir / "checkpoints" / str(step)).variables)
+
+
+def _leaves(tree):
+    return [np.asarray(leaf) for leaf in jax.tree.leaves(tree)]
+
+
+def test_a_run_leaves_what_users_look_for(finished_run):
+    report = json.loads((finished_run / "report.json").read_text())
+    assert list(report["methods"]) == ["EXP", "BROVEY", "U2Net"]
+    assert report["protocol"]["images"] == 2
+    lines = [json.loads(line) for line in (finished_run / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines if "train/loss" in line] == [2, 3, 4, 6]
+    assert [line["step"] for line in lines if "valid/ERGAS" in line] == [3, 6]
+    for name in ("panel_u2net.png", "panel_exp.png", "config.json", "tensorboard", "best"):
+        assert (finished_run / name).exists()
+    assert rsf.load(finished_run).max_value == rsf.get_sensor("wv4").max_value
+
+
+def test_a_finished_run_says_so(finished_run, capsys):
+    before = (finished_run / "metrics.jsonl").read_bytes()
+    train(tiny_config(), finished_run)
+    assert "finished at step 6" in capsys.readouterr().out
+    assert (finished_run / "metrics.jsonl").read_bytes() == before
+
+
+def test_another_config_is_refused(finished_run):
+    config = tiny_config()
+    config.optim.learning_rate = 0.5
+    with pytest.raises(rsf.UserError, match=r"optim.learning_rate: 0.002 there, 0.5 now"):
+        train(config, finished_run)
+
+
+def test_fine_tuning_starts_from_given_weights(finished_run, tmp_path):
+    config = tiny_config()
+    config.init_from = str(finished_run)
+    config.optim.learning_rate = 0.0
+    config.data.test = ""
+    config.train.update(steps=2, checkpoint_every=2)
+    train(config, tmp_path / "tuned")
+    for start, end in zip(
+        _leaves(rsf.load(finished_run).variables), _params(tmp_path / "tuned", 2), strict=True
+    ):
+        assert np.array_equal(start, end)
+    config.model.dim = 16
+    with pytest.raises(rsf.UserError, match="dim=8, this run builds one with dim=16"):
+        train(config, tmp_path / "other")
+
+
+def test_non_finite_loss_names_step_and_checkpoint(tmp_path):
+    config = tiny_config()
+    config.optim.learning_rate = 1e30
+    config.optim.warmup_steps = 4
+    config.optim.schedule = "constant"
+    config.train.update(steps=8, checkpoint_every=1, eval_every=100, log_every=1)
+    config.data.valid = ""
+    with pytest.raises(rsf.UserError, match=r"not finite at step \d+.*checkpoints/\d+") as caught:
+        train(config, tmp_path / "nan")
+    named = str(caught.value).split("checkpoint is ")[1].split(";")[0]
+    assert all(np.isfinite(leaf).all() for leaf in _leaves(rsf.load(named).variables))
+
+
+def test_one_device_equals_eight():
+    """Losses over 20 steps agree to float32 rounding; data and fsdp axes in every split."""
+    model = create_model("u2net", num_bands=4, dim=8, dim_head=4, precision="highest")
+    optimizer = optax.adam(1e-3)
+    step = make_train_step(model, supervised("l1"), optimizer)
+    rng = np.random.default_rng(0)
+    batch = {
+        "pan": rng.random((8, 16, 16, 1), np.float32),
+        "ms": rng.random((8, 4, 4, 4), np.float32),
+        "lms": rng.random((8, 16, 16, 4), np.float32),
+        "gt": rng.random((8, 16, 16, 4), np.float32),
+    }
+
+    def losses(devices, fsdp):
+        mesh = sharding.make_mesh(devices, fsdp)
+        with jax.set_mesh(mesh):
+
+            def init(key):
+                return create_state(init_params(model, key), optimizer, key, ema=False)
+
+            key = jax.random.key(0)
+            placed = sharding.state_shardings(mesh, jax.eval_shape(init, key))
+            state = jax.jit(init, out_shardings=placed)(key)
+            fn = jax.jit(step, donate_argnums=0, out_shardings=(placed, sharding.replicated(mesh)))
+            values = []
+            for _ in range(20):
+                state, metrics = fn(state, sharding.put_batch(mesh, batch))
+                values.append(float(metrics["loss"]))
+        return np.array(values)
+
+    one = losses(1, 1)
+    assert one[-1] < one[0]
+    for devices, fsdp in ((8, 1), (8, 4)):
+        assert np.abs(losses(devices, fsdp) / one - 1).max() < 2e-6
+
+
+def test_accumulation_equals_one_large_batch():
+    model = create_model("u2net", num_bands=2, dim=8, dim_head=4, precision="highest")
+    optimizer = optax.sgd(1.0)
+    rng = np.random.default_rng(0)
+    shapes = {"pan": (4, 16, 16, 1), "ms": (4, 4, 4, 2), "lms": (4, 16, 16, 2)}
+    batch = {key: jnp.asarray(rng.random(shape, np.float32)) for key, shape in shapes.items()}
+    batch["gt"] = batch["lms"] / 2
+    params = init_params(model, jax.random.key(0))
+    results = []
+    for accumulate in (1, 2):
+        step = make_train_step(
+            model, supervised("mse"), optimizer, accumulate=accumulate, ema_decay=0.9
+        )
+        state = create_state(params, optimizer, jax.random.key(0), ema=True)
+        results.append(jax.jit(step)(state, batch))
+    (state, metrics), (split_state, split_metrics) = results
+    assert abs(metrics["loss"] - split_metrics["loss"]) < 1e-6
+    for p, q in zip(_leaves(state.params), _leaves(split_state.params), strict=True):
+        assert np.abs(p - q).max() < 1e-5
+    for old, new, ema in zip(
+        _leaves(params), _leaves(state.params), _leaves(state.ema), strict=True
+    ):
+        assert np.allclose(ema, 0.9 * old + 0.1 * new, atol=1e-6)
+
+
+def test_step_schedule_is_the_published_one():
+    optim = default.get_config().optim
+    optim.update(schedule="step", warmup_steps=0, learning_rate=1e-3, step_epochs=100, gamma=0.5)
+    schedule = make_schedule(optim, steps=500 * 7, steps_per_epoch=7)
+    for epoch in (0, 99, 100, 199, 200, 499):
+        assert np.isclose(schedule(7 * epoch), 1e-3 * 0.5 ** (epoch // 100))
+    optim.clip_norm = 1.0
+    make_optimizer(optim, schedule).init({"w": jnp.zeros(3)})
+
+
+def test_killed_run_resumes_bit_for_bit(tmp_path):
+    """N steps, kill -9, and the rest: the same parameters and data order as without the kill."""
+    config = tiny_config()
+    config.data.valid = config.data.test = ""
+    config.train.update(steps=12, checkpoint_every=2, log_every=1)
+    environment = {**os.environ, "XLA_FLAGS": "", "JAX_PLATFORMS": "cpu"}
+
+    def start(workdir):
+        command = [sys.executable, str(ROOT / "train.py"), *_flags(config, workdir)]
+        return subprocess.Popen(command, env=environment, cwd=tmp_path, stderr=subprocess.PIPE)
+
+    whole = start(tmp_path / "whole")
+    assert whole.wait(300) == 0, whole.stderr.read().decode()
+    killed = start(tmp_path / "killed")
+    metrics = tmp_path / "killed" / "metrics.jsonl"
+    while not (metrics.exists() and len(metrics.read_text().splitlines()) >= 5):
+        assert killed.poll() is None, killed.stderr.read().decode()
+        time.sleep(0.002)
+    killed.send_signal(signal.SIGKILL)
+    killed.wait()
+    saved = [int(p.name) for p in (tmp_path / "killed" / "checkpoints").iterdir() if p.name.isdigit()]
+    assert saved and max(saved) < 12
+    resumed = start(tmp_path / "killed")
+    assert resumed.wait(300) == 0, resumed.stderr.read().decode()
+
+    for a, b in zip(_params(tmp_path / "whole", 12), _params(tmp_path / "killed", 12), strict=True):
+        assert np.array_equal(a, b)
+    losses = []
+    for name in ("whole", "killed"):
+        lines = map(json.loads, (tmp_path / name / "metrics.jsonl").read_text().splitlines())
+        losses.append([(line["step"], line["train/loss"]) for line in lines])
+    assert losses[0] == losses[1] and len(losses[0]) == 12
