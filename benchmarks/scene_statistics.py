@@ -1,6 +1,6 @@
 """Statistics of synthetic scenes beside those of real images, as a Markdown table.
 
-    python benchmarks/scene_statistics.py [--scenes=16] [--nuisances] [--shared=../shared]
+    PYTHONPATH=. python benchmarks/scene_statistics.py [--scenes=16] [--nuisances]
 
 Real columns appear where the folder holds the images. Everything is measured on a pair at full
 resolution after PAN was brought to the MS grid by antialiased bicubic; detail is what a blur with

@@ -6,6 +6,7 @@ from pathlib import Path
 import jax
 import pytest
 
+pytest.register_assert_rewrite("parity")
 jax.config.update("jax_platforms", "cpu")
 jax.config.update("jax_num_cpu_devices", 8)
 # Compiled programs are kept between runs: the suite's time is mostly compilation.

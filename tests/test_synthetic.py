@@ -178,13 +178,18 @@ def test_hyperspectral_bands_tile_their_windows():
     assert not np.any((limits[:, 0] < 1400) & (limits[:, 1] > 1400))
 
 
-@pytest.mark.parametrize("sensor", ["ikonos", "ge1"])
-def test_statistics_are_those_of_real_images(sensor):
+@pytest.mark.parametrize(
+    ("sensor", "nuisances", "detail_r2"),
+    # Real images, aligned as well as a shift can: 0.90 (GeoEye-1) to 0.95 (IKONOS). Perfectly
+    # registered noise-free scenes exceed that; with nuisances they come near.
+    [("ikonos", False, (0.90, 0.98)), ("ge1", True, (0.90, 0.965))],
+)
+def test_statistics_are_those_of_real_images(sensor, nuisances, detail_r2):
     """Medians of ten scenes; ranges span the three real images, a little widened."""
-    scenes = synthetic_statistics(sensor, 10, size=256)
+    scenes = synthetic_statistics(sensor, 10, nuisances, size=256)
     row = {key: np.median([scene[key] for scene in scenes], axis=0) for key in scenes[0]}
     assert 0.94 < row["R2 PAN ~ MS"] < 0.985
-    assert 0.88 < row["R2 PAN ~ MS, detail"] < 0.95
+    assert detail_r2[0] < row["R2 PAN ~ MS, detail"] < detail_r2[1]
     assert 0.34 < row["std(detail) / std(MS)"].min()
     assert row["std(detail) / std(MS)"].max() < 0.66
     detail = row["corr(PAN detail, band detail)"]

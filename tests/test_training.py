@@ -39,6 +39,7 @@ def tiny_config():
     config.train.update(batch_size=8, steps=6, log_every=2, eval_every=3, checkpoint_every=3)
     config.optim.warmup_steps = 1
     config.eval.update(batch_size=2, methods=("brovey",))
+    config.mesh.devices = 1
     return config
 
 
@@ -126,40 +127,56 @@ def test_non_finite_loss_names_step_and_checkpoint(tmp_path):
     assert all(np.isfinite(leaf).all() for leaf in _leaves(rsf.load(named).variables))
 
 
-def test_one_device_equals_eight():
-    """Losses over 20 steps agree to float32 rounding; data and fsdp axes in every split."""
+def _losses(devices, fsdp, dtype=np.float32, nudge=0.0):
+    """Loss of 20 steps on one batch, from the same seed; `nudge` scales the first parameters."""
     model = create_model("u2net", num_bands=4, dim=8, dim_head=4, precision="highest")
     optimizer = optax.adam(1e-3)
     step = make_train_step(model, supervised("l1"), optimizer)
     rng = np.random.default_rng(0)
-    batch = {
-        "pan": rng.random((8, 16, 16, 1), np.float32),
-        "ms": rng.random((8, 4, 4, 4), np.float32),
-        "lms": rng.random((8, 16, 16, 4), np.float32),
-        "gt": rng.random((8, 16, 16, 4), np.float32),
+    shapes = {
+        "pan": (8, 16, 16, 1),
+        "ms": (8, 4, 4, 4),
+        "lms": (8, 16, 16, 4),
+        "gt": (8, 16, 16, 4),
     }
+    batch = {key: rng.random(shape, np.float32).astype(dtype) for key, shape in shapes.items()}
+    mesh = sharding.make_mesh(devices, fsdp)
+    with jax.set_mesh(mesh):
 
-    def losses(devices, fsdp):
-        mesh = sharding.make_mesh(devices, fsdp)
-        with jax.set_mesh(mesh):
+        def init(key):
+            params = init_params(model, key)
+            params = jax.tree.map(lambda p: (p * (1 + nudge)).astype(dtype), params)
+            return create_state(params, optimizer, key, ema=False)
 
-            def init(key):
-                return create_state(init_params(model, key), optimizer, key, ema=False)
+        key = jax.random.key(0)
+        placed = sharding.state_shardings(mesh, jax.eval_shape(init, key))
+        state = jax.jit(init, out_shardings=placed)(key)
+        fn = jax.jit(step, donate_argnums=0, out_shardings=(placed, sharding.replicated(mesh)))
+        values = []
+        for _ in range(20):
+            state, metrics = fn(state, sharding.put_batch(mesh, batch))
+            values.append(float(metrics["loss"]))
+    return np.array(values)
 
-            key = jax.random.key(0)
-            placed = sharding.state_shardings(mesh, jax.eval_shape(init, key))
-            state = jax.jit(init, out_shardings=placed)(key)
-            fn = jax.jit(step, donate_argnums=0, out_shardings=(placed, sharding.replicated(mesh)))
-            values = []
-            for _ in range(20):
-                state, metrics = fn(state, sharding.put_batch(mesh, batch))
-                values.append(float(metrics["loss"]))
-        return np.array(values)
 
-    one = losses(1, 1)
+def test_one_device_equals_eight_to_rounding():
+    """Adam amplifies rounding from step to step, so the scale is what one rounding error does.
+
+    The first steps agree outright; over 20 steps eight devices differ from one no more than one
+    device differs from itself when its first parameters move by one unit in the last place.
+    """
+    one, eight = _losses(1, 1), _losses(8, 1)
     assert one[-1] < one[0]
-    for devices, fsdp in ((8, 1), (8, 4)):
-        assert np.abs(losses(devices, fsdp) / one - 1).max() < 2e-6
+    assert np.abs(eight / one - 1)[:5].max() < 1e-6
+    rounding = np.abs(_losses(1, 1, nudge=2**-23) / one - 1).max()
+    assert np.abs(eight / one - 1).max() <= 3 * rounding < 1e-3
+
+
+def test_sharded_parameters_equal_one_device_in_float64():
+    """Without rounding there is no difference left: it is the same computation."""
+    with jax.enable_x64(True):
+        one, eight = _losses(1, 1, np.float64), _losses(8, 4, np.float64)
+    assert np.abs(eight / one - 1).max() < 1e-9
 
 
 def test_accumulation_equals_one_large_batch():
@@ -217,7 +234,9 @@ def test_killed_run_resumes_bit_for_bit(tmp_path):
         time.sleep(0.002)
     killed.send_signal(signal.SIGKILL)
     killed.wait()
-    saved = [int(p.name) for p in (tmp_path / "killed" / "checkpoints").iterdir() if p.name.isdigit()]
+    saved = [
+        int(p.name) for p in (tmp_path / "killed" / "checkpoints").iterdir() if p.name.isdigit()
+    ]
     assert saved and max(saved) < 12
     resumed = start(tmp_path / "killed")
     assert resumed.wait(300) == 0, resumed.stderr.read().decode()

@@ -1,10 +1,9 @@
 """What a classical method is, and the whole-image statistics that all of them are made of.
 
-A method is two pure functions. `fit(pan, ms, lms, *, ratio, gains)` reads statistics of a whole
-scene and returns a small NamedTuple; `apply(coefficients, pan, ms, lms, *, ratio, gains)` is local
-and returns the fused image (H, W, C), unclipped. Both take pan (H, W, 1), ms (h, w, C) and lms
-(H, W, C) of one float dtype, in counts or in [0, 1]; `gains` are the MS bands' MTF gains, None for
-methods that do not use them.
+A method is two pure functions. `fit(pan, ms, lms, setting)` reads statistics of a whole scene and
+returns a small NamedTuple; `apply(coefficients, pan, ms, lms, setting)` is local and returns the
+fused image (H, W, C), unclipped. Both take pan (H, W, 1), ms (h, w, C) and lms (H, W, C) of one
+float dtype, in counts or in [0, 1], and use what they need of them.
 """
 
 import dataclasses
@@ -17,18 +16,37 @@ EPS = 2.0**-52  # what the toolbox adds to denominators
 
 
 @dataclasses.dataclass(frozen=True)
+class Setting:
+    """How a PAN and an MS image relate, known before any pixel is.
+
+    Attributes:
+        ratio: PAN pixels per MS pixel along one axis.
+        gains: MTF gain of each MS band at Nyquist; None for methods that do not filter with it.
+        pan_gain: the same of PAN.
+        wrap: periodic borders where the method itself enlarges with `interp23`.
+    """
+
+    ratio: int
+    gains: tuple[float, ...] | None = None
+    pan_gain: float | None = None
+    wrap: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
 class Method:
     """A named pair of fit and apply.
 
     Attributes:
         fit: statistics of a scene -> coefficients.
         apply: coefficients and images -> fused image.
-        needs_sensor: whether the method filters with the sensor's MTF.
+        needs_sensor: whether the method filters with the MS bands' MTF.
+        needs_pan_gain: whether it filters with PAN's MTF as well.
     """
 
     fit: Callable[..., Any]
     apply: Callable[..., Any]
     needs_sensor: bool = False
+    needs_pan_gain: bool = False
 
 
 def mean(image):
@@ -47,6 +65,11 @@ def deviation(image):
     return jnp.sqrt(covariance(image, image))
 
 
+def correlation(x, y):
+    """(C,) Pearson correlation over pixels of two images; 0 where one of them is flat."""
+    return quotient(covariance(x, y), deviation(x) * deviation(y))
+
+
 def quotient(numerator, denominator):
     """numerator / denominator, and 0 where the denominator is 0: a flat image has no detail."""
     flat = denominator == 0
@@ -58,15 +81,26 @@ def weighted_sum(image, weights):
     return (image * weights).sum(axis=-1, keepdims=True)
 
 
-def least_squares(regressors, target):
-    """(K,) minimising |regressors @ x - target|, the shortest where several do.
+def mix(image, weights):
+    """(H, W, T) combinations of the bands of (H, W, K) with weights (K, T), in full precision."""
+    return jnp.matmul(image, weights, precision="highest")
+
+
+def least_squares(regressors, targets):
+    """(K, T) minimising |regressors @ x - targets|, the shortest where several do.
 
     Args:
         regressors: (H, W, K) images.
-        target: (H, W, 1) image.
+        targets: (H, W, T) images.
     """
-    matrix = regressors.reshape(-1, regressors.shape[-1])
-    # QR first: the small triangle is all that the rank-revealing solver has to see.
-    q, r = jnp.linalg.qr(matrix)
-    projected = jnp.matmul(q.T, target.reshape(-1), precision="highest")
-    return jnp.linalg.lstsq(r, projected)[0]
+    return jnp.linalg.lstsq(*triangle(regressors, targets))[0]
+
+
+def triangle(regressors, targets):
+    """(K, K) and (K, T) with the same least-squares problem as (H, W, K) and (H, W, T) images.
+
+    A QR factorisation: the small triangle is all that an iterative or rank-revealing solver has
+    to see, and it is as well conditioned as the images, which their normal equations are not.
+    """
+    q, r = jnp.linalg.qr(regressors.reshape(-1, regressors.shape[-1]))
+    return r, jnp.matmul(q.T, targets.reshape(-1, targets.shape[-1]), precision="highest")

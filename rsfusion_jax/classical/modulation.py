@@ -41,12 +41,11 @@ class Modulation(NamedTuple):
     haze: jax.Array
 
 
-def fit_brovey(pan, ms, lms, *, ratio, gains=None):
+def fit_brovey(pan, ms, lms, setting):
     """Brovey: band mean as the intensity, PAN matched to it in mean and deviation.
 
     Gillespie, Kahle, Walker, Remote Sensing of Environment 22(3), 1987.
     """
-    del ms, ratio, gains
     weights = jnp.full(lms.shape[-1], 1 / lms.shape[-1], lms.dtype)
     intensity = weighted_sum(lms, weights)
     return Modulation(
@@ -58,23 +57,20 @@ def fit_brovey(pan, ms, lms, *, ratio, gains=None):
     )
 
 
-def apply_brovey(coefficients: Modulation, pan, ms, lms, *, ratio, gains=None):
+def apply_brovey(coefficients: Modulation, pan, ms, lms, setting):
     """`M_b * P' / I`."""
-    del ms, ratio, gains
     return lms * _modulation(coefficients, pan, lms)
 
 
-def fit_bt_h(pan, ms, lms, *, ratio, gains=None):
+def fit_bt_h(pan, ms, lms, setting):
     """Brovey with haze correction: regression weights, PAN's low-pass matched to the intensity.
 
     Lolli, Alparone, Garzelli, Vivone, "Haze correction for contrast-based multispectral
     pansharpening", IEEE GRSL 14(12), 2017. Haze is each band's minimum, and for four bands (blue,
     green, red, near infrared) fixed shares of their 1st percentiles, as in the toolbox.
     """
-    del ms, gains
-    smooth = gauss_lowpass(pan, ratio)
-    scale = jnp.maximum(jnp.max(jnp.abs(lms)), jnp.finfo(lms.dtype).tiny)
-    weights = least_squares(lms / scale, smooth / scale)
+    smooth = gauss_lowpass(pan, setting.ratio)
+    weights = least_squares(lms, smooth)[:, 0]
     haze = _haze(lms)
     intensity = weighted_sum(lms - haze, weights)
     return Modulation(
@@ -86,9 +82,8 @@ def fit_bt_h(pan, ms, lms, *, ratio, gains=None):
     )
 
 
-def apply_bt_h(coefficients: Modulation, pan, ms, lms, *, ratio, gains=None):
+def apply_bt_h(coefficients: Modulation, pan, ms, lms, setting):
     """`max(M_b - haze_b, 0) * P' / I + haze_b`."""
-    del ms, ratio, gains
     above = jnp.maximum(lms - coefficients.haze, 0)
     return above * _modulation(coefficients, pan, lms) + coefficients.haze
 

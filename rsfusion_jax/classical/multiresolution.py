@@ -1,4 +1,7 @@
-"""Multiresolution analysis: PAN's detail, PAN minus its own low-pass, is put into each band."""
+"""Multiresolution analysis with filters that know nothing of the sensor: SFIM, HPF, AWLP, MF-HG.
+
+PAN's detail, PAN minus its own low-pass or PAN over it, is put into each band.
+"""
 
 from typing import NamedTuple
 
@@ -6,6 +9,8 @@ import jax
 import jax.numpy as jnp
 
 from rsfusion_jax.classical.method import EPS, deviation, mean, quotient
+from rsfusion_jax.ops.mtf import atrous_lowpass
+from rsfusion_jax.ops.resample import imresize
 
 
 class MatchedPan(NamedTuple):
@@ -13,7 +18,7 @@ class MatchedPan(NamedTuple):
 
     Attributes:
         pan_mean: (1,).
-        gains: (C,) std(M_b) / std(P).
+        gains: (C,) std(M_b) over PAN's deviation.
         band_means: (C,).
     """
 
@@ -22,30 +27,92 @@ class MatchedPan(NamedTuple):
     band_means: jax.Array
 
 
-def fit_matched_pan(pan, ms, lms, *, ratio, gains=None):
+def fit_matched_pan(pan, ms, lms, setting):
     """Mean and deviation of PAN and of each band."""
-    del ms, ratio, gains
     return MatchedPan(mean(pan), quotient(deviation(lms), deviation(pan)), mean(lms))
 
 
-def apply_sfim(coefficients: MatchedPan, pan, ms, lms, *, ratio, gains=None):
+def fit_awlp(pan, ms, lms, setting):
+    """The same with the deviation of PAN reduced and enlarged by `imresize`, as sharp as MS is."""
+    smooth = imresize(imresize(pan, ms.shape[:2]), pan.shape[:2])
+    return MatchedPan(mean(pan), quotient(deviation(lms), deviation(smooth)), mean(lms))
+
+
+def apply_sfim(coefficients: MatchedPan, pan, ms, lms, setting):
     """Smoothing-filter-based intensity modulation: `M_b * P_b / box(P_b)`.
 
     Liu, "Smoothing filter-based intensity modulation", IJRS 21(18), 2000. The box has `ratio + 1`
     pixels a side, `ratio` where that is odd already; borders replicated.
     """
-    del ms, gains
+    return _modulate(coefficients, pan, _box(pan, setting.ratio), lms)
+
+
+def apply_hpf(coefficients: MatchedPan, pan, ms, lms, setting):
+    """High-pass filtering: `M_b + P_b - box(P_b)`, the box of SFIM.
+
+    Chavez, Sides, Anderson, "Comparison of three different methods to merge multiresolution and
+    multispectral data", PERS 57(3), 1991.
+    """
+    return lms + coefficients.gains * (pan - _box(pan, setting.ratio))
+
+
+def apply_awlp(coefficients: MatchedPan, pan, ms, lms, setting):
+    """Additive wavelet luminance proportional: detail shared among the bands in proportion.
+
+    `M_b + (P_b - lowpass(P_b)) * M_b / mean_k(M_k)`. Otazu, Gonzalez-Audicana, Fors, Nunez,
+    "Introduction of sensor spectral response into image fusion methods", IEEE TGRS 43(10), 2005;
+    matched as in Vivone, Alparone, Garzelli, Lolli, "Fast reproducible pansharpening based on
+    instrument and acquisition modeling: AWLP revisited", Remote Sensing 11(19), 2019.
+    """
+    detail = coefficients.gains * (pan - atrous_lowpass(pan, setting.ratio))
+    return lms + detail * lms / (lms.mean(axis=-1, keepdims=True) + EPS)
+
+
+def apply_mf_hg(coefficients: MatchedPan, pan, ms, lms, setting):
+    """Morphological half gradients: `M_b * P_b / pyramid(P_b)`.
+
+    Restaino, Vivone, Dalla Mura, Chanussot, "Fusion of multispectral and panchromatic images based
+    on morphological operators", IEEE TIP 25(6), 2016. Each of the ceil(log2 r) levels of the
+    pyramid averages dilation and erosion and keeps every second pixel; bilinear steps lead back.
+    """
+    # Dilation and erosion commute with increasing maps: one pyramid serves every band.
+    return _modulate(coefficients, pan, _morphological_lowpass(pan, setting.ratio), lms)
+
+
+def _modulate(coefficients: MatchedPan, pan, smooth, lms):
     matched, smooth = (
         coefficients.gains * (image - coefficients.pan_mean) + coefficients.band_means
-        for image in (pan, _box(pan, ratio + 1 - ratio % 2))
+        for image in (pan, smooth)
     )
     return lms * matched / (smooth + EPS)
 
 
-def _box(image, size: int):
-    """Mean over size x size pixels of (H, W, C), size odd; borders replicated."""
+def _box(image, ratio: int):
+    """Mean over the odd one of r x r and (r + 1) x (r + 1) pixels of (H, W, C)."""
+    size = ratio + 1 - ratio % 2
     reach = size // 2
     height, width = image.shape[:2]
     padded = jnp.pad(image, ((reach, reach), (reach, reach), (0, 0)), mode="edge")
     rows = sum(padded[k : k + height] for k in range(size))
     return sum(rows[:, k : k + width] for k in range(size)) / size**2
+
+
+def _morphological_lowpass(image, ratio: int):
+    sizes = []
+    for level in range((ratio - 1).bit_length()):
+        sizes.append(image.shape[:2])
+        start = 1 if level == 0 else 0
+        image = (_extremum(image, jnp.maximum) + _extremum(image, jnp.minimum)) / 2
+        image = image[start::2, start::2]
+    for size in reversed(sizes):
+        image = imresize(image, size, "bilinear")
+    return image
+
+
+def _extremum(image, choose):
+    """Largest or smallest of each pixel and its four neighbours; (H, W, C)."""
+    # A repeated edge pixel is part of its own cross already: nothing new enters at the border.
+    padded = jnp.pad(image, ((1, 1), (1, 1), (0, 0)), mode="edge")
+    rows = choose(padded[:-2, 1:-1], padded[2:, 1:-1])
+    columns = choose(padded[1:-1, :-2], padded[1:-1, 2:])
+    return choose(image, choose(rows, columns))

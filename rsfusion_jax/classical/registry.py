@@ -6,20 +6,46 @@ from collections.abc import Mapping
 import jax
 import jax.numpy as jnp
 
-from rsfusion_jax.classical import interpolation, modulation, multiresolution, substitution
-from rsfusion_jax.classical.method import Method
+from rsfusion_jax.classical import (
+    bdsd,
+    clustered,
+    glp,
+    interpolation,
+    modulation,
+    multiresolution,
+    pracs,
+    substitution,
+    weighted_brovey,
+)
+from rsfusion_jax.classical.method import Method, Setting
 from rsfusion_jax.errors import UserError
 from rsfusion_jax.ops.resample import interp23
-from rsfusion_jax.sensors import Sensor, mtf_gains
+from rsfusion_jax.sensors import Sensor, get_sensor, mtf_gains
 
 METHODS = {
+    "awlp": Method(multiresolution.fit_awlp, multiresolution.apply_awlp),
+    "bdsd": Method(bdsd.fit_bdsd, bdsd.apply_bdsd, needs_sensor=True, needs_pan_gain=True),
+    "bdsd_pc": Method(bdsd.fit_bdsd_pc, bdsd.apply_bdsd, needs_sensor=True, needs_pan_gain=True),
     "brovey": Method(modulation.fit_brovey, modulation.apply_brovey),
     "bt_h": Method(modulation.fit_bt_h, modulation.apply_bt_h),
+    "c_gsa": Method(clustered.fit_c_gsa, clustered.apply_c_gsa),
     "exp": Method(interpolation.fit_exp, interpolation.apply_exp),
     "gs": Method(substitution.fit_gs, substitution.apply_substitution),
     "gsa": Method(substitution.fit_gsa, substitution.apply_substitution),
+    "hpf": Method(multiresolution.fit_matched_pan, multiresolution.apply_hpf),
     "ihs": Method(substitution.fit_ihs, substitution.apply_substitution),
+    "mf_hg": Method(multiresolution.fit_matched_pan, multiresolution.apply_mf_hg),
+    "mtf_glp": Method(glp.fit_matched, glp.apply_additive, needs_sensor=True),
+    "mtf_glp_cbd": Method(glp.fit_cbd, glp.apply_additive, needs_sensor=True),
+    "mtf_glp_fs": Method(glp.fit_fs, glp.apply_additive, needs_sensor=True),
+    "mtf_glp_hpm": Method(glp.fit_matched, glp.apply_multiplicative, needs_sensor=True),
+    "mtf_glp_hpm_r": Method(glp.fit_hpm_r, glp.apply_multiplicative, needs_sensor=True),
+    "pca": Method(substitution.fit_pca, substitution.apply_substitution),
+    "pracs": Method(pracs.fit_pracs, pracs.apply_pracs),
     "sfim": Method(multiresolution.fit_matched_pan, multiresolution.apply_sfim),
+    "weighted_brovey": Method(
+        weighted_brovey.fit_weighted_brovey, weighted_brovey.apply_weighted_brovey
+    ),
 }
 
 
@@ -46,6 +72,7 @@ def fuse(
     sensor: str | Mapping | Sensor | None = None,
     ratio: int | None = None,
     lms=None,
+    wrap: bool = False,
 ):
     """Sharpens one image with a classical method: `apply(fit(...), ...)`, compiled.
 
@@ -56,14 +83,16 @@ def fuse(
         sensor: whose MTF gains to use; needed by methods that filter with them.
         ratio: r; default from the shapes.
         lms: (r h, r w, C) `ms` on the PAN grid; default `interp23(ms, r)`.
+        wrap: periodic borders wherever `interp23` enlarges, as the MATLAB toolbox has them;
+            default edge-replicated.
 
     Returns:
         (r h, r w, C), unclipped, in the units of `ms`, of the kind (numpy or jax) of `ms`. float64
         only where jax runs in 64 bits.
 
     Raises:
-        UserError: unknown method, shapes that do not fit, a guide of several channels, or a
-            missing sensor.
+        UserError: unknown method, shapes that do not fit, a guide of several channels, a missing
+            sensor or one of another number of bands, or too few pixels for the method.
     """
     method = get_method(name)
     for label, image in (("pan", pan), ("ms", ms)):
@@ -84,21 +113,34 @@ def fuse(
         )
     if lms is not None and lms.shape != (height, width, bands):
         raise UserError(f"lms has shape {lms.shape}; expected {(height, width, bands)}")
-    gains = None
-    if method.needs_sensor:
-        if sensor is None:
-            raise UserError(f"method {name!r} filters with the sensor's MTF; name it with sensor=")
-        gains = mtf_gains(sensor, bands)
+    setting = _setting(name, method, sensor, ratio, bands, wrap)
     images = [None if image is None else _to_float(image) for image in (pan, ms, lms)]
-    fused = _fuse(*images, method=method, ratio=ratio, gains=gains)
+    fused = _fuse(*images, method=method, setting=setting)
     return fused if isinstance(ms, jax.Array) else jax.device_get(fused)
 
 
-@functools.partial(jax.jit, static_argnames=("method", "ratio", "gains"))
-def _fuse(pan, ms, lms, *, method: Method, ratio: int, gains):
-    lms = interp23(ms, ratio) if lms is None else lms
-    coefficients = method.fit(pan, ms, lms, ratio=ratio, gains=gains)
-    return method.apply(coefficients, pan, ms, lms, ratio=ratio, gains=gains)
+def _setting(name: str, method: Method, sensor, ratio: int, bands: int, wrap: bool) -> Setting:
+    if not method.needs_sensor:
+        return Setting(ratio, wrap=wrap)
+    if sensor is None:
+        raise UserError(f"method {name!r} filters with the sensor's MTF; name it with sensor=")
+    record = get_sensor(sensor)
+    pan_gain = None
+    if method.needs_pan_gain:
+        pan_gain = record.mtf_pan
+        if pan_gain is None:
+            raise UserError(
+                f"method {name!r} filters PAN with its MTF, but sensor {record.name!r} has no PAN "
+                "gain; name another sensor or declare one with mtf_pan="
+            )
+    return Setting(ratio, mtf_gains(record, bands), pan_gain, wrap)
+
+
+@functools.partial(jax.jit, static_argnames=("method", "setting"))
+def _fuse(pan, ms, lms, *, method: Method, setting: Setting):
+    lms = interp23(ms, setting.ratio, setting.wrap) if lms is None else lms
+    coefficients = method.fit(pan, ms, lms, setting)
+    return method.apply(coefficients, pan, ms, lms, setting)
 
 
 def _to_float(image):

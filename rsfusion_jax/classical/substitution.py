@@ -1,6 +1,6 @@
 """Component substitution by adding: an intensity made of the MS bands is exchanged for PAN.
 
-IHS, GS and GSA are one formula with different weights w and injection gains g:
+IHS, PCA, GS and GSA are one formula with different weights w and injection gains g:
 
     fused_b = M_b + g_b * (a (P - mean P) - sum_k w_k (M_k - mean M_k)).
 """
@@ -40,29 +40,41 @@ class Substitution(NamedTuple):
     gains: jax.Array
 
 
-def fit_ihs(pan, ms, lms, *, ratio, gains=None):
+def fit_ihs(pan, ms, lms, setting):
     """Generalised IHS: plain band mean, PAN matched to it in mean and deviation, gains of 1.
 
     Tu, Su, Shyu, Huang, "A new look at IHS-like image fusion methods", Information Fusion 2(3),
     2001.
     """
-    del ms, ratio, gains
     ones = jnp.ones(lms.shape[-1], lms.dtype)
     return _matched(pan, lms, ones / ones.size, ones)
 
 
-def fit_gs(pan, ms, lms, *, ratio, gains=None):
+def fit_gs(pan, ms, lms, setting):
     """Gram-Schmidt, mode 1: plain band mean, gains cov(I, M_b) / var(I).
 
     Laben, Brower, US patent 6,011,875, 2000; in the form of Aiazzi, Baronti, Selva, IEEE TGRS
     45(10), 2007.
     """
-    del ms, ratio, gains
     weights = jnp.full(lms.shape[-1], 1 / lms.shape[-1], lms.dtype)
     return _matched(pan, lms, weights, _regression_gains(lms, weights))
 
 
-def fit_gsa(pan, ms, lms, *, ratio, gains=None):
+def fit_pca(pan, ms, lms, setting):
+    """Principal components: the first one is exchanged, its loadings are both weights and gains.
+
+    Chavez, Sides, Anderson, "Comparison of three different methods to merge multiresolution and
+    multispectral data", PERS 57(3), 1991. The loadings' sign decides which way PAN is put in: the
+    largest one is positive, as MATLAB's `pca` has it.
+    """
+    pixels = (lms - mean(lms)).reshape(-1, lms.shape[-1])
+    spread = jnp.matmul(pixels.T, pixels, precision="highest") / len(pixels)
+    first = jnp.linalg.eigh(spread).eigenvectors[:, -1]
+    first = first * jnp.sign(first[jnp.argmax(jnp.abs(first))])
+    return _matched(pan, lms, first, first)
+
+
+def fit_gsa(pan, ms, lms, setting):
     """Gram-Schmidt adaptive: weights by least squares of the reduced PAN on the MS bands.
 
     Aiazzi, Baronti, Selva, "Improving component substitution pansharpening through multivariate
@@ -70,15 +82,9 @@ def fit_gsa(pan, ms, lms, *, ratio, gains=None):
     low-pass and decimated at the field's phase, so `ms` must have that phase too; it is not
     matched to the intensity.
     """
-    del gains
-    reduced = decimate(atrous_lowpass(pan - mean(pan), ratio), ratio)
-    constant = jnp.ones_like(reduced)
-    # Scaled regressors keep float32 least squares as good for counts as for [0, 1].
-    scale = jnp.maximum(jnp.max(jnp.abs(ms)), jnp.finfo(ms.dtype).tiny)
-    solution = least_squares(
-        jnp.concatenate([(ms - mean(ms)) / scale, constant], axis=-1), reduced / scale
-    )
-    weights = solution[:-1]
+    reduced = decimate(atrous_lowpass(pan - mean(pan), setting.ratio), setting.ratio)
+    # Centred images fit the constant of the regression without a regressor of its own.
+    weights = least_squares(ms - mean(ms), reduced - mean(reduced))[:, 0]
     return Substitution(
         pan_mean=mean(pan),
         pan_gain=jnp.ones(1, lms.dtype),
@@ -88,9 +94,8 @@ def fit_gsa(pan, ms, lms, *, ratio, gains=None):
     )
 
 
-def apply_substitution(coefficients: Substitution, pan, ms, lms, *, ratio, gains=None):
+def apply_substitution(coefficients: Substitution, pan, ms, lms, setting):
     """The formula at the head of this file."""
-    del ms, ratio, gains
     sharp = coefficients.pan_gain * (pan - coefficients.pan_mean)
     intensity = weighted_sum(lms - coefficients.band_means, coefficients.weights)
     return lms + coefficients.gains * (sharp - intensity)

@@ -51,7 +51,10 @@ def from_torch(model: nn.Module, state_dict: Mapping[str, np.ndarray]) -> dict:
         if value.shape != wanted:
             problems.append(f"shape       {tensor.name}: {value.shape}, expected {wanted}")
         elif isinstance(tensor, Live):
-            params[tensor.path] = tensor.to_flax(value)
+            value = tensor.to_flax(value)
+            # Some authors registered one layer twice: both names must then hold one tensor.
+            if not np.array_equal(params.setdefault(tensor.path, value), value, equal_nan=True):
+                problems.append(f"two values  {tensor.name}: not the tensor of its other name")
     if problems:
         name = type(model).__name__
         raise UserError(

@@ -211,7 +211,7 @@ def _bend_into_image(canvas: Canvas, rng, cells: int, angle: float) -> np.ndarra
     grid = np.arange(source.shape[0]) * canvas.step
     tables = []
     for _ in range(2):
-        wavelength = rng.uniform(180, 500)
+        wavelength = rng.uniform(0.6, 1.8) * max(canvas.side, 280)
         sway = rng.uniform(0, _BEND) * np.sin(2 * np.pi * grid / wavelength + rng.uniform(0, 6.3))
         tables.append((sway / canvas.step).astype(np.float32))
     axis = (np.arange(cells) - cells / 2 + 0.5).astype(np.float32)

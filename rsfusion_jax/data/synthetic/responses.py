@@ -8,6 +8,7 @@ covers the gaps between them and misses part of the outer ones.
 import itertools
 
 import numpy as np
+from scipy.special import expit
 
 from rsfusion_jax.data.synthetic.materials import WAVELENGTHS
 from rsfusion_jax.sensors import Sensor
@@ -57,8 +58,8 @@ _EDGE, _PAN_EDGE = 7.0, 15.0
 def _response(limits: tuple[float, float], softness: float = _EDGE) -> np.ndarray:
     low, high = limits
     edge = min(softness, (high - low) / 4)
-    rise = 1 / (1 + np.exp(-(WAVELENGTHS - low) / edge))
-    fall = 1 / (1 + np.exp((WAVELENGTHS - high) / edge))
+    rise = expit((WAVELENGTHS - low) / edge)
+    fall = expit((high - WAVELENGTHS) / edge)
     tilt = 1 + 0.15 * np.tanh((WAVELENGTHS - (low + high) / 2) / (high - low))
     weights = rise * fall * tilt
     return weights / weights.sum()

@@ -1,0 +1,91 @@
+"""Non-negative least squares, exact and inside compiled code."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.scipy.linalg import solve_triangular
+
+from rsfusion_jax.classical.method import quotient, triangle
+
+
+def non_negative_least_squares(regressors, targets):
+    """(K, T) non-negative, minimising |regressors @ x - targets| for each target.
+
+    The active-set method of Lawson, Hanson, "Solving least squares problems", 1974, chapter 23,
+    on the triangular factor, so that conditioning is that of the images. It ends at the exact
+    minimum after finitely many steps and, being one loop of fixed shapes, runs under jit and vmap.
+
+    Args:
+        regressors: (H, W, K) images.
+        targets: (H, W, T) images.
+    """
+    factor, projected = triangle(regressors, targets)
+    # Unit columns and unit targets: one tolerance serves every unit and every band.
+    norms = jnp.sqrt((factor**2).sum(axis=0))
+    lengths = jnp.sqrt((projected**2).sum(axis=0))
+    solve = jax.vmap(_active_set, in_axes=(None, 1), out_axes=1)
+    solution = solve(quotient(factor, norms), quotient(projected, lengths))
+    return quotient(solution, norms[:, None]) * lengths
+
+
+class _State(NamedTuple):
+    solution: jax.Array  # (K,) feasible
+    free: jax.Array  # (K,) bool, which entries may differ from zero
+    refused: jax.Array  # (K,) bool, entries that rounding alone would let in
+    done: jax.Array
+    count: jax.Array
+
+
+def _active_set(matrix, target):
+    """(K,) minimising |matrix @ x - target|, x >= 0, for unit columns and a unit target."""
+    size = matrix.shape[1]
+    tolerance = 10 * size * jnp.finfo(matrix.dtype).eps
+
+    def step(state: _State) -> _State:
+        trial = _least_squares(matrix, target, state.free)
+        blocked = state.free & (trial <= 0)
+        # Feasible: take the trial and free the entry whose growth helps most, if any does.
+        gradient = _product(matrix.T, target - _product(matrix, trial))
+        gradient = jnp.where(state.free | state.refused, 0, gradient)
+        best = jnp.argmax(gradient)
+        done = gradient[best] <= tolerance
+        feasible = _State(
+            trial,
+            state.free | (~done & (jnp.arange(size) == best)),
+            state.refused & jnp.all(trial == state.solution),
+            done,
+            state.count + 1,
+        )
+        # Blocked: go towards the trial until the first entry reaches zero, and bind it there.
+        share = jnp.where(blocked, quotient(state.solution, state.solution - trial), 1)
+        reach = share.min()
+        free = state.free & ~(blocked & (share <= reach))
+        partial = _State(
+            jnp.where(free, state.solution + reach * (trial - state.solution), 0),
+            free,
+            state.refused | (blocked & (state.solution <= 0)),
+            jnp.asarray(False),
+            state.count + 1,
+        )
+        go_on = jnp.any(blocked)
+        return jax.tree.map(lambda a, b: jnp.where(go_on, a, b), partial, feasible)
+
+    none = jnp.zeros(size, bool)
+    start = _State(jnp.zeros(size, matrix.dtype), none, none, jnp.asarray(False), jnp.asarray(0))
+    # Twice through all entries is ample; the bound only keeps rounding from cycling for ever.
+    limit = 10 * size
+    return jax.lax.while_loop(lambda s: ~s.done & (s.count < limit), step, start).solution
+
+
+def _least_squares(matrix, target, free):
+    """(K,) unconstrained minimum over the free entries, the others zero."""
+    # A bound entry becomes an equation of its own, x = 0: full rank whatever is free.
+    bound = jnp.diag((~free).astype(matrix.dtype))
+    q, r = jnp.linalg.qr(jnp.concatenate([matrix * free, bound]))
+    solution = solve_triangular(r, _product(q[: len(matrix)].T, target))
+    return jnp.where(free, solution, 0)
+
+
+def _product(matrix, vector):
+    return jnp.matmul(matrix, vector, precision="highest")

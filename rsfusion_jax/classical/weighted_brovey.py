@@ -1,0 +1,37 @@
+"""The weighted Brovey transform as GDAL's `gdal_pansharpen` computes it, with equal weights."""
+
+import jax.numpy as jnp
+
+from rsfusion_jax.classical.method import quotient
+from rsfusion_jax.ops.resample import imresize
+
+_REACH = 2  # pixels to each side that the cubic kernel sees
+
+
+def fit_weighted_brovey(pan, ms, lms, setting):
+    """Nothing to fit: the weights are 1 / C."""
+    return ()
+
+
+def apply_weighted_brovey(coefficients, pan, ms, lms, setting):
+    """`U_b * P / mean_k(U_k)`, and 0 where the mean is 0.
+
+    U is GDAL's own enlargement of `ms`, never `lms`: cubic (a = -0.5) at the area-aligned phase
+    `r i + (r - 1) / 2`, which is where pixel-is-area rasters with a common corner have it.
+    """
+    enlarged = _enlarge(ms, setting.ratio)
+    return quotient(enlarged * pan, enlarged.mean(axis=-1, keepdims=True))
+
+
+def _enlarge(image, ratio: int):
+    """(r h, r w, C); at borders GDAL uses the taps inside the image and lets them sum to one."""
+    inside = jnp.ones_like(image[..., :1])
+    total, weight = (_enlarge_in_zeros(part, ratio) for part in (image, inside))
+    return total / weight
+
+
+def _enlarge_in_zeros(image, ratio: int):
+    padded = jnp.pad(image, ((_REACH, _REACH), (_REACH, _REACH), (0, 0)))
+    margin = _REACH * ratio
+    size = tuple(ratio * length for length in padded.shape[:2])
+    return imresize(padded, size)[margin:-margin, margin:-margin]

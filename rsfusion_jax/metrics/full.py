@@ -1,0 +1,199 @@
+"""Full-resolution indices of the field, without ground truth: QNR, HQNR and their distortions.
+
+Definitions are those of the MATLAB pansharpening toolbox (Vivone et al., IEEE GRSM 9(1), 2021).
+They compare quality indices Q between bands before and after fusion. EXP, which adds no detail at
+all, has D_lambda = 0 and scores well in HQNR: read them beside the reprojection indices.
+
+Phase. Where `lms` is not given it is `interp23(ms, ratio)`, which takes MS pixel (i, j) to lie at
+PAN pixel (r i + r // 2, r j + r // 2), the toolbox's phase. A pair of another phase needs its own
+`lms=`; half a PAN pixel of difference changes D_lambda_K by more than methods differ. The
+toolbox's low-pass PAN of D_S is a bicubic reduction, which is centred on areas, enlarged by
+interp23: for even ratios it lies half a PAN pixel off PAN, whatever the phase of the pair.
+
+Borders. `wrap=True` enlarges with the toolbox's periodic borders; the default repeats the edge.
+
+Flat blocks. The toolbox's Q is 0 / 0 in a block where both images are constant, and one such block
+(water, a saturated roof, a nodata margin) makes the whole index NaN. Here Q is then
+2 m_x m_y / (m_x^2 + m_y^2), or 1 where both are zero, the toolbox's own rule for its sliding Q.
+"""
+
+import jax.numpy as jnp
+
+from rsfusion_jax.errors import UserError
+from rsfusion_jax.metrics.hypercomplex import q2n
+from rsfusion_jax.metrics.scene import scene_metric
+from rsfusion_jax.metrics.uiqi import block_quality
+from rsfusion_jax.ops.mtf import mtf_filter
+from rsfusion_jax.ops.resample import imresize, interp23
+from rsfusion_jax.sensors import mtf_gains
+
+
+@scene_metric
+def d_lambda(fused, ms, *, ratio, lms=None, wrap=False, block=32, p=1, original=False):
+    """Spectral distortion of QNR: how far fusion changes Q between bands.
+
+    `(mean over band pairs i < j of |Q(F_i, F_j) - Q(lms_i, lms_j)|^p)^(1/p)`, Q the mean over
+    blocks side by side (incomplete ones at the bottom and right are left out; the toolbox stops
+    there). Alparone, Aiazzi, Baronti, Garzelli, Nencini, Selva, PERS 74(2), 2008.
+
+    Range 0 to 2, in practice 0 to 1, lower is better, no unit, free of scale. `fused` identical to
+    `lms` gives 0; constant or zero images, see the module's note on flat blocks.
+
+    Args:
+        fused: (r h, r w, C), C at least 2.
+        ms: (h, w, C), in the same units.
+        ratio: r, PAN pixels per MS pixel along one axis.
+        lms: (r h, r w, C) `ms` on the PAN grid; default `interp23(ms, ratio)`.
+        wrap: periodic borders in that default.
+        block: side of a block in PAN pixels.
+        p: exponent of the differences.
+        original: compare with `ms` itself in blocks of block / r, as the paper does, instead of
+            with `lms`.
+    """
+    bands = fused.shape[-1]
+    if bands < 2:
+        raise UserError(f"d_lambda: {bands} band has no pair of bands; give at least 2")
+    if original:
+        low, low_block = ms, _low_block("d_lambda", block, ratio)
+    else:
+        low, low_block = _enlarged(ms, lms, ratio, wrap), block
+    change = block_quality(fused, fused, block) - block_quality(low, low, low_block)
+    return _power_mean(change[jnp.triu_indices(bands, 1)], p)
+
+
+@scene_metric
+def d_s(fused, ms, pan, *, ratio, lms=None, wrap=False, block=32, q=1, original=False):
+    """Spatial distortion of QNR: how far fusion changes Q between the bands and PAN.
+
+    `(mean over bands of |Q(F_b, P) - Q(lms_b, P_low)|^q)^(1/q)`, Q the mean over blocks side by
+    side, `P_low = interp23(imresize(P, 1 / r), r)`. Source and remarks as for `d_lambda`.
+
+    Range 0 to 2, in practice 0 to 1, lower is better, no unit, free of scale, also of PAN's own.
+    Not 0 for `fused` identical to `lms`, which lacks PAN's detail. 0 where both constant images
+    have the same ratio to PAN.
+
+    Args:
+        fused: (r h, r w, C).
+        ms: (h, w, C), in the same units.
+        pan: (r h, r w, 1).
+        ratio: r, PAN pixels per MS pixel along one axis.
+        lms: (r h, r w, C) `ms` on the PAN grid; default `interp23(ms, ratio)`.
+        wrap: periodic borders in that default and in P_low.
+        block: side of a block in PAN pixels.
+        q: exponent of the differences.
+        original: compare `ms` and `imresize(P, 1 / r)` in blocks of block / r, as the paper does.
+    """
+    low_pan = imresize(pan, ms.shape[:2])
+    if original:
+        low, low_block = ms, _low_block("d_s", block, ratio)
+    else:
+        low, low_block = _enlarged(ms, lms, ratio, wrap), block
+        low_pan = interp23(low_pan, ratio, wrap=wrap)
+    change = block_quality(fused, pan, block) - block_quality(low, low_pan, low_block)
+    return _power_mean(change, q)
+
+
+@scene_metric
+def qnr(
+    fused,
+    ms,
+    pan,
+    *,
+    ratio,
+    lms=None,
+    wrap=False,
+    block=32,
+    p=1,
+    q=1,
+    alpha=1,
+    beta=1,
+    original=False,
+):
+    """Quality with no reference: `(1 - D_lambda)^alpha (1 - D_S)^beta`.
+
+    Alparone et al., PERS 74(2), 2008. Arguments as for `d_lambda` and `d_s`.
+
+    Range in practice 0 to 1, higher is better, no unit, free of scale. `fused` identical to `lms`
+    gives 1 - D_S; constant images of one spectrum give 1.
+    """
+    options = {"ratio": ratio, "wrap": wrap, "block": block, "original": original}
+    lms = _enlarged(ms, lms, ratio, wrap)
+    spectral = d_lambda(fused, ms, lms=lms, p=p, **options)
+    spatial = d_s(fused, ms, pan, lms=lms, q=q, **options)
+    return (1 - spectral) ** alpha * (1 - spatial) ** beta
+
+
+@scene_metric
+def d_lambda_k(fused, ms, *, sensor, ratio, lms=None, wrap=False, block=32, quantise=None):
+    """Khan's spectral distortion: `1 - Q2n(lms, MTF(fused))`, both on the PAN grid.
+
+    `fused` is blurred by the sensor's MTF and not decimated; blocks side by side. Khan, Alparone,
+    Chanussot, IEEE TGRS 47(11), 2009, with the toolbox's Q2n.
+
+    Range 0 to 1, lower is better, no unit. `fused` identical to `lms` does not give 0, since it is
+    blurred once more. Constant images give about 1 instead of 0 wherever the kernel, whose sum is
+    0.998 to 0.999, moves them off `lms`; zero images give 0.
+
+    Args:
+        fused: (r h, r w, C).
+        ms: (h, w, C), in the same units.
+        sensor: whose MTF gains blur `fused`: name, mapping or record. Published values of GF2
+            used "ikonos".
+        ratio: r, PAN pixels per MS pixel along one axis.
+        lms: (r h, r w, C) `ms` on the PAN grid; default `interp23(ms, ratio)`.
+        wrap: periodic borders in that default.
+        block: side of a block in PAN pixels.
+        quantise: rounding of counts, as for `q2n`: None rounds unless the data are in [0, 1].
+    """
+    lms = _enlarged(ms, lms, ratio, wrap)
+    blurred = mtf_filter(fused, mtf_gains(sensor, fused.shape[-1]), ratio)
+    return 1 - q2n(lms, blurred, block=block, shift=block, quantise=quantise)
+
+
+@scene_metric
+def hqnr(
+    fused,
+    ms,
+    pan,
+    *,
+    sensor,
+    ratio,
+    lms=None,
+    wrap=False,
+    block=32,
+    q=1,
+    alpha=1,
+    beta=1,
+    quantise=None,
+):
+    """Hybrid QNR: `(1 - D_lambda_K)^alpha (1 - D_S)^beta`.
+
+    Khan's spectral with QNR's spatial distortion. Aiazzi, Alparone, Baronti, Carla, Garzelli,
+    Santurri, Proc. SPIE 9244, 2014. Arguments as for `d_lambda_k` and `d_s`.
+
+    Range in practice 0 to 1, higher is better, no unit. EXP scores among the best and differences
+    under 0.005 are noise: no verdict should rest on it alone. Constant images: see `d_lambda_k`.
+    """
+    lms = _enlarged(ms, lms, ratio, wrap)
+    spectral = d_lambda_k(
+        fused, ms, sensor=sensor, ratio=ratio, lms=lms, block=block, quantise=quantise
+    )
+    spatial = d_s(fused, ms, pan, ratio=ratio, lms=lms, wrap=wrap, block=block, q=q)
+    return (1 - spectral) ** alpha * (1 - spatial) ** beta
+
+
+def _enlarged(ms, lms, ratio: int, wrap: bool):
+    return interp23(ms, ratio, wrap=wrap) if lms is None else lms
+
+
+def _low_block(name: str, block: int, ratio: int) -> int:
+    if block % ratio:
+        raise UserError(
+            f"{name}: block {block} is not a multiple of ratio {ratio}, so that it has no "
+            "counterpart at MS scale; choose another block or original=False"
+        )
+    return block // ratio
+
+
+def _power_mean(differences, exponent):
+    return (jnp.abs(differences) ** exponent).mean() ** (1 / exponent)

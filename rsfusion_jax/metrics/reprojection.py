@@ -1,0 +1,116 @@
+"""Consistency of a fused image with its two inputs, at full resolution and without ground truth.
+
+Scarpa, Ciotola, "Full-resolution quality assessment for pansharpening", Remote Sensing 14(8),
+1808, 2022 (arXiv 2108.06144). Spectral side: degraded as the sensor would see it, the fused image
+must give back the MS; the usual metrics measure how far it does (R-SAM, R-ERGAS, R-Q2n). Spatial
+side: its bands must follow PAN locally (D_rho). The two sides are read together: EXP does well in
+the first and badly in the second, PAN copied into every band the other way round.
+
+Phase. Decimation keeps the samples where the pair's MS pixels lie, `ms_phase`: default r // 2, the
+field's sets; (r - 1) / 2 for a pair whose corners coincide. A wrong phase costs more than methods
+differ.
+
+Level. The toolbox's MTF kernels sum to 0.998 to 0.999 and are used as they are, so that an image
+whose simulated MS is `ms` scores perfectly. A perfect image of a real sensor keeps an R-ERGAS of
+about 100 / r * 0.0015, 0.04 at ratio 4.
+"""
+
+import jax.numpy as jnp
+
+from rsfusion_jax.errors import UserError
+from rsfusion_jax.metrics.hypercomplex import q2n
+from rsfusion_jax.metrics.pair import image_mean
+from rsfusion_jax.metrics.reduced import ergas, sam
+from rsfusion_jax.metrics.scene import scene_metric
+from rsfusion_jax.metrics.windows import window_moments
+from rsfusion_jax.ops.mtf import mtf_filter
+from rsfusion_jax.ops.resample import decimate, interp23
+from rsfusion_jax.sensors import mtf_gains
+
+
+@scene_metric
+def r_sam(fused, ms, *, sensor, ratio, ms_phase=None):
+    """SAM between the reprojected `fused` and `ms`, in degrees.
+
+    Range 0 to 180, lower is better. 0 where `fused` reprojects to `ms` up to a gain per pixel,
+    and for constant images of one spectrum to about 0.01, the kernels' sums differing between
+    bands; zero images give NaN.
+
+    Args:
+        fused: (r h, r w, C).
+        ms: (h, w, C), in the same units.
+        sensor: whose MTF gains blur `fused`: name, mapping or record.
+        ratio: r, PAN pixels per MS pixel along one axis.
+        ms_phase: PAN index of the first MS pixel's centre, a multiple of 0.5; default r // 2.
+    """
+    return sam(ms, _reprojected(fused, sensor, ratio, ms_phase))
+
+
+@scene_metric
+def r_ergas(fused, ms, *, sensor, ratio, ms_phase=None):
+    """ERGAS between the reprojected `fused` and `ms`, with the factor 100 / ratio.
+
+    Range 0 to infinity, lower is better, no unit. 0 where `fused` reprojects to `ms`; identical
+    constant images give about 0.04 at ratio 4 (see the module's note on level), zero ones NaN.
+    Arguments as for `r_sam`.
+    """
+    return ergas(ms, _reprojected(fused, sensor, ratio, ms_phase), ratio=ratio)
+
+
+@scene_metric
+def r_q2n(fused, ms, *, sensor, ratio, ms_phase=None, block=32, shift=32, quantise=None):
+    """Q2n between the reprojected `fused` and `ms`; `block` and `shift` in MS pixels.
+
+    Range 0 to 1, higher is better, no unit. 1 where `fused` reprojects to `ms`; constant images
+    that the kernel moves off `ms` give about 0, zero ones 1. Other arguments as for `r_sam` and
+    `q2n`.
+    """
+    low = _reprojected(fused, sensor, ratio, ms_phase)
+    return q2n(ms, low, block=block, shift=shift, quantise=quantise)
+
+
+@scene_metric
+def d_rho(fused, pan, *, ratio, sigma=None):
+    """Spatial distortion: `1 - mean over bands and windows of the local correlation with PAN`.
+
+    Pearson's coefficient between a fused band and PAN in a sigma x sigma window slid by one pixel
+    over the positions inside the image. Windows where PAN is constant (nodata, saturation) say
+    nothing of detail and are left out, the same ones for every method; a band that is constant
+    where PAN is not counts as correlation 0.
+
+    Range 0 to 2, lower is better, no unit; gain and offset of a band change nothing. PAN in every
+    band gives 0, constant or zero `fused` 1, constant PAN NaN. 0 is not the goal, since bands
+    truly differ from PAN, and D_rho alone is won by copying PAN.
+
+    Args:
+        fused: (H, W, C).
+        pan: (H, W, 1).
+        ratio: r, PAN pixels per MS pixel along one axis.
+        sigma: side of the window in pixels, at least 2; default r, so that it sees the detail
+            which MS lacks.
+    """
+    sigma = ratio if sigma is None else sigma
+    if sigma < 2:
+        raise UserError(f"d_rho: a window of sigma {sigma} pixel has no correlation; give sigma=4")
+    _, _, variance, variance_pan, covariance = window_moments(fused, pan, sigma)
+    seen = variance_pan > 0
+    both = seen & (variance > 0)
+    deviations = jnp.sqrt(jnp.where(both, variance, 1)) * jnp.sqrt(jnp.where(both, variance_pan, 1))
+    correlation = jnp.where(both, covariance / deviations, 0)
+    share = image_mean(seen.astype(fused.dtype))  # (1,)
+    return 1 - (image_mean(correlation) / share).mean()
+
+
+def _reprojected(fused, sensor, ratio: int, ms_phase):
+    """(h, w, C): `fused` as the multispectral camera would have sampled it."""
+    phase = ratio // 2 if ms_phase is None else ms_phase
+    if 2 * phase != int(2 * phase) or not 0 <= phase <= ratio - 1:
+        raise UserError(
+            f"ms_phase {ms_phase} is not a multiple of 0.5 between 0 and {ratio - 1}; the field's "
+            f"sets have {ratio // 2}, a pair with common corners {(ratio - 1) / 2}"
+        )
+    blurred = mtf_filter(fused, mtf_gains(sensor, fused.shape[-1]), ratio)
+    if phase == int(phase):
+        return decimate(blurred, ratio, int(phase))
+    # Half-way between pixels: enlarged by two, pixel i lies at 2 i + 1.
+    return decimate(interp23(blurred, 2), 2 * ratio, int(2 * phase) + 1)

@@ -1,0 +1,50 @@
+"""Agreement of two images as plain statistics: correlation coefficient and RMSE."""
+
+import jax.numpy as jnp
+
+from rsfusion_jax.metrics.pair import image_mean, metric
+
+
+@metric
+def cc(gt, fused, *, per_band=False):
+    """Correlation coefficient: Pearson's over all pixels of a band, mean over bands.
+
+    `mean_b cov(gt_b, fused_b) / (std(gt_b) std(fused_b))`, MATLAB's corr2 averaged. Not the
+    correlation of all samples together, which is higher where bands differ in brightness.
+
+    Range -1 to 1, higher is better, no unit; gain and offset of a band change nothing. Identical
+    images give 1; a constant or zero band in either image has no correlation and gives NaN.
+
+    Args:
+        gt: (H, W, C).
+        fused: (H, W, C).
+        per_band: return the value of each band, (C,), instead.
+    """
+    x, y = (_centred(image) for image in (gt, fused))
+    power_x, power_y, product = (image_mean(z) for z in (x * x, y * y, x * y))
+    value = product / jnp.sqrt(power_x) / jnp.sqrt(power_y)
+    return value if per_band else value.mean()
+
+
+@metric
+def rmse(gt, fused, *, per_band=False):
+    """Root mean square error over all pixels and bands together, in the images' units.
+
+    `sqrt(mean((gt - fused)^2))`: the root of the mean over bands, not the mean of the bands'
+    roots, which is lower.
+
+    Range 0 to infinity, lower is better; 0 only for identical images, constant and zero ones too.
+
+    Args:
+        gt: (H, W, C).
+        fused: (H, W, C).
+        per_band: return the value of each band, (C,), instead.
+    """
+    error = image_mean((gt - fused) ** 2)
+    return jnp.sqrt(error if per_band else error.mean())
+
+
+def _centred(image):
+    """Deviation from the band mean, exactly zero where a band is constant."""
+    image = image - image[:1, :1]
+    return image - image_mean(image)

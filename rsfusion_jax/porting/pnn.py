@@ -1,0 +1,15 @@
+"""PNN's tensors as the toolbox's file names them."""
+
+from collections.abc import Iterator
+
+from rsfusion_jax.models.pnn import PNN
+from rsfusion_jax.porting.tensors import Tensor, weight_and_bias
+
+MAX_VALUE = {"wv2": 2047.0, "wv3": 2047.0, "wv4": 2047.0, "qb": 2047.0}
+"""Divisor of the toolbox's training data per sensor."""
+
+
+def tensors(model: PNN) -> Iterator[Tensor]:
+    """Every tensor of the toolbox's state dict."""
+    for conv in ("conv1", "conv2", "conv3"):
+        yield from weight_and_bias(conv, (conv,), "conv")
