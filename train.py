@@ -6,13 +6,10 @@ python train.py [--config=configs/u2net.py:wv3] [--workdir=runs/x] [--config.tra
 from pathlib import Path
 
 from absl import flags
-from ml_collections import config_flags
 
-from rsfusion_jax.cli.entry import run_app
+from rsfusion_jax.cli.entry import define_config, run_app
 
-_CONFIG = config_flags.DEFINE_config_file(
-    "config", str(Path(__file__).parent / "configs" / "default.py"), lock_config=True
-)
+_CONFIG = define_config(Path(__file__).parent / "configs" / "default.py")
 _WORKDIR = flags.DEFINE_string("workdir", None, "run folder; default runs/<config.name>")
 
 

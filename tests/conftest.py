@@ -3,13 +3,16 @@
 import os
 from pathlib import Path
 
+# The suite's time is compilation of tiny programs: half of it goes without LLVM's optimisations.
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
+
 import jax
 import pytest
 
 pytest.register_assert_rewrite("parity")
 jax.config.update("jax_platforms", "cpu")
 jax.config.update("jax_num_cpu_devices", 8)
-# Compiled programs are kept between runs: the suite's time is mostly compilation.
+# Compiled programs are kept between runs.
 _CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "rsfusion_jax" / "tests"
 jax.config.update("jax_compilation_cache_dir", str(_CACHE))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)

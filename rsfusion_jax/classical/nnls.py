@@ -40,7 +40,7 @@ class _State(NamedTuple):
 def _active_set(matrix, target):
     """(K,) minimising |matrix @ x - target|, x >= 0, for unit columns and a unit target."""
     size = matrix.shape[1]
-    tolerance = 10 * size * jnp.finfo(matrix.dtype).eps
+    tolerance = 10 * jnp.finfo(matrix.dtype).eps
 
     def step(state: _State) -> _State:
         trial = _least_squares(matrix, target, state.free)
@@ -80,11 +80,28 @@ def _active_set(matrix, target):
 
 def _least_squares(matrix, target, free):
     """(K,) unconstrained minimum over the free entries, the others zero."""
-    # A bound entry becomes an equation of its own, x = 0: full rank whatever is free.
-    bound = jnp.diag((~free).astype(matrix.dtype))
-    q, r = jnp.linalg.qr(jnp.concatenate([matrix * free, bound]))
-    solution = solve_triangular(r, _product(q[: len(matrix)].T, target))
-    return jnp.where(free, solution, 0)
+    size = matrix.shape[1]
+    # Gram-Schmidt over the free columns alone: they are few, and no factorisation of K columns
+    # has to run for each of many targets. Orthogonalised twice it is as accurate as Householder's.
+    order = jnp.argsort(~free, stable=True)
+
+    def add(index, factors):
+        q, r = factors
+        column = matrix[:, order[index]]
+        first = _product(q.T, column)
+        rest = column - _product(q, first)
+        second = _product(q.T, rest)
+        rest = rest - _product(q, second)
+        norm = jnp.sqrt((rest**2).sum())
+        # A column that adds nothing keeps the identity's diagonal and ends with an entry of zero.
+        diagonal = jnp.where(norm > 0, norm, 1)
+        r = r.at[:, index].set(first + second).at[index, index].set(diagonal)
+        return q.at[:, index].set(rest / diagonal), r
+
+    start = jnp.zeros_like(matrix), jnp.eye(size, dtype=matrix.dtype)
+    q, r = jax.lax.fori_loop(0, free.sum(), add, start)
+    solution = solve_triangular(r, _product(q.T, target))
+    return jnp.where(free, jnp.zeros(size, matrix.dtype).at[order].set(solution), 0)
 
 
 def _product(matrix, vector):

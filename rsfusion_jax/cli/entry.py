@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from absl import app, flags, logging
+from ml_collections import config_flags
 
 from rsfusion_jax.errors import UserError
 
@@ -17,6 +18,18 @@ _FLAG_ERRORS = (flags.Error, AttributeError, KeyError, TypeError, ValueError, OS
 def run_app(main: Callable[[Sequence[str]], None]) -> None:
     """Runs a program with absl flags: a user's mistake is one sentence and exit status 2."""
     app.run(lambda argv: guarded(main, argv), flags_parser=_parse_flags)
+
+
+def define_config(default: Path) -> flags.FlagHolder:
+    """Defines `--config`, which reads the overrides `--config.field=value` at once.
+
+    Args:
+        default: config file used where the flag is not given.
+    """
+    try:
+        return config_flags.DEFINE_config_file("config", str(default), lock_config=True)
+    except _FLAG_ERRORS as error:
+        _fail(_sentence(error))
 
 
 def guarded(main: Callable, *args) -> None:
@@ -42,12 +55,21 @@ def use_compilation_cache() -> None:
 def _parse_flags(argv: Sequence[str]) -> list[str]:
     try:
         left_over = flags.FLAGS(argv)
+        if "config" in flags.FLAGS:
+            flags.FLAGS.config.keys()  # one that could not be loaded says so only when it is read
     except _FLAG_ERRORS as error:
-        message = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
-        _fail(f"{' '.join(message.split())} (see --help)")
+        _fail(_sentence(error))
     if len(left_over) > 1:
         _fail(f"argument {left_over[1]!r} is not understood; flags are written --name=value")
     return left_over
+
+
+def _sentence(error: Exception) -> str:
+    """A flag error in one line; ml_collections wraps its messages in quotes and line breaks."""
+    message = str(error)
+    if isinstance(error, AttributeError):
+        message = "the config has no field " + message.strip("'").replace("\\n", ": ").replace("\\", "")
+    return f"{' '.join(message.split())} (see --help)"
 
 
 def _show_warning(message, category, filename, lineno, file=None, line=None):

@@ -35,7 +35,7 @@ def evaluate(
         )
     if batch_size < 1:
         raise UserError(f"--batch_size={batch_size} must be at least 1")
-    card = _first_card(specs)
+    card = _first_card(specs, workdir)
     if data:
         source = _open(data, sensor, max_value, ratio, card)
     elif card and "config" in card:
@@ -50,12 +50,12 @@ def evaluate(
     print(f"report and pictures in {folder}")
 
 
-def _first_card(specs: Sequence[str]) -> dict | None:
+def _first_card(specs: Sequence[str], workdir: str | None) -> dict | None:
     """The card of the first spec that is a run folder or checkpoint."""
     from rsfusion_jax.training.checkpoint import find_checkpoint, read_card
 
     for spec in specs:
-        if Path(spec).is_dir():
+        if Path(spec).is_dir() or spec == workdir:
             return read_card(find_checkpoint(spec))
     return None
 

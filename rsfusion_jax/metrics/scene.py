@@ -72,14 +72,11 @@ def _check(name: str, images: dict, ratio: int) -> None:
                 "as (H, W, 1), and jax.vmap over a batch"
             )
     height, width, bands = shapes["fused"]
-    expected = {
-        "ms": (height / ratio, width / ratio, bands),
-        "pan": (height, width, 1),
-        "lms": (height, width, bands),
-    }
     for label, shape in shapes.items():
-        if shape != expected.get(label, shape):
+        scale = ratio if label == "ms" else 1
+        channels = 1 if label == "pan" else bands
+        if (scale * shape[0], scale * shape[1], shape[2]) != (height, width, channels):
             raise UserError(
-                f"{name}: {label} is {shape} and fused {shapes['fused']}; at ratio {ratio} it must "
-                f"be {tuple(int(n) if n == int(n) else n for n in expected[label])}"
+                f"{name}: {label} is {shape} and fused {shapes['fused']}; at ratio {ratio} ms must "
+                f"have 1/{ratio} of its rows and columns, lms its shape, and pan one band"
             )

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from rsfusion_jax.metrics.pair import image_mean, metric
-from rsfusion_jax.metrics.windows import centre_blocks, distinct_blocks, window_moments
+from rsfusion_jax.metrics.windows import centre_blocks, distinct_blocks, is_flat, window_moments
 
 
 @metric
@@ -15,9 +15,9 @@ def q(gt, fused, *, window=32, per_band=False):
 
         Q = 4 c_xy m_x m_y / ((v_x + v_y) (m_x^2 + m_y^2)).
 
-    Where a denominator is exactly zero the MATLAB toolbox's rules hold: both windows flat leave
-    2 m_x m_y / (m_x^2 + m_y^2), and both means zero give 1. Its window is 32 whatever block it is
-    asked for. Wang, Bovik, IEEE SPL 9(3), 2002.
+    Where a denominator vanishes the MATLAB toolbox's rules hold: both windows flat (to rounding)
+    leave 2 m_x m_y / (m_x^2 + m_y^2), and both means zero give 1. Its window is 32 whatever block
+    it is asked for. Wang, Bovik, IEEE SPL 9(3), 2002.
 
     Range -1 to 1, higher is better, no unit, free of scale. Identical images give 1, constant and
     zero ones included; a constant against a textured image gives 0.
@@ -36,7 +36,7 @@ def quality(mean_x, mean_y, variance_x, variance_y, covariance):
     """Q of moments, any shapes that broadcast, with the zero rules told in `q`."""
     spread = variance_x + variance_y
     power = mean_x**2 + mean_y**2
-    flat, dark = spread == 0, power == 0
+    flat, dark = is_flat(spread, power), power == 0
     contrast = jnp.where(flat, 1, 2 * covariance / jnp.where(flat, 1, spread))
     luminance = 2 * mean_x * mean_y / jnp.where(dark, 1, power)
     return jnp.where(dark, 1, contrast * luminance)

@@ -1,7 +1,7 @@
 """State dict <-> Flax variables, strictly: every tensor of both sides is accounted for."""
 
 import importlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 
 import flax.traverse_util
 import numpy as np
@@ -11,7 +11,7 @@ from rsfusion_jax.errors import UserError
 from rsfusion_jax.models import abstract_params
 from rsfusion_jax.porting.tensors import Constant, Dead, Live, Tensor
 
-_MOST_SHOWN = 12
+_MOST_SHOWN = 6
 
 
 def porting_table(model: nn.Module) -> tuple[Tensor, ...]:
@@ -40,28 +40,32 @@ def from_torch(model: nn.Module, state_dict: Mapping[str, np.ndarray]) -> dict:
     table = porting_table(model)
     shapes = _parameter_shapes(model)
     expected = {tensor.name for tensor in table}
-    problems = [f"missing     {name}" for name in sorted(expected - set(state_dict))]
-    problems += [f"unexpected  {name}" for name in sorted(set(state_dict) - expected)]
-    params = {}
+    missing = sorted(expected - set(state_dict))
+    unexpected = sorted(set(state_dict) - expected)
+    reshaped, params = [], {}
     for tensor in table:
         if tensor.name not in state_dict:
             continue
         value = np.asarray(state_dict[tensor.name])
         wanted = _torch_shape(tensor, shapes)
         if value.shape != wanted:
-            problems.append(f"shape       {tensor.name}: {value.shape}, expected {wanted}")
+            reshaped.append(f"{tensor.name}: {value.shape}, expected {wanted}")
         elif isinstance(tensor, Live):
             value = tensor.to_flax(value)
             # Some authors registered one layer twice: both names must then hold one tensor.
             if not np.array_equal(params.setdefault(tensor.path, value), value, equal_nan=True):
                 problems.append(f"two values  {tensor.name}: not the tensor of its other name")
-    if problems:
+    differing = len(missing) + len(unexpected) + len(reshaped)
+    if differing:
         name = type(model).__name__
         raise UserError(
             f"these weights are not those of {name} with num_bands={model.num_bands}, "
-            f"guide_bands={model.guide_bands}, ratio={model.ratio} ({len(problems)} of "
+            f"guide_bands={model.guide_bands}, ratio={model.ratio} ({differing} of "
             f"{len(expected | set(state_dict))} tensors differ); name the network and the "
-            f"configuration they were trained with:\n{_list(problems)}"
+            f"configuration they were trained with:\n"
+            + _list("unexpected", unexpected)
+            + _list("missing", missing)
+            + _list("shape", reshaped)
         )
     unfilled = sorted(set(shapes) - set(params))
     assert not unfilled, f"porting table of {type(model).__name__} misses {unfilled}"
@@ -107,9 +111,9 @@ def _torch_shape(tensor: Tensor, shapes: Mapping) -> tuple[int, ...]:
             return tensor.shape
 
 
-def _list(problems: Iterable[str]) -> str:
-    problems = list(problems)
-    shown = [f"  {line}" for line in problems[:_MOST_SHOWN]]
-    if len(problems) > _MOST_SHOWN:
-        shown.append(f"  ... and {len(problems) - _MOST_SHOWN} more")
-    return "\n".join(shown)
+def _list(kind: str, entries: Sequence[str]) -> str:
+    """A few lines of the difference between two sets of tensors."""
+    lines = [f"  {kind:<11} {entry}\n" for entry in entries[:_MOST_SHOWN]]
+    if len(entries) > _MOST_SHOWN:
+        lines.append(f"  {kind:<11} ... and {len(entries) - _MOST_SHOWN} more\n")
+    return "".join(lines)

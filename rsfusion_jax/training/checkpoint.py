@@ -110,6 +110,11 @@ class Checkpoints:
         self._best.close()
 
 
+def has_checkpoint(workdir: Path) -> bool:
+    """Whether a run folder holds a checkpoint to resume from."""
+    return any(path.name.isdigit() for path in (workdir / LATEST).glob("*"))
+
+
 def find_checkpoint(path: str | Path) -> Path:
     """Folder of one checkpoint, from a run folder (its best, else its latest) or as given.
 

@@ -13,7 +13,7 @@ from rsfusion_jax.evaluation.leaderboard import closing_report
 from rsfusion_jax.inference.load import load, network_card
 from rsfusion_jax.models import create_model, init_params
 from rsfusion_jax.training import sharding
-from rsfusion_jax.training.checkpoint import Checkpoints, abstract_like
+from rsfusion_jax.training.checkpoint import Checkpoints, abstract_like, has_checkpoint
 from rsfusion_jax.training.objectives import make_objective
 from rsfusion_jax.training.optimizer import make_optimizer, make_schedule
 from rsfusion_jax.training.run_folder import finished_step, mark_finished, open_run_folder
@@ -21,7 +21,7 @@ from rsfusion_jax.training.sets import open_split
 from rsfusion_jax.training.start import initial_params
 from rsfusion_jax.training.state import create_state
 from rsfusion_jax.training.step import make_train_step
-from rsfusion_jax.training.validation import Validation
+from rsfusion_jax.training.validation import Validation, check_options
 from rsfusion_jax.training.writers import ProgressBar, RunLog, StepLog
 
 _DTYPES = {"float32": None, "bfloat16": jnp.bfloat16}
@@ -47,6 +47,7 @@ def train(config: ml_collections.ConfigDict, workdir: str | Path) -> Path:
         return workdir
 
     # Data.
+    check_options(config.eval)
     mesh = sharding.make_mesh(config.mesh.devices, config.mesh.fsdp)
     sharding.check_batch_size(mesh, config.train.batch_size, config.train.accumulate)
     train_set = open_split(config.data, "train", config.seed)
@@ -108,6 +109,10 @@ def train(config: ml_collections.ConfigDict, workdir: str | Path) -> Path:
         params = init_params(model, params_key)
         return create_state(params, optimizer, state_key, ema=config.train.ema_decay > 0)
 
+    given = None
+    if config.init_from and not has_checkpoint(workdir):
+        given = initial_params(config.init_from, model, card)
+
     # From here on there is a run folder, and everything is placed on the mesh.
     open_run_folder(workdir, config)
     checkpoints = Checkpoints(workdir)
@@ -120,8 +125,7 @@ def train(config: ml_collections.ConfigDict, workdir: str | Path) -> Path:
         state = checkpoints.restore(abstract_like(abstract, placed), batches)
         if state is None:
             state = jax.jit(init, out_shardings=placed)(key)
-            if config.init_from:
-                given = initial_params(config.init_from, model, card)
+            if given is not None:
                 state = state.replace(params=jax.device_put(given, placed.params))
                 if state.ema is not None:
                     state = state.replace(ema=jax.device_put(given, placed.ema))

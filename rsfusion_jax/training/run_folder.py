@@ -45,6 +45,8 @@ def mark_finished(workdir: Path, step: int) -> None:
 def _check_config(workdir: Path, config: ml_collections.ConfigDict) -> bool:
     """Whether the folder holds this config; an error if it holds another."""
     path = workdir / _CONFIG
+    if workdir.exists() and not workdir.is_dir():
+        raise UserError(f"run folder {workdir} is a file; choose another --workdir")
     if not path.exists():
         if workdir.is_dir() and any(workdir.iterdir()):
             raise UserError(

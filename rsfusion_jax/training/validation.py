@@ -5,6 +5,7 @@ import math
 import jax
 import numpy as np
 
+from rsfusion_jax.classical import list_methods
 from rsfusion_jax.data.source import Source
 from rsfusion_jax.errors import UserError
 from rsfusion_jax.evaluation.panels import as_array, panel
@@ -15,6 +16,20 @@ from rsfusion_jax.training.sharding import put_batch
 from rsfusion_jax.training.writers import RunLog
 
 _PICTURES = 2
+
+
+def check_options(options) -> None:
+    """Refuses a `config.eval` that would only fail when the first validation is due."""
+    for name, found, known in (
+        ("best_metric", {options.best_metric}, tuple(LOWER_IS_BETTER)),
+        ("methods", set(options.methods), list_methods()),
+    ):
+        if unknown := sorted(found - set(known)):
+            raise UserError(
+                f"eval.{name}: {unknown[0]!r} is unknown; choose from {', '.join(known)}"
+            )
+    if options.batch_size < 1:
+        raise UserError(f"eval.batch_size={options.batch_size} must be at least 1")
 
 
 class Validation:
@@ -30,11 +45,6 @@ class Validation:
         log: RunLog,
         card: dict,
     ):
-        if options.best_metric not in LOWER_IS_BETTER:
-            raise UserError(
-                f"eval.best_metric={options.best_metric!r} is unknown; choose one of "
-                f"{', '.join(LOWER_IS_BETTER)}"
-            )
         self._metric = options.best_metric
         self._batch_size = math.ceil(options.batch_size / mesh.size) * mesh.size
         self._source, self._model, self._mesh = source, model, mesh

@@ -15,6 +15,9 @@ Box = tuple[float, float, float, float]
 class Canvas:
     """Label map under construction plus one record per label.
 
+    A vehicle on the move is where PAN is exposed in one place and where MS is in another: labels
+    that look different at the two instants name the label whose appearance they take on.
+
     A label belongs to a group: labels of one group (the two sides of a roof, the lit and the dark
     side of a crown) share their spectrum and brightness and differ in `shade` only.
     """
@@ -34,6 +37,8 @@ class Canvas:
         self.group: list[int] = []
         self.shade: list[float] = []
         self.height: list[float] = []
+        self.for_ms: list[int] = []
+        self.for_pan: list[int] = []
         self._crowns: dict[int, list[np.ndarray]] = {}
 
     def new(self, material: str, shade: float = 1.0, height: float = 0.0, like: int = -1) -> int:
@@ -43,7 +48,17 @@ class Canvas:
         self.group.append(self.group[like] if like >= 0 else label)
         self.shade.append(shade)
         self.height.append(height)
+        self.for_ms.append(label)
+        self.for_pan.append(label)
         return label
+
+    def passing(self, label: int, ground: int) -> tuple[int, int]:
+        """Registers two labels that show `label` to MS alone and to PAN alone, else `ground`."""
+        ms_only = self.new("asphalt")
+        pan_only = self.new("asphalt")
+        self.for_ms[ms_only], self.for_pan[ms_only] = label, ground
+        self.for_ms[pan_only], self.for_pan[pan_only] = ground, label
+        return ms_only, pan_only
 
     def place(self, box: Box) -> np.ndarray:
         """A random point (y, x) of a box."""

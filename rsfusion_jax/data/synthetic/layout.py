@@ -68,6 +68,7 @@ class Plan:
         supersampling: sub-pixels along one side of a pixel.
         gsd: metres per pixel.
         kind: the kind of scene.
+        for_ms, for_pan: label whose appearance each label has when MS or PAN is exposed.
     """
 
     labels: np.ndarray
@@ -78,6 +79,8 @@ class Plan:
     supersampling: int
     gsd: float
     kind: str
+    for_ms: np.ndarray
+    for_pan: np.ndarray
 
 
 def draw_plan(rng: np.random.Generator, pixels: int, gsd: float, sun_azimuth: float) -> Plan:
@@ -110,11 +113,17 @@ def draw_plan(rng: np.random.Generator, pixels: int, gsd: float, sun_azimuth: fl
         _SUPERSAMPLING,
         gsd,
         kind,
+        np.array(canvas.for_ms),
+        np.array(canvas.for_pan),
     )
 
 
 _BEND = 14.0
 """Largest displacement of the plan in metres."""
+
+
+_STREET = 0
+"""Label of the streets: what lies beneath everything is registered first."""
 
 
 def _street(canvas, kind):
@@ -173,7 +182,10 @@ def _traffic(canvas, box, width):
             along = rng.uniform(start, stop)
             lane = edge + rng.choice((-1, 1)) * width * 0.24 - 0.9
             place = (along, lane) if along_y else (lane, along)
-            town.car(canvas, *place, along_y)
+            if rng.random() < 0.6:
+                town.moving_car(canvas, *place, along_y, ground=_STREET)
+            else:
+                town.car(canvas, *place, along_y)
 
 
 def _litter(canvas, kind):
@@ -257,7 +269,7 @@ def _cross(canvas: Canvas, rng, labels: np.ndarray, kind: str) -> None:
             (0, 0.15 if half < 7 else 0.8, paint if half < 7 else verge),
         )
     axis = (np.arange(cells) - cells / 2 + 0.5) * step
-    cars = [] if river else _avenue_cars(canvas, rng, cells * step, half)
+    cars = [] if river else _avenue_cars(canvas, rng, cells * step, half, lane)
     for start in range(0, cells, 32):
         y, x = axis[start : start + 32, None], axis[None, :]
         along = x * np.cos(angle) + y * np.sin(angle)
@@ -270,17 +282,21 @@ def _cross(canvas: Canvas, rng, labels: np.ndarray, kind: str) -> None:
         view = labels[start : start + 32]
         for low, high, label in profile:
             view[(distance >= low) & (distance < high)] = label
-        for place, lane_offset, length, label in cars:
-            taken = (np.abs(along - place) < length / 2) & (np.abs(across - lane_offset) < 0.95)
-            view[taken] = label
+        for low, high, lane_offset, label in cars:
+            view[(along > low) & (along < high) & (np.abs(across - lane_offset) < 0.95)] = label
 
 
-def _avenue_cars(canvas, rng, extent, half):
+def _avenue_cars(canvas, rng, extent, half, ground):
+    """Stretches (start, stop, offset, label) that moving vehicles cover for MS, PAN or both."""
     cars = []
     for _ in range(rng.poisson(extent / 22)):
-        kind = rng.choice(("white_car", "silver_car", "black_car", "red_car", "blue_car"))
-        lane = rng.choice((-1, 1)) * rng.uniform(0.25, 0.75) * half
-        label = canvas.new(str(kind), height=1.6)
-        length = 4.5 if rng.random() < 0.85 else 12.0
-        cars.append((rng.uniform(-0.7, 0.7) * extent, lane, length, label))
+        offset = rng.choice((-1, 1)) * rng.uniform(0.25, 0.75) * half
+        start = rng.uniform(-0.7, 0.7) * extent
+        stop = start + (4.5 if rng.random() < 0.85 else 12.0)
+        way = np.sign(offset) * rng.uniform(*town.WAY)
+        label = canvas.new(str(rng.choice(town.CARS, p=town.CAR_SHARE)))
+        ms_only, pan_only = canvas.passing(label, ground)
+        cars.append((start + way, stop + way, offset, pan_only))
+        cars.append((start, stop, offset, ms_only))
+        cars.append((max(start, start + way), min(stop, stop + way), offset, label))
     return cars

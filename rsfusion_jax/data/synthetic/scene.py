@@ -24,6 +24,10 @@ _HUES = np.stack(
     ]
 )
 _SKY_IN_SHADOW = 0.75
+_ROUGHNESS, _WEAR = 0.5, 0.5
+"""Spread of texture between objects and within them, as logarithms."""
+_GRAIN_OF_A_BAND = 0.5
+"""Texture that one MS band has to itself, relative to the texture that all share."""
 _ADJACENCY = 0.05
 """Share of a pixel's light that comes from its surroundings, scattered by the air."""
 
@@ -72,14 +76,20 @@ class Scene:
         self.mixture = Mixture(2 * plan.labels + shadow, plan.supersampling)
         self._draw_objects(streams[2])
         self._draw_textures(streams[3], pixels)
+        self._own_texture = seed.spawn(1)[0]
 
-    def planes(self, responses: np.ndarray, pan: np.ndarray):
+    def planes(
+        self, responses: np.ndarray, pan: np.ndarray, *, guide: bool = False, moved: bool = False
+    ):
         """Yields one (H, W) float32 plane of top-of-atmosphere reflectance per response.
 
         Args:
             responses: (B, 421) normalised spectral responses.
             pan: (421,) response to which the changes of hue inside objects stay invisible.
+            guide: whether PAN looks, or another guide: bands' own texture stays invisible.
+            moved: whether vehicles are where they are when the guide is exposed.
         """
+        self._shown = self.plan.for_pan if moved else self.plan.for_ms
         weights = responses * sky.SUN
         weights = weights / weights.sum(axis=1, keepdims=True)
         direct = self._spectra @ (self.light.direct * weights).T
@@ -95,10 +105,12 @@ class Scene:
         for band in range(len(responses)):
             lit = self._shade * self._per_object(direct[:, band])
             dim = _SKY_IN_SHADOW * self._per_object(diffuse[:, band])
-            plane = self.mixture.mean(_pair(lit + dim / _SKY_IN_SHADOW, dim)) * self._brightness
+            plane = self._mean(lit + dim / _SKY_IN_SHADOW, dim) * self._brightness
             for hue, field in zip(hues, self._hue_fields, strict=True):
                 change = self._hue_amplitude * self._shade * self._per_object(hue[:, band])
-                plane += self.mixture.mean(_pair(change, 0.2 * change)) * field
+                plane += self._mean(change, 0.2 * change) * field
+            if not guide:
+                plane *= 1 + self._own_amplitude * self._own_field(band)
             plane = np.maximum(plane, 0.001) + np.float32(path[band])
             yield _adjacency(plane)
 
@@ -127,16 +139,27 @@ class Scene:
 
     def _draw_textures(self, rng, pixels):
         fine, patch, *self._hue_fields = power_law_fields(rng, pixels, (0.5, 2.0, 0.9, 1.6))
-        grain = self._texture_amplitude(0)
+        # Smooth surfaces lie beside rough ones, and a surface is worn in places.
+        roughness = np.exp(_ROUGHNESS * rng.standard_normal(len(self.plan.group)))
+        grain = self._texture_amplitude(0) * roughness[self.plan.group]
         patches = self._texture_amplitude(1)
-        brightness = 1 + self.mixture.mean(_pair(grain, grain)) * fine
-        brightness += self.mixture.mean(_pair(patches, patches)) * patch
+        self._shown = self.plan.for_ms
+        rough = self._mean(grain, grain) * np.exp(_WEAR * self._hue_fields[1])
+        brightness = 1 + rough * fine + self._mean(patches, patches) * patch
         self._brightness = np.clip(brightness, 0.3, 2.2)
+        self._own_amplitude = _GRAIN_OF_A_BAND * rough
 
+    def _own_field(self, band):
+        """Texture of one band alone, a little coarser than a pixel, unit variance."""
+        rng = np.random.default_rng([*self._own_texture.generate_state(2), band])
+        height, width = self.mixture.shape
+        half = rng.standard_normal((-(-height // 2), -(-width // 2)), dtype=np.float32)
+        return half.repeat(2, axis=0).repeat(2, axis=1)[:height, :width]
 
-def _pair(lit: np.ndarray, shadowed: np.ndarray) -> np.ndarray:
-    """Interleaves per-label numbers so that entry `2 * label + in_shadow` holds the right one."""
-    return np.stack([lit, shadowed], axis=1).ravel().astype(np.float32)
+    def _mean(self, lit: np.ndarray, shadowed: np.ndarray) -> np.ndarray:
+        """Pixel means of per-label numbers for the lit and the shadowed part of a label."""
+        pairs = np.stack([lit, shadowed], axis=1)[self._shown]
+        return self.mixture.mean(pairs.ravel().astype(np.float32))
 
 
 def _adjacency(plane: np.ndarray, reduction: int = 8) -> np.ndarray:

@@ -19,8 +19,10 @@ _FLAT = (
     "worn_concrete",
 )
 _FLAT_SHARE = (0.27, 0.13, 0.07, 0.15, 0.06, 0.04, 0.03, 0.04, 0.11, 0.10)
-_CARS = ("white_car", "silver_car", "black_car", "red_car", "blue_car")
-_CAR_SHARE = (0.28, 0.30, 0.26, 0.08, 0.08)
+CARS = ("white_car", "silver_car", "black_car", "red_car", "blue_car")
+CAR_SHARE = (0.28, 0.30, 0.26, 0.08, 0.08)
+WAY = (1.0, 6.0)
+"""Metres that traffic drives between the exposures of MS and PAN, some 0.3 s apart."""
 
 
 def car(canvas: Canvas, y: float, x: float, along_y: bool) -> None:
@@ -30,7 +32,7 @@ def car(canvas: Canvas, y: float, x: float, along_y: bool) -> None:
     if rng.random() < 0.06:
         length, width = rng.uniform(8, 15), 2.6
     size = (length, width) if along_y else (width, length)
-    label = canvas.new(rng.choice(_CARS, p=_CAR_SHARE), height=1.6)
+    label = canvas.new(rng.choice(CARS, p=CAR_SHARE), height=1.6)
     canvas.rect((y, x, y + size[0], x + size[1]), label)
     if length < 6:
         glass = canvas.new("black_car", height=1.6)
@@ -38,8 +40,26 @@ def car(canvas: Canvas, y: float, x: float, along_y: bool) -> None:
         deep = (0.6, width) if along_y else (width, 0.6)
         corner = (y + ahead[0], x + ahead[1])
         canvas.rect((*corner, corner[0] + deep[0], corner[1] + deep[1]), glass)
-    if rng.random() < 0.03:
+    if rng.random() < 0.015:
         canvas.rect((y + 0.5, x + 0.5, y + 0.9, x + 0.9), canvas.new("glint", height=1.6))
+
+
+def moving_car(canvas: Canvas, y: float, x: float, along_y: bool, ground: int) -> None:
+    """A vehicle that drives on `ground` by some metres between the exposures of MS and PAN."""
+    rng = canvas.rng
+    length, width = rng.uniform(3.8, 5.2), rng.uniform(1.7, 2.0)
+    way = rng.choice((-1, 1)) * rng.uniform(*WAY)
+    label = canvas.new(str(rng.choice(CARS, p=CAR_SHARE)))
+    ms_only, pan_only = canvas.passing(label, ground)
+    start = y if along_y else x
+    both = (max(start, start + way), min(start, start + way) + length)
+    for (low, high), shown in (
+        ((start + way, start + way + length), pan_only),
+        ((start, start + length), ms_only),
+        (both, label),
+    ):
+        if high > low:
+            canvas.rect((low, x, high, x + width) if along_y else (y, low, y + width, high), shown)
 
 
 def car_park(canvas: Canvas, box: Box) -> None:
