@@ -42,7 +42,7 @@ def from_torch(model: nn.Module, state_dict: Mapping[str, np.ndarray]) -> dict:
     expected = {tensor.name for tensor in table}
     missing = sorted(expected - set(state_dict))
     unexpected = sorted(set(state_dict) - expected)
-    reshaped, params = [], {}
+    reshaped, conflicting, params = [], [], {}
     for tensor in table:
         if tensor.name not in state_dict:
             continue
@@ -54,8 +54,8 @@ def from_torch(model: nn.Module, state_dict: Mapping[str, np.ndarray]) -> dict:
             value = tensor.to_flax(value)
             # Some authors registered one layer twice: both names must then hold one tensor.
             if not np.array_equal(params.setdefault(tensor.path, value), value, equal_nan=True):
-                problems.append(f"two values  {tensor.name}: not the tensor of its other name")
-    differing = len(missing) + len(unexpected) + len(reshaped)
+                conflicting.append(f"{tensor.name}: not the tensor of its other name")
+    differing = len(missing) + len(unexpected) + len(reshaped) + len(conflicting)
     if differing:
         name = type(model).__name__
         raise UserError(
@@ -66,6 +66,7 @@ def from_torch(model: nn.Module, state_dict: Mapping[str, np.ndarray]) -> dict:
             + _list("unexpected", unexpected)
             + _list("missing", missing)
             + _list("shape", reshaped)
+            + _list("two values", conflicting)
         )
     unfilled = sorted(set(shapes) - set(params))
     assert not unfilled, f"porting table of {type(model).__name__} misses {unfilled}"
