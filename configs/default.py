@@ -43,10 +43,10 @@ def get_config() -> ml_collections.ConfigDict:
 
     # Built-in scenes: rendered on demand from a seed, never written to disk.
     data.synthetic = synthetic = ml_collections.ConfigDict()
-    synthetic.train_scenes = 24
+    synthetic.train_scenes = 40
     synthetic.valid_scenes = 4
     synthetic.test_scenes = 8
-    synthetic.size = 128  # `gt` pixels along a side
+    synthetic.size = 96  # `gt` pixels along a side
     synthetic.guide = "pan"  # or "rgb", "msi4", "sar"
     synthetic.num_bands = placeholder(int)  # hyperspectral: this many narrow bands; unset: sensor's
     synthetic.nuisances = False  # misregistration, noise, saturation, drawn gains
@@ -55,16 +55,16 @@ def get_config() -> ml_collections.ConfigDict:
     config.train = train = ml_collections.ConfigDict()
     train.objective = "supervised"
     train.loss = "l1"  # or "mse"
-    train.batch_size = 16  # over all devices
-    train.steps = 1500  # 0: from epochs
+    train.batch_size = 4  # over all devices
+    train.steps = 1600  # 0: from epochs
     train.epochs = 0  # turned into steps by the size of the training set
     train.accumulate = 1  # micro-batches per step
     train.dtype = "float32"  # compute dtype; "bfloat16" keeps float32 parameters
     train.precision = "default"  # matrix products: "default", "high" or "highest"
     train.ema_decay = 0.0  # 0: no moving average of the weights
-    train.log_every = 50
-    train.eval_every = 500  # steps between validations; the best checkpoint is kept beside the last
-    train.checkpoint_every = 500
+    train.log_every = 100
+    train.eval_every = 800  # steps between validations; the best checkpoint is kept beside the last
+    train.checkpoint_every = 400
 
     config.optim = optim = ml_collections.ConfigDict()
     optim.name = "adam"  # or "adamw", "sgd"

@@ -20,6 +20,7 @@ def get_config(data_set: str = "wv3"):
     config.seed = 1
     config.model = {"name": "u2net", "dim": 32, "dim_head": 16}
     config.data.patch_size = 64
+    config.train.batch_size = 16
     config.train.steps = 0
     config.train.epochs = 500
     config.train.eval_every = 2000
@@ -29,7 +30,7 @@ def get_config(data_set: str = "wv3"):
     config.optim.warmup_steps = 0
     if data_set == "synthetic":
         config.data.sensor = "wv3"
-        config.data.synthetic.train_scenes = 256
+        config.data.synthetic.update(train_scenes=256, size=128)
         config.train.epochs = 100
         config.optim.step_epochs = 20
         return config

@@ -95,7 +95,7 @@ def test_two_names_for_one_layer_must_agree(shared):
     case, model = _case(shared, "fusionnet", "qb")
     changed = {**case.state_dict}
     changed["backbone.2.conv21.bias"] = changed["backbone.2.conv21.bias"] + 1
-    with pytest.raises(UserError, match=r"two values  backbone\.2\.conv21\.bias"):
+    with pytest.raises(UserError, match=r"two values +backbone\.2\.conv21\.bias"):
         from_torch(model, changed)
 
 

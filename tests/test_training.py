@@ -243,3 +243,37 @@ def test_killed_run_resumes_bit_for_bit(tmp_path):
         lines = map(json.loads, (tmp_path / name / "metrics.jsonl").read_text().splitlines())
         losses.append([(line["step"], line["train/loss"]) for line in lines])
     assert losses[0] == losses[1] and len(losses[0]) == 12
+
+
+def test_bfloat16_keeps_float32_parameters():
+    model = create_model("u2net", num_bands=2, dim=8, dim_head=4, dtype=jnp.bfloat16)
+    optimizer = optax.adam(1e-3)
+    batch = {"pan": jnp.ones((2, 16, 16, 1)), "ms": jnp.ones((2, 4, 4, 2))}
+    batch["gt"] = batch["lms"] = jnp.full((2, 16, 16, 2), 0.5)
+    params = init_params(model, jax.random.key(0))
+    assert model.apply({"params": params}, **_inputs(batch))["fused"].dtype == jnp.bfloat16
+    step = jax.jit(make_train_step(model, supervised("l1"), optimizer))
+    state = create_state(params, optimizer, jax.random.key(0), ema=False)
+    first = None
+    for _ in range(5):
+        state, metrics = step(state, batch)
+        first = metrics["loss"] if first is None else first
+    assert metrics["loss"].dtype == jnp.float32 and metrics["loss"] < first
+    assert all(leaf.dtype == np.float32 for leaf in _leaves(state.params))
+
+
+def _inputs(batch):
+    return {key: batch[key] for key in ("pan", "ms", "lms")}
+
+
+def test_fine_tuning_from_the_authors_file(finished_run, tmp_path):
+    pytest.importorskip("torch", reason="reading .pth needs the extra [torch]")
+    from rsfusion_jax.training.checkpoint import find_checkpoint, read_card
+    from rsfusion_jax.training.start import initial_params
+
+    fuser = rsf.load(finished_run)
+    rsf.save_torch(fuser, tmp_path / "w.pth")
+    card = read_card(find_checkpoint(finished_run))
+    params = initial_params(str(tmp_path / "w.pth"), fuser.model, card)
+    for mine, theirs in zip(_leaves(params), _leaves(fuser.variables), strict=True):
+        assert np.array_equal(mine, theirs)

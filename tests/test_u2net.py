@@ -1,5 +1,7 @@
 """U2Net against the authors' own outputs and gradients, and what is ours: sizes, ratios, bands."""
 
+import jax
+import jax.numpy as jnp
 import parity
 import pytest
 
@@ -31,3 +33,17 @@ def test_parity_float64(shared, name):
 def test_port_round_trip(shared, name):
     case, model = _case(shared, name)
     parity.assert_round_trip(model, case)
+
+
+def test_attention_memory_is_linear_in_pixels():
+    """A PAN of 256 x 256: 34 GB for the pixels x pixels matrices of one layer, here blocks."""
+    from rsfusion_jax.ops.attention import attention
+
+    def gradient(tokens):
+        x = jax.ShapeDtypeStruct((1, tokens, 2, 16), jnp.float32)
+        loss = jax.grad(lambda q, k, v: attention(q, k, v).sum(), argnums=(0, 1, 2))
+        return jax.jit(loss).lower(x, x, x).compile().memory_analysis().temp_size_in_bytes
+
+    small, large = gradient(64 * 64), gradient(256 * 256)
+    assert large < 1e9  # two heads, forward and backward
+    assert large < 20 * small  # 16 times the pixels, not 256 times the memory

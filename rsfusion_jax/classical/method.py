@@ -103,4 +103,9 @@ def triangle(regressors, targets):
     to see, and it is as well conditioned as the images, which their normal equations are not.
     """
     q, r = jnp.linalg.qr(regressors.reshape(-1, regressors.shape[-1]))
-    return r, jnp.matmul(q.T, targets.reshape(-1, targets.shape[-1]), precision="highest")
+    return r, products(q.reshape(regressors.shape), targets)
+
+
+def products(x, y):
+    """(K, T) sums over pixels of (H, W, K) times (H, W, T), row by row: float32 keeps its digits."""
+    return jnp.einsum("hwk,hwt->hkt", x, y, precision="highest").sum(axis=0)

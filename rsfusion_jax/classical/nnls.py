@@ -87,21 +87,24 @@ def _least_squares(matrix, target, free):
 
     def add(index, factors):
         q, r = factors
+        place = jnp.arange(size) == index
         column = matrix[:, order[index]]
         first = _product(q.T, column)
         rest = column - _product(q, first)
         second = _product(q.T, rest)
         rest = rest - _product(q, second)
         norm = jnp.sqrt((rest**2).sum())
-        # A column that adds nothing keeps the identity's diagonal and ends with an entry of zero.
+        # A column that adds nothing gets a diagonal of one and ends with an entry of zero.
         diagonal = jnp.where(norm > 0, norm, 1)
-        r = r.at[:, index].set(first + second).at[index, index].set(diagonal)
-        return q.at[:, index].set(rest / diagonal), r
+        entries = jnp.where(place, diagonal, first + second)
+        return jnp.where(place, (rest / diagonal)[:, None], q), jnp.where(
+            place, entries[:, None], r
+        )
 
     start = jnp.zeros_like(matrix), jnp.eye(size, dtype=matrix.dtype)
     q, r = jax.lax.fori_loop(0, free.sum(), add, start)
     solution = solve_triangular(r, _product(q.T, target))
-    return jnp.where(free, jnp.zeros(size, matrix.dtype).at[order].set(solution), 0)
+    return jnp.where(free, solution[jnp.argsort(order)], 0)
 
 
 def _product(matrix, vector):

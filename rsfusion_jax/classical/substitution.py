@@ -15,6 +15,7 @@ from rsfusion_jax.classical.method import (
     deviation,
     least_squares,
     mean,
+    products,
     quotient,
     weighted_sum,
 )
@@ -67,9 +68,8 @@ def fit_pca(pan, ms, lms, setting):
     multispectral data", PERS 57(3), 1991. The loadings' sign decides which way PAN is put in: the
     largest one is positive, as MATLAB's `pca` has it.
     """
-    pixels = (lms - mean(lms)).reshape(-1, lms.shape[-1])
-    spread = jnp.matmul(pixels.T, pixels, precision="highest") / len(pixels)
-    first = jnp.linalg.eigh(spread).eigenvectors[:, -1]
+    centred = lms - mean(lms)
+    first = jnp.linalg.eigh(products(centred, centred)).eigenvectors[:, -1]
     first = first * jnp.sign(first[jnp.argmax(jnp.abs(first))])
     return _matched(pan, lms, first, first)
 

@@ -6,9 +6,9 @@ must give back the MS; the usual metrics measure how far it does (R-SAM, R-ERGAS
 side: its bands must follow PAN locally (D_rho). The two sides are read together: EXP does well in
 the first and badly in the second, PAN copied into every band the other way round.
 
-Phase. Decimation keeps the samples where the pair's MS pixels lie, `ms_phase`: default r // 2, the
-field's sets; (r - 1) / 2 for a pair whose corners coincide. Half a PAN pixel changes R-ERGAS by about
-a tenth and can turn the order of close methods.
+Phase. Decimation keeps the samples where the pair's MS pixels lie, `ms_phase`: default r // 2,
+the field's sets; (r - 1) / 2 for a pair whose corners coincide. Half a PAN pixel changes R-ERGAS
+by about a tenth and can turn the order of close methods.
 
 Level. The toolbox's MTF kernels sum to 0.998 to 0.999 and are used as they are, so that an image
 whose simulated MS is `ms` scores perfectly. A perfect image of a real sensor keeps an R-ERGAS of

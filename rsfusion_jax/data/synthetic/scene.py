@@ -61,7 +61,7 @@ class Scene:
 
     def __init__(self, seed: np.random.SeedSequence, pixels: int, gsd: float):
         """Draws a scene of `pixels` x `pixels` pixels of `gsd` metres."""
-        streams = [np.random.default_rng(child) for child in seed.spawn(4)]
+        streams = [np.random.default_rng(child) for child in seed.spawn(5)]
         self.light = sky.draw_light(streams[0])
         self.plan: Plan = draw_plan(streams[1], pixels, gsd, self.light.azimuth)
         plan = self.plan
@@ -76,7 +76,7 @@ class Scene:
         self.mixture = Mixture(2 * plan.labels + shadow, plan.supersampling)
         self._draw_objects(streams[2])
         self._draw_textures(streams[3], pixels)
-        self._own_texture = seed.spawn(1)[0]
+        self._own_texture = streams[4].integers(2**32)
 
     def planes(
         self, responses: np.ndarray, pan: np.ndarray, *, guide: bool = False, moved: bool = False
@@ -113,6 +113,23 @@ class Scene:
                 plane *= 1 + self._own_amplitude * self._own_field(band)
             plane = np.maximum(plane, 0.001) + np.float32(path[band])
             yield _adjacency(plane)
+
+    def lean(self, plane: np.ndarray, per_metre: np.ndarray) -> np.ndarray:
+        """A plane seen from a slightly other direction: what is high moves.
+
+        Args:
+            plane: (H, W).
+            per_metre: displacement (y, x) in pixels per metre of height.
+        """
+        height = self.mixture.mean(np.repeat(self.plan.height, 2).astype(np.float32))
+        # A wall's foot on the far side is covered by what leans over it.
+        height = ndimage.maximum_filter(height, 3)
+        rows, columns = np.nonzero(height * np.abs(per_metre).max() > 0.05)
+        raised = height[rows, columns]
+        places = [rows - raised * per_metre[0], columns - raised * per_metre[1]]
+        leaning = plane.copy()
+        leaning[rows, columns] = ndimage.map_coordinates(plane, places, order=1, mode="nearest")
+        return leaning
 
     def _draw_objects(self, rng):
         """Brightness and spectrum of every object: two variants of its material, mixed."""
@@ -151,7 +168,7 @@ class Scene:
 
     def _own_field(self, band):
         """Texture of one band alone, a little coarser than a pixel, unit variance."""
-        rng = np.random.default_rng([*self._own_texture.generate_state(2), band])
+        rng = np.random.default_rng([self._own_texture, band])
         height, width = self.mixture.shape
         half = rng.standard_normal((-(-height // 2), -(-width // 2)), dtype=np.float32)
         return half.repeat(2, axis=0).repeat(2, axis=1)[:height, :width]

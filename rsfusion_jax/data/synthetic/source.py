@@ -13,6 +13,7 @@ from rsfusion_jax.data.synthetic.sensor_model import (
     PAN_GAIN,
     counts,
     draw_nuisances,
+    exposure,
     no_nuisances,
     sample_ms,
     sample_pan,
@@ -93,7 +94,8 @@ class SyntheticScenes:
             num_bands: None for the sensor's bands; another number makes that many narrow
                 contiguous bands (up to 100 over 400-1000 nm, up to 200 over 400-2450 nm, PAN over
                 400-700 nm).
-            nuisances: draw MTF gains, misregistration, noise and exposure for every scene.
+            nuisances: draw MTF gains, misregistration, parallax, moving vehicles, noise, exposure
+                and bit depth for every scene.
             pan_degradation: how PAN is reduced; `mixed` draws one of the two per scene.
             resolution: `reduced` (with `gt`) or `full`.
 
@@ -177,11 +179,10 @@ class SyntheticScenes:
         margin = 2 * info.ratio  # more than the blur reaches, so that no edge enters
         gsd = self._metres * rng.uniform(1.0, 1.4)
         scene = Scene(geometry, pan_size + 2 * margin, gsd)
-        faults = (draw_nuisances if self._nuisances else lambda _, n: no_nuisances(n))(
-            rng, info.num_bands
-        )
-        ms, truth = self._record_bands(scene, faults, rng, margin, pan_size)
-        guide = self._record_guide(scene, faults, rng, margin, pan_size)
+        ideal = no_nuisances(info.sensor)
+        faults = draw_nuisances(rng, info.sensor) if self._nuisances else ideal
+        ms, truth, factor = self._record_bands(scene, faults, ideal, rng, margin, pan_size)
+        guide = self._record_guide(scene, faults, factor, rng, margin, pan_size)
         if self._wald:
             degradation = info.pan_degradation
             if degradation == "mixed":
@@ -202,36 +203,42 @@ class SyntheticScenes:
             "gt" if info.has_gt else "truth_fr": truth,
         }
 
-    def _record_bands(self, scene, faults, rng, margin, pan_size):
-        """MS as recorded (h, w, C) and, where the sample keeps it, the ideal (H, W, C)."""
+    def _record_bands(self, scene, faults, ideal, rng, margin, pan_size):
+        """MS (h, w, C) as recorded, the ideal (H, W, C) or None, and the factor on all counts."""
         info = self.info
         ms_size = pan_size // info.ratio
-        ms = np.empty((ms_size, ms_size, info.num_bands), np.float32)
+        light_ms = np.empty((ms_size, ms_size, info.num_bands), np.float32)
         shape = (pan_size, pan_size, info.num_bands)
         truth = None if self._wald else np.empty(shape, np.float32)
         scales = light.full_scale(self._bands)
-        ideal = no_nuisances(info.num_bands)
         for band, plane in enumerate(scene.planes(self._bands, self._pan)):
-            seen = sample_ms(
+            plane /= scales[band]
+            light_ms[..., band] = sample_ms(
                 plane, info.sensor, band, info.ratio, margin + self._phase, ms_size, faults
             )
-            ms[..., band] = counts(seen, scales[band], info.max_value, faults, rng)
             if truth is not None:
-                sharp = sample_pan(plane, info.sensor, margin, pan_size, ideal)
-                sharp = np.clip(faults.exposure * sharp / scales[band], 0, 1)
-                truth[..., band] = np.rint(sharp * info.max_value) / info.max_value
-        return ms, truth
+                truth[..., band] = sample_pan(plane, info.sensor, margin, pan_size, ideal)
+        factor = exposure(light_ms.max(axis=-1), faults)
+        ms = np.empty_like(light_ms)
+        for band in range(info.num_bands):
+            ms[..., band] = counts(factor * light_ms[..., band], info.max_value, faults, rng)
+        if truth is not None:
+            truth = counts(factor * truth, info.max_value, ideal, rng)
+        return ms, truth, factor
 
-    def _record_guide(self, scene, faults, rng, margin, pan_size):
+    def _record_guide(self, scene, faults, factor, rng, margin, pan_size):
         """The guide (H, W, G)."""
         if self._guide_name == "sar":
             return backscatter(scene, rng, margin, pan_size)
         info = self.info
         scales = light.full_scale(self._guide)
+        planes = scene.planes(self._guide, self._pan, guide=True, moved=faults.moving)
         channels = []
-        for plane, scale in zip(scene.planes(self._guide, self._pan), scales, strict=True):
+        for plane, scale in zip(planes, scales, strict=True):
+            if faults.parallax.any():
+                plane = scene.lean(plane, faults.parallax)
             seen = sample_pan(plane, info.sensor, margin, pan_size, faults)
-            channels.append(counts(seen, scale, info.max_value, faults, rng))
+            channels.append(counts(factor / scale * seen, info.max_value, faults, rng))
         return np.stack(channels, axis=-1)
 
 
