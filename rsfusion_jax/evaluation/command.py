@@ -9,7 +9,6 @@ from rsfusion_jax.data.source import Source
 from rsfusion_jax.errors import UserError
 from rsfusion_jax.evaluation.leaderboard import leaderboard
 from rsfusion_jax.evaluation.methods import find_method
-from rsfusion_jax.evaluation.score import LOWER_IS_BETTER
 
 
 def evaluate(
@@ -22,6 +21,7 @@ def evaluate(
     ratio: int | None,
     batch_size: int,
     out: str | None,
+    save_mat: bool = False,
 ) -> None:
     """Scores methods on one set; prints all metrics and leaves report.json and pictures.
 
@@ -42,11 +42,10 @@ def evaluate(
         source = _own_test_set(card)
     else:
         raise UserError("no set to score on; give --data=FILE and --sensor=NAME")
-    named = dict(find_method(spec, source.info) for spec in specs if spec != "exp")
+    found = [find_method(spec, source.info) for spec in specs if spec != "exp"]
     folder = Path(out or workdir or "evaluation")
     folder.mkdir(parents=True, exist_ok=True)
-    columns = tuple(LOWER_IS_BETTER)
-    leaderboard(named, source, folder, batch_size=batch_size, columns=columns)
+    leaderboard(found, source, folder, batch_size=batch_size, save_mat=save_mat)
     print(f"report and pictures in {folder}")
 
 

@@ -1,67 +1,96 @@
-"""Scoring methods on one set: the table on the screen, report.json and a picture."""
+"""Scoring methods on one set: the table on the screen, the report's files and the pictures."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
+import scipy.io
 
 from rsfusion_jax.data.source import Source
-from rsfusion_jax.evaluation.methods import classical_method
-from rsfusion_jax.evaluation.panels import panel, save_picture
-from rsfusion_jax.evaluation.report import print_table, write_report
-from rsfusion_jax.evaluation.score import FuseUnit, Scores, protocol, score
+from rsfusion_jax.evaluation.methods import Method, classical_method, network_method
+from rsfusion_jax.evaluation.panels import panel, save_picture, zoom
+from rsfusion_jax.evaluation.report import METRICS, print_table, write_report
+from rsfusion_jax.evaluation.score import Scores, protocol, score
 from rsfusion_jax.inference.fuser import Fuser
 
 _PICTURES = 3
-_COLUMNS = ("SAM", "ERGAS", "PSNR", "Q2n")
+_CLOSING_COLUMNS = ("SAM", "ERGAS", "PSNR", "Q2n")
 
 
 def leaderboard(
-    methods: Mapping[str, FuseUnit],
+    methods: Iterable[Method],
     source: Source,
     folder: Path,
     *,
     batch_size: int,
-    columns: tuple[str, ...] = _COLUMNS,
+    metrics: tuple[str, ...] = METRICS,
+    save_mat: bool = False,
 ) -> dict[str, Scores]:
-    """Scores methods on a set and leaves report.json and one picture per method in a folder.
+    """Scores methods on a set and leaves the report and the pictures in a folder.
 
     Args:
-        methods: by label; EXP is put in front.
+        methods: what to score; EXP is put in front.
         source: a set with reference.
         folder: where the files go; must exist.
         batch_size: images fused at once.
-        columns: metrics of the printed table; the report has all.
+        metrics: columns of the printed table; the report has all.
+        save_mat: also writes every fused image in counts, as the MATLAB toolbox reads them.
+
+    Returns:
+        Scores by label.
     """
-    methods = {"EXP": classical_method("exp", source.info), **methods}
-    rows = {label: score(fuse, source, batch_size=batch_size) for label, fuse in methods.items()}
-    title = f"{source.info.name}: {len(source)} images, mean±std, * best"
-    print_table(rows, title, columns)
-    write_report(folder / "report.json", rows, protocol(source.info, len(source)))
+    methods = {m.label: m for m in (classical_method("exp", source.info), *methods)}
+    rows = {
+        label: score(method.fuse, source, batch_size=batch_size)
+        for label, method in methods.items()
+    }
+    title = f"{source.info.name}: {len(source)} images, mean±std, * best, + second"
+    print_table(methods, rows, title, metrics)
+    write_report(folder, methods, rows, protocol(source))
     samples = [source[i] for i in range(min(_PICTURES, len(source)))]
-    for label, fuse in methods.items():
-        fused = [
-            np.asarray(fuse(*(sample[key][None] for key in ("pan", "ms", "lms"))))[0]
-            for sample in samples
-        ]
-        save_picture(panel(samples, fused, source.info.sensor.rgb), folder / _file_name(label))
+    rgb = source.info.sensor.rgb
+    fused = {
+        label: [_fuse_one(method, sample) for sample in samples]
+        for label, method in methods.items()
+    }
+    for label, images in fused.items():
+        save_picture(panel(samples, images, rgb), folder / f"panel_{file_name(label)}.png")
+    first = {label: images[0] for label, images in fused.items()}
+    save_picture(zoom(samples[0], first, rgb), folder / "zoom.png")
+    if save_mat:
+        for label, method in methods.items():
+            _save_mat(method, source, folder / f"mat_{file_name(label)}")
     return rows
 
 
 def closing_report(fuser: Fuser, test_set: Source, config, workdir: Path) -> None:
     """The end of a training run: its best weights beside EXP and the classical methods."""
     name = type(fuser.model).__name__
-    methods = {
-        method.upper().replace("_", "-"): classical_method(method, test_set.info)
-        for method in config.eval.methods
-    }
-    methods[name] = fuser.fuse_unit
-    leaderboard(methods, test_set, workdir, batch_size=config.eval.batch_size)
+    methods = [classical_method(method, test_set.info) for method in config.eval.methods]
+    leaderboard(
+        [*methods, network_method(fuser, name)],
+        test_set,
+        workdir,
+        batch_size=config.eval.batch_size,
+        metrics=_CLOSING_COLUMNS,
+    )
     print(f"run folder   {workdir}")
-    print(f"picture      {workdir / _file_name(name)}")
+    print(f"picture      {workdir / f'panel_{file_name(name)}.png'}")
     print(f"TensorBoard  tensorboard --logdir {workdir}")
 
 
-def _file_name(label: str) -> str:
-    kept = "".join(c if c.isalnum() else "_" for c in label.lower())
-    return f"panel_{kept.strip('_')}.png"
+def file_name(label: str) -> str:
+    """A label as part of a file's name."""
+    return "".join(c if c.isalnum() else "_" for c in label.lower()).strip("_")
+
+
+def _fuse_one(method: Method, sample: dict) -> np.ndarray:
+    return np.asarray(method.fuse(*(sample[key][None] for key in ("pan", "ms", "lms"))))[0]
+
+
+def _save_mat(method: Method, source: Source, folder: Path) -> None:
+    """`output_mulExm_<i>.mat` with `sr` (H, W, C) in counts, for the toolbox's own evaluation."""
+    folder.mkdir(exist_ok=True)
+    for index in range(len(source)):
+        fused = _fuse_one(method, source[index]).astype(np.float64) * source.info.max_value
+        scipy.io.savemat(folder / f"output_mulExm_{index}.mat", {"sr": fused})

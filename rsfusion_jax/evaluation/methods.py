@@ -1,5 +1,6 @@
 """Methods by name: classical ones, run folders, checkpoints and the authors' weights."""
 
+import dataclasses
 import functools
 from pathlib import Path
 
@@ -15,21 +16,43 @@ from rsfusion_jax.inference.load import load, load_torch
 from rsfusion_jax.models import list_models
 
 
-def classical_method(name: str, info: SetInfo) -> FuseUnit:
+@dataclasses.dataclass(frozen=True)
+class Method:
+    """One row of a leaderboard.
+
+    Attributes:
+        label: what tables call it.
+        fuse: what it does.
+        parameters: learnt values; 0 for classical methods.
+    """
+
+    label: str
+    fuse: FuseUnit
+    parameters: int = 0
+
+
+def classical_method(name: str, info: SetInfo) -> Method:
     """A classical method on batches, clipped to [0, 1]; EXP is `lms` as it is."""
+    label = name.upper().replace("_", "-")
     if name == "exp":
-        return lambda pan, ms, lms: lms
+        return Method(label, lambda pan, ms, lms: lms)
 
     @jax.jit
     def fuse(pan, ms, lms):
         one = functools.partial(classical.fuse, name, sensor=info.sensor, ratio=info.ratio)
         return jnp.clip(jax.vmap(lambda p, m, u: one(p, m, lms=u))(pan, ms, lms), 0, 1)
 
-    return fuse
+    return Method(label, fuse)
 
 
-def find_method(spec: str, info: SetInfo) -> tuple[str, FuseUnit]:
-    """Label and method of one entry of `--methods`.
+def network_method(fuser: Fuser, label: str) -> Method:
+    """A network with its weights."""
+    count = sum(leaf.size for leaf in jax.tree.leaves(fuser.variables))
+    return Method(label, fuser.fuse_unit, count)
+
+
+def find_method(spec: str, info: SetInfo) -> Method:
+    """The method that one entry of `--methods` names.
 
     Args:
         spec: `exp` or another classical method, a run folder or checkpoint, or `network:file.pth`.
@@ -39,7 +62,7 @@ def find_method(spec: str, info: SetInfo) -> tuple[str, FuseUnit]:
         UserError: no such method or file, or weights that do not fit the set.
     """
     if spec in classical.list_methods():
-        return spec.upper().replace("_", "-"), classical_method(spec, info)
+        return classical_method(spec, info)
     network, colon, path = spec.partition(":")
     if colon and network in list_models():
         fuser = load_torch(
@@ -50,7 +73,7 @@ def find_method(spec: str, info: SetInfo) -> tuple[str, FuseUnit]:
             ratio=info.ratio,
             max_value=info.max_value,
         )
-        return network, fuser.fuse_unit
+        return network_method(fuser, type(fuser.model).__name__)
     if not Path(spec).exists():
         raise UserError(
             f"method {spec!r} is neither a classical method ({', '.join(classical.list_methods())})"
@@ -58,7 +81,7 @@ def find_method(spec: str, info: SetInfo) -> tuple[str, FuseUnit]:
         )
     fuser = load(spec)
     check_fits(fuser, info, spec)
-    return f"{type(fuser.model).__name__} ({Path(spec).name})", fuser.fuse_unit
+    return network_method(fuser, f"{type(fuser.model).__name__} ({Path(spec).name})")
 
 
 def check_fits(fuser: Fuser, info: SetInfo, label: str) -> None:

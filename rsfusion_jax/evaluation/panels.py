@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
 _INCHES = 2.2
 _STRETCH = (1, 99)  # percentiles of the truth that become black and white
@@ -51,6 +52,49 @@ def panel(samples: list[dict], fused: list[np.ndarray], rgb: tuple[int, int, int
                 axis.set_title(titles[column], fontsize=9)
         figure.colorbar(drawn, ax=axes[row][-1], shrink=0.85).ax.tick_params(labelsize=6)
     return figure
+
+
+def zoom(sample: dict, fused: dict[str, np.ndarray], rgb: tuple[int, int, int]) -> Figure:
+    """Draws one image by every method: whole, the framed part enlarged, and the error.
+
+    Args:
+        sample: dict of `pan`, `ms`, `lms`, `gt`.
+        fused: (H, W, C) by method.
+        rgb: indices of the red, green and blue band.
+    """
+    colour = _stretch(sample["gt"], rgb)
+    pictures = {**fused, "truth": sample["gt"]}
+    height, width = sample["gt"].shape[:2]
+    side = max(min(height, width) // 4, 8)
+    row, column = _busiest(sample["pan"].mean(-1), side)
+    errors = {label: np.abs(image - sample["gt"]).mean(-1) for label, image in fused.items()}
+    worst = max(float(np.percentile(next(iter(errors.values())), 99.5)), 1e-9)
+    figure = Figure(figsize=(_INCHES * len(pictures), _INCHES * 3 + 0.3), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(3, len(pictures), squeeze=False)
+    for position, (label, image) in enumerate(pictures.items()):
+        whole, part, error = axes[:, position]
+        whole.imshow(colour(image), interpolation="nearest")
+        frame = Rectangle((column - 0.5, row - 0.5), side, side, fill=False, color="yellow")
+        whole.add_patch(frame)
+        whole.set_title(label, fontsize=9)
+        inside = image[row : row + side, column : column + side]
+        part.imshow(colour(inside), interpolation="nearest")
+        if label in errors:
+            error.imshow(errors[label], cmap="magma", vmin=0, vmax=worst, interpolation="nearest")
+        for axis in (whole, part, error):
+            axis.set_axis_off()
+    return figure
+
+
+def _busiest(image: np.ndarray, side: int) -> tuple[int, int]:
+    """Top left corner of the tile with the most contrast."""
+    corners = [
+        (row, column)
+        for row in range(0, image.shape[0] - side + 1, side)
+        for column in range(0, image.shape[1] - side + 1, side)
+    ]
+    return max(corners, key=lambda c: image[c[0] : c[0] + side, c[1] : c[1] + side].std())
 
 
 def save_picture(figure: Figure, path: Path) -> None:

@@ -1,5 +1,6 @@
-"""A report: one row per method, on the screen and as JSON."""
+"""A report: one row per method, on the screen, as JSON, CSV and LaTeX."""
 
+import csv
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,53 +9,113 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from rsfusion_jax.evaluation.methods import Method
 from rsfusion_jax.evaluation.score import LOWER_IS_BETTER, Scores
+
+METRICS = tuple(LOWER_IS_BETTER)
+_MARKS = {0: "*", 1: "+"}
+
+
+def ranks(rows: Mapping[str, Scores], metric: str) -> dict[str, int]:
+    """Place of each method by its mean, 0 for the best; equal means share a place."""
+    means = {label: scores.mean()[metric] for label, scores in rows.items()}
+    order = sorted(set(means.values()), reverse=not LOWER_IS_BETTER[metric])
+    return {label: order.index(value) for label, value in means.items()}
 
 
 def print_table(
-    rows: Mapping[str, Scores], title: str, columns: tuple[str, ...] = tuple(LOWER_IS_BETTER)
+    methods: Mapping[str, Method],
+    rows: Mapping[str, Scores],
+    title: str,
+    metrics: tuple[str, ...] = METRICS,
 ) -> None:
-    """Prints mean and standard deviation per metric; the best value of a column is starred.
+    """Prints mean and standard deviation over the images; * marks the best, + the second.
 
     Args:
-        rows: scores by method, in the order of the table.
-        title: what was scored.
-        columns: metrics to show.
+        methods: what was scored, by label.
+        rows: its scores, in the order of the table.
+        title: what it was scored on.
+        metrics: columns to show.
     """
     table = Table(title=title, title_justify="left")
     table.add_column("method", no_wrap=True)
-    means = {method: scores.mean() for method, scores in rows.items()}
-    best = {}
-    for name in columns:
-        choose = min if LOWER_IS_BETTER[name] else max
-        best[name] = choose(values[name] for values in means.values())
-        table.add_column(f"{name} {'↓' if LOWER_IS_BETTER[name] else '↑'}", justify="right")
-    for method, scores in rows.items():
-        cells = []
-        for name in columns:
-            star = "*" if len(rows) > 1 and means[method][name] == best[name] else " "
-            summary = scores.summary()[name]
-            cells.append(f"{summary['mean']:.3f}±{summary['std']:.3f}{star}")
-        table.add_row(method, *cells)
+    for metric in metrics:
+        table.add_column(f"{metric} {'↓' if LOWER_IS_BETTER[metric] else '↑'}", justify="right")
+    table.add_column("parameters", justify="right")
+    table.add_column("s/MP", justify="right")
+    places = {metric: ranks(rows, metric) for metric in metrics}
+    for label, scores in rows.items():
+        summary = scores.summary()
+        cells = [
+            f"{summary[metric]['mean']:.3f}±{summary[metric]['std']:.3f}"
+            + (_MARKS.get(places[metric][label], " ") if len(rows) > 1 else "")
+            for metric in metrics
+        ]
+        count = f"{methods[label].parameters:,}" if methods[label].parameters else "-"
+        table.add_row(label, *cells, count, f"{scores.seconds / scores.megapixels:.2f}")
     # Piped output must not be folded to the width of a terminal that is not there.
     console = Console()
     if not console.is_terminal:
-        console = Console(width=160)
+        console = Console(width=200)
     console.print(table)
 
 
-def write_report(path: Path, rows: Mapping[str, Scores], protocol: dict) -> None:
-    """Writes {"methods": {method: {metric: {mean, std}}}, "protocol": {..}} in one move."""
+def write_report(
+    folder: Path, methods: Mapping[str, Method], rows: Mapping[str, Scores], protocol: dict
+) -> None:
+    """Writes report.json, report.csv and report.tex.
+
+    The JSON is {"methods": {label: {metric: {"mean", "std"}, ..., "parameters",
+    "seconds_per_megapixel"}}, "protocol": {...}}.
+    """
     report = {
         "methods": {
-            method: {**scores.summary(), "seconds": round(scores.seconds, 4)}
-            for method, scores in rows.items()
+            label: {
+                **scores.summary(),
+                "parameters": methods[label].parameters,
+                "seconds_per_megapixel": round(scores.seconds / scores.megapixels, 4),
+            }
+            for label, scores in rows.items()
         },
         "protocol": protocol,
     }
-    unfinished = path.with_suffix(".tmp")
+    unfinished = folder / "report.tmp"
     unfinished.write_text(json.dumps(_finite(report), indent=1) + "\n")
-    unfinished.replace(path)
+    unfinished.replace(folder / "report.json")
+    _write_csv(folder / "report.csv", rows)
+    (folder / "report.tex").write_text(_latex(rows))
+
+
+def _write_csv(path: Path, rows: Mapping[str, Scores]) -> None:
+    """One line per method and image, so that any statistic can be recomputed."""
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["method", "image", *METRICS])
+        for label, scores in rows.items():
+            for image, values in enumerate(zip(*(scores.values[m] for m in METRICS), strict=True)):
+                writer.writerow([label, image, *(f"{value:.8g}" for value in values)])
+
+
+def _latex(rows: Mapping[str, Scores]) -> str:
+    """A booktabs table: best bold, second underlined."""
+    arrows = (rf"{m} ${chr(92)}{'down' if LOWER_IS_BETTER[m] else 'up'}arrow$" for m in METRICS)
+    lines = [
+        rf"\begin{{tabular}}{{l{'c' * len(METRICS)}}}",
+        r"\toprule",
+        f"Method & {' & '.join(arrows)} " + r"\\",
+        r"\midrule",
+    ]
+    places = {metric: ranks(rows, metric) for metric in METRICS}
+    styles = {0: r"\textbf{%s}", 1: r"\underline{%s}"}
+    for label, scores in rows.items():
+        summary = scores.summary()
+        cells = []
+        for metric in METRICS:
+            value = f"{summary[metric]['mean']:.4f}"
+            style = styles.get(places[metric][label], "%s") if len(rows) > 1 else "%s"
+            cells.append(style % value + rf" $\pm$ {summary[metric]['std']:.4f}")
+        lines.append(f"{label.replace('_', chr(92) + '_')} & {' & '.join(cells)} " + r"\\")
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
 
 
 def _finite(value):

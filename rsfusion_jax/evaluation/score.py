@@ -2,6 +2,8 @@
 
 import dataclasses
 import functools
+import hashlib
+import math
 import time
 from collections.abc import Callable
 
@@ -11,7 +13,7 @@ import numpy as np
 
 from rsfusion_jax import metrics
 from rsfusion_jax.data.pipeline import eval_batches
-from rsfusion_jax.data.source import SetInfo, Source
+from rsfusion_jax.data.source import Source
 from rsfusion_jax.errors import UserError
 
 FuseUnit = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
@@ -37,10 +39,12 @@ class Scores:
     Attributes:
         values: per metric, one value per image, in the set's order.
         seconds: wall time of fusing all images, compilation left out.
+        megapixels: PAN pixels fused in that time, in millions, padding included.
     """
 
     values: dict[str, np.ndarray]
     seconds: float
+    megapixels: float
 
     def mean(self) -> dict[str, float]:
         """Mean over the images."""
@@ -81,7 +85,7 @@ def score(
     info = source.info
     if not info.has_gt:
         raise UserError(f"{info.name} has no 'gt' to score against; give a reduced-resolution set")
-    rows, seconds, warm = [], 0.0, set()
+    rows, seconds, megapixels, warm = [], 0.0, 0.0, set()
     for batch, mask, _ in eval_batches(source, batch_size):
         batch = put(batch)
         images = batch["pan"], batch["ms"], batch["lms"]
@@ -92,11 +96,14 @@ def score(
         start = time.perf_counter()
         fused = jax.block_until_ready(fuse(*images))
         seconds += time.perf_counter() - start
+        megapixels += math.prod(images[0].shape[:3]) / 1e6
         values = jax.device_get(_measure(batch["gt"], fused, info.ratio, info.max_value))
         rows.append({name: value[mask] for name, value in values.items()})
     values = {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
     assert all(len(value) == len(source) for value in values.values())
-    return Scores({name: value.astype(np.float64) for name, value in values.items()}, seconds)
+    return Scores(
+        {name: value.astype(np.float64) for name, value in values.items()}, seconds, megapixels
+    )
 
 
 @functools.partial(jax.jit, static_argnames=("ratio", "max_value"))
@@ -119,11 +126,13 @@ def _measure(gt, fused, ratio: int, max_value: float):
     return jax.vmap(one)(gt, fused)
 
 
-def protocol(info: SetInfo, images: int) -> dict:
+def protocol(source: Source) -> dict:
     """What must be known to compare a report's numbers with others."""
+    info = source.info
     return {
         "set": info.name,
-        "images": images,
+        "images": len(source),
+        "sha256": scenes_hash(source),
         "sensor": info.sensor.name,
         "bands": info.num_bands,
         "guide_bands": info.guide_bands,
@@ -140,3 +149,13 @@ def protocol(info: SetInfo, images: int) -> dict:
         "precision": "float32",
         "clipping": "networks and classical methods to [0, full scale], EXP as it is",
     }
+
+
+def scenes_hash(source: Source) -> str:
+    """SHA-256 of every array of every sample: equal hashes mean equal scenes in equal order."""
+    digest = hashlib.sha256()
+    for index in range(len(source)):
+        for key, image in sorted(source[index].items()):
+            digest.update(f"{key} {image.shape}".encode())
+            digest.update(np.ascontiguousarray(image, np.float32).tobytes())
+    return digest.hexdigest()

@@ -193,22 +193,33 @@ def _litter(canvas, kind):
     rng = canvas.rng
     natural = ("shrub", "weeds", "dry_grass", "rock", "bare_soil", "wet_soil")
     made = ("bitumen", "concrete", "new_asphalt", "grey_metal", "white_car", "brown_tile", "shrub")
-    kinds = natural if kind in ("farmland", "wild") else (*natural[:3], *made)
-    labels = [
-        canvas.new(name, shade=float(shade), height=float(rng.uniform(0, 1.2)))
-        for name in kinds
-        for shade in rng.uniform(0.6, 1.3, 6)
-    ]
+    labels = np.array(
+        [
+            [
+                canvas.new(name, shade=float(shade), height=float(rng.uniform(0, 1.2)))
+                for name in (*natural, *made)
+            ]
+            for shade in rng.uniform(0.6, 1.3, 6)
+        ]
+    )
     pixel = canvas.step * _SUPERSAMPLING
     count = int((canvas.side / pixel) ** 2 / (220 if kind in ("farmland", "wild") else 60))
     corners = rng.uniform(0, canvas.side, (count, 2))
     # Sides from one pixel to ten, whatever the pixel: finer images show finer litter.
     sides = pixel * np.minimum(1.2 * (1 - rng.random((count, 2))) ** -0.45, 10)
-    chosen = rng.choice(labels, count)
-    blocked = np.array(canvas.height) > 1.2
-    blocked |= [MATERIALS[index].family == "water" for index in canvas.material]
     below = np.minimum((corners / canvas.step).astype(int), canvas.labels.shape[0] - 1)
-    free = ~blocked[canvas.labels[below[:, 0], below[:, 1]]]
+    below = canvas.labels[below[:, 0], below[:, 1]]
+    family = np.array([MATERIALS[index].family for index in canvas.material])[below]
+    green = (family == "plant") | (family == "soil")
+    # What people leave lies on what people made; little of it on lawns and fields.
+    lot = np.where(
+        green & (rng.random(count) < 0.9),
+        rng.integers(0, len(natural), count),
+        rng.integers(2, len(natural) + len(made), count),
+    )
+    chosen = labels[rng.integers(0, len(labels), count), lot]
+    free = (np.array(canvas.height)[below] <= 1.2) & (family != "water")
+    free &= ~green | (rng.random(count) < 0.6)
     for (top, left), (tall, wide), label in zip(
         corners[free].tolist(), sides[free].tolist(), chosen[free].tolist(), strict=True
     ):

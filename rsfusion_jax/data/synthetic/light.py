@@ -41,7 +41,7 @@ def draw_light(rng: np.random.Generator) -> Light:
     """Draws the sun's place and the haze: Rayleigh and aerosol optical depths, gas absorption."""
     elevation = np.deg2rad(rng.uniform(38, 68))
     rayleigh = 0.0088 * _MICRON**-4.05
-    aerosol = rng.uniform(0.03, 0.14) * _MICRON ** -rng.uniform(1.0, 1.5)
+    aerosol = 10 ** rng.uniform(-1.5, -0.5) * _MICRON ** -rng.uniform(1.0, 1.5)
     vapour = rng.uniform(0.6, 1.3)
     gas = np.exp(
         -0.35 * _line(762, 6)

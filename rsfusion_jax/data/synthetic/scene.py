@@ -164,7 +164,7 @@ class Scene:
         rough = self._mean(grain, grain) * np.exp(_WEAR * self._hue_fields[1])
         brightness = 1 + rough * fine + self._mean(patches, patches) * patch
         self._brightness = np.clip(brightness, 0.3, 2.2)
-        self._own_amplitude = _GRAIN_OF_A_BAND * rough
+        self._own_amplitude = _GRAIN_OF_A_BAND * np.minimum(rough, 0.12)
 
     def _own_field(self, band):
         """Texture of one band alone, a little coarser than a pixel, unit variance."""

@@ -20,6 +20,9 @@ agrees with its record.
 _ELSEWHERE = (1.0, 1.9)
 """Where nothing is measured: anything between those two."""
 
+_CALIBRATION = 0.25
+"""Spread of bands' counts relative to each other and to PAN between products, as a logarithm."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Nuisances:
@@ -31,6 +34,7 @@ class Nuisances:
         ms_shift: displacement of each band in MS pixels, (C, 2).
         pan_shift: displacement of PAN in PAN pixels, (2,).
         parallax: what height adds to it, PAN pixels per metre, (2,).
+        ms_calibration, pan_calibration: factors on the counts of bands, (C,), and of the guide.
         saturated: share of pixels with a band at full scale; 0 leaves the exposure at one.
         full_well: electrons at full scale (shot noise); infinite for none.
         read_noise: standard deviation as a share of full scale.
@@ -44,6 +48,8 @@ class Nuisances:
     ms_shift: np.ndarray
     pan_shift: np.ndarray
     parallax: np.ndarray
+    ms_calibration: np.ndarray
+    pan_calibration: float
     saturated: float
     full_well: float
     read_noise: float
@@ -61,6 +67,8 @@ def no_nuisances(sensor: Sensor) -> Nuisances:
         ms_shift=np.zeros((bands, 2)),
         pan_shift=np.zeros(2),
         parallax=np.zeros(2),
+        ms_calibration=np.ones(bands),
+        pan_calibration=1.0,
         saturated=0.0,
         full_well=np.inf,
         read_noise=0.0,
@@ -83,6 +91,8 @@ def draw_nuisances(rng: np.random.Generator, sensor: Sensor) -> Nuisances:
         ms_shift=jitter * rng.standard_normal((bands, 2)),
         pan_shift=rng.uniform(-reach, reach, 2),
         parallax=rng.normal(0, 0.03, 2),
+        ms_calibration=np.exp(_CALIBRATION * rng.standard_normal(bands)),
+        pan_calibration=np.exp(_CALIBRATION * rng.standard_normal()),
         saturated=10 ** rng.uniform(-4, -2),
         full_well=10 ** rng.uniform(3.9, 4.8),
         read_noise=10 ** rng.uniform(-3.7, -3.0),

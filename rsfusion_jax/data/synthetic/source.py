@@ -212,7 +212,7 @@ class SyntheticScenes:
         truth = None if self._wald else np.empty(shape, np.float32)
         scales = light.full_scale(self._bands)
         for band, plane in enumerate(scene.planes(self._bands, self._pan)):
-            plane /= scales[band]
+            plane *= faults.ms_calibration[band] / scales[band]
             light_ms[..., band] = sample_ms(
                 plane, info.sensor, band, info.ratio, margin + self._phase, ms_size, faults
             )
@@ -231,7 +231,7 @@ class SyntheticScenes:
         if self._guide_name == "sar":
             return backscatter(scene, rng, margin, pan_size)
         info = self.info
-        scales = light.full_scale(self._guide)
+        scales = light.full_scale(self._guide) / faults.pan_calibration
         planes = scene.planes(self._guide, self._pan, guide=True, moved=faults.moving)
         channels = []
         for plane, scale in zip(planes, scales, strict=True):
