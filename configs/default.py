@@ -82,6 +82,9 @@ def get_config() -> ml_collections.ConfigDict:
     evaluation.methods = ("brovey", "gsa", "bt_h")  # classical rows of the closing table
 
     config.mesh = mesh = ml_collections.ConfigDict()
+    # Without an accelerator the CPU counts as this many devices, each with its share of a batch:
+    # small networks train twice as fast on two cores that way.
+    mesh.cpu_devices = 2
     mesh.devices = 0  # devices to use; 0: all
     mesh.fsdp = 1  # devices that share one copy of the parameters
     return config

@@ -284,19 +284,19 @@ def test_khan_and_hybrid_equal_their_definition():
     fused, ms, pan = scene()
     double = {"precision": "float64"}
     blurred = mtf_filter(fused, SENSOR["mtf_ms"], 4)
-    expected = 1 - metrics.q2n(interp23(ms, 4), blurred, block=16, shift=16, **double)
-    spectral = metrics.d_lambda_k(fused, ms, block=16, **OPTICS, **double)
+    expected = 1 - metrics.q2n(interp23(ms, 4), blurred, **double)
+    spectral = metrics.d_lambda_k(fused, ms, **OPTICS, **double)
     assert spectral == pytest.approx(expected, abs=1e-12)
-    spatial = metrics.d_s(fused, ms, pan, ratio=4, block=16, q=2, **double)
-    value = metrics.hqnr(fused, ms, pan, block=16, q=2, alpha=3, beta=2, **OPTICS, **double)
+    spatial = metrics.d_s(fused, ms, pan, ratio=4, q=2, **double)
+    value = metrics.hqnr(fused, ms, pan, q=2, alpha=3, beta=2, **OPTICS, **double)
     assert value == pytest.approx((1 - spectral) ** 3 * (1 - spatial) ** 2, abs=1e-12)
     # Counts are rounded, which moves the value; data in [0, 1] are not.
     rounded = [np.floor(200 * image + 0.5) for image in (interp23(ms, 4), blurred)]
-    expected = 1 - metrics.q2n(*rounded, block=16, shift=16, **double)
+    expected = 1 - metrics.q2n(*rounded, **double)
     assert abs(expected - spectral) > 1e-4
-    counts = metrics.d_lambda_k(200 * fused, 200 * ms, block=16, **OPTICS, **double)
+    counts = metrics.d_lambda_k(200 * fused, 200 * ms, **OPTICS, **double)
     assert counts == pytest.approx(expected, abs=1e-12)
-    kept = metrics.d_lambda_k(200 * fused, 200 * ms, block=16, quantise=False, **OPTICS, **double)
+    kept = metrics.d_lambda_k(200 * fused, 200 * ms, quantise=False, **OPTICS, **double)
     assert kept == pytest.approx(spectral, abs=1e-12)
 
 
@@ -316,18 +316,20 @@ def test_own_lms_replaces_the_default():
 
 
 def test_flat_blocks_do_not_poison_the_index():
-    fused, ms, pan = scene(dtype=np.float32)
+    fused, ms, pan = scene()
+    double = {"precision": "float64"}
     for image, side in ((fused, 64), (ms, 16), (pan, 64)):
         image[:, : side * 3 // 4] = 0  # whole blocks of 32 without data
     with np.errstate(invalid="ignore"):  # the toolbox's formula
         assert np.isnan(plain_q(fused[:32, :32, 0], pan[:32, :32, 0]))
     for name in ("d_lambda", "d_s", "hqnr"):
-        assert 0 <= CALLS[name](fused, ms, pan) <= 1
+        assert 0 <= CALLS[name](fused, ms, pan, **double) <= 1
     constant = [np.full_like(image, level) for image, level in ((fused, 0.3), (ms, 0.3), (pan, 1))]
     for name in ("d_lambda", "d_s"):
-        assert CALLS[name](*constant) == pytest.approx(0, abs=1e-6)
-    assert metrics.hqnr(*(0 * image for image in constant), **OPTICS) == pytest.approx(1, abs=1e-6)
-    assert metrics.hqnr(*constant, **OPTICS) < 1e-4  # as documented of d_lambda_k
+        assert CALLS[name](*constant, **double) == pytest.approx(0, abs=1e-7)
+    zero = [0 * image for image in constant]
+    assert CALLS["hqnr"](*zero, **double) == pytest.approx(1, abs=1e-12)
+    assert CALLS["hqnr"](*constant, **double) < 1e-4  # as documented of d_lambda_k
 
 
 # --- reprojection --------------------------------------------------------------------------------

@@ -36,6 +36,37 @@ def _parser() -> argparse.ArgumentParser:
     )
     port.set_defaults(command=_port)
 
+    simulate = commands.add_parser("simulate", help="a PAN and an MS image to sets with truth")
+    simulate.add_argument("pan", help="PAN image: .tif, .mat or .npy")
+    simulate.add_argument("ms", help="MS image; may be the same .mat file")
+    simulate.add_argument("out", help="new .h5 set; OUT_train.h5 and so on with --split")
+    simulate.add_argument("--sensor", required=True, help="whose pixels these are")
+    simulate.add_argument("--ratio", type=int, help="PAN pixels per MS pixel; the sensor's")
+    simulate.add_argument("--mtf", metavar="SENSOR", help="take the MTF gains of another sensor")
+    simulate.add_argument(
+        "--pan-degradation",
+        default="imresize",
+        choices=("imresize", "mtf", "mtf_centred"),
+        help="how PAN becomes as coarse as MS was",
+    )
+    simulate.add_argument(
+        "--patch", type=_patch, default=64, metavar="N|whole", help="side of the images"
+    )
+    simulate.add_argument(
+        "--split", type=_numbers, metavar="A,B,C", help="shares of train, valid and test by area"
+    )
+    simulate.add_argument(
+        "--full-resolution", action="store_true", help="also OUT_full.h5: not degraded, no gt"
+    )
+    simulate.add_argument("--max-value", type=float, help="full scale; needed for fractions")
+    simulate.add_argument("--seed", type=int, default=0, help="order of the patches")
+    simulate.set_defaults(command=_simulate)
+
+    check = commands.add_parser("check", help="what is right and wrong with a stored set")
+    check.add_argument("file", help=".h5 or .mat set")
+    check.add_argument("--sensor", help="whose pixels these should be")
+    check.set_defaults(command=_check)
+
     models = commands.add_parser("models", help="the networks")
     models.set_defaults(command=_models)
     return parser
@@ -58,6 +89,35 @@ def _port(arguments: argparse.Namespace) -> None:
             max_value=arguments.max_value,
             assignments=arguments.set,
         )
+
+
+def _simulate(arguments: argparse.Namespace) -> None:
+    from rsfusion_jax.data.simulate_command import simulate_sets
+
+    options = {key: value for key, value in vars(arguments).items() if key != "command"}
+    simulate_sets(options.pop("pan"), options.pop("ms"), options.pop("out"), **options)
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    from rsfusion_jax.data.doctor import print_findings
+
+    if not print_findings(arguments.file, arguments.sensor):
+        sys.exit(1)
+
+
+def _patch(text: str) -> int | None:
+    if text == "whole":
+        return None
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a number of pixels nor 'whole'")
+    return int(text)
+
+
+def _numbers(text: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(number) for number in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no list like 0.8,0.1,0.1") from None
 
 
 def _models(arguments: argparse.Namespace) -> None:

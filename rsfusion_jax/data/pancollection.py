@@ -28,7 +28,7 @@ from rsfusion_jax.errors import UserError
 from rsfusion_jax.ops.resample import imresize, interp23
 from rsfusion_jax.sensors import Sensor, get_sensor
 
-_NAMES = {
+NAMES = {
     "pan": ("pan", "I_PAN"),
     "ms": ("ms", "lrms", "I_MS_LR", "I_MS"),
     "lms": ("lms",),
@@ -126,9 +126,9 @@ def open_set(
         check.DataWarning: values beyond or far below the divisor; `lms` that misses `ms`.
     """
     sensor = get_sensor(sensor)
-    storage, orders = _open_storage(Path(path))
+    storage, orders = open_storage(Path(path))
     name, arrays = str(path), storage.arrays()
-    found = {key: next((n for n in names if n in arrays), None) for key, names in _NAMES.items()}
+    found = {key: next((n for n in names if n in arrays), None) for key, names in NAMES.items()}
     found = {key: stored for key, stored in found.items() if stored}
     missing = [key for key in ("pan", "ms") if key not in found]
     if missing:
@@ -177,14 +177,14 @@ def open_set(
     return source
 
 
-def _open_storage(path: Path) -> tuple[Hdf5File | MatFile, tuple[str, ...]]:
+def open_storage(path: Path) -> tuple[Hdf5File | MatFile, tuple[str, ...]]:
     """The file's arrays and the axis orders that they may have, by content and suffix."""
     if not path.is_file():
         raise UserError(f"{path} is no file; give the path of a .h5 or .mat set")
     if h5py.is_hdf5(path):
         return Hdf5File(path), MATLAB73_ORDERS if is_matlab(path) else HDF5_ORDERS
     if is_matlab(path):
-        return MatFile(path, sum(_NAMES.values(), ())), MATLAB_ORDERS
+        return MatFile(path, sum(NAMES.values(), ())), MATLAB_ORDERS
     raise UserError(
         f"{path} is neither HDF5 nor MATLAB data; give a .h5 or .mat set, or download the file "
         "again if it should be one"

@@ -61,6 +61,29 @@ def interp23(image, ratio: int, wrap: bool = False):
     return image
 
 
+def interpolate_at(image, rows, columns):
+    """Reads (..., H, W, C) between its pixels, band-limited; borders are edge-replicated.
+
+    Separable 12-point Lagrange interpolation, the family of `interp23`: exact at whole positions.
+
+    Args:
+        image: (..., H, W, C), float.
+        rows: (H',) positions along H in pixels, 0 the centre of the first.
+        columns: (W',) positions along W.
+
+    Returns:
+        (..., H', W', C): value [i, j] belongs to position (rows[i], columns[j]).
+    """
+    check_image(image)
+    nodes = np.arange(-5, 7)
+    for axis, positions in ((-3, rows), (-2, columns)):
+        positions = np.asarray(positions, np.float64)
+        base = np.floor(positions).astype(int)
+        indices = np.clip(base[:, None] + nodes, 0, image.shape[axis] - 1)
+        image = _gather(image, indices, _lagrange(positions - base, nodes), axis)
+    return image
+
+
 def decimate(image, ratio: int, phase: int | None = None):
     """Keeps every `ratio`-th row and column of (..., H, W, C) from index `phase`.
 
@@ -152,10 +175,19 @@ def _lagrange_bank(ratio: int) -> np.ndarray:
     for row, position in zip(bank, (np.arange(ratio) - ratio // 2) / ratio, strict=True):
         # The twelve samples around the position; at sample 0 itself the weights are 1 and 0s.
         nodes = np.arange(-6, 6) if position < 0 else np.arange(-5, 7)
-        for node in nodes:
-            others = nodes[nodes != node]
-            row[node + 6] = np.prod((position - others) / (node - others))
+        row[nodes + 6] = _lagrange(position, nodes)
     return bank
+
+
+def _lagrange(position: np.ndarray | float, nodes: np.ndarray) -> np.ndarray:
+    """Weights (..., nodes) of the polynomial through samples at `nodes`, read at `position`."""
+    weights = np.empty((*np.shape(position), len(nodes)))
+    for index, node in enumerate(nodes):
+        others = nodes[nodes != node]
+        weights[..., index] = np.prod(
+            (np.asarray(position)[..., None] - others) / (node - others), axis=-1
+        )
+    return weights
 
 
 def _enlarge(image, bank: np.ndarray, axis: int, border: str):

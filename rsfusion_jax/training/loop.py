@@ -48,6 +48,7 @@ def train(config: ml_collections.ConfigDict, workdir: str | Path) -> Path:
 
     # Data.
     check_options(config.eval)
+    sharding.split_cpu(config.mesh.cpu_devices)
     mesh = sharding.make_mesh(config.mesh.devices, config.mesh.fsdp)
     sharding.check_batch_size(mesh, config.train.batch_size, config.train.accumulate)
     train_set = open_split(config.data, "train", config.seed)

@@ -11,6 +11,10 @@ from rsfusion_jax.data.synthetic.materials import INDEX
 Box = tuple[float, float, float, float]
 """Top, left, bottom, right in metres."""
 
+_WAVES = np.array([2, 3, 5, 7])
+_ANGLES = np.linspace(0, 2 * np.pi, 129)
+"""Waves of a round shape's outline, and the angles at which outlines are tabulated."""
+
 
 class Canvas:
     """Label map under construction plus one record per label.
@@ -126,12 +130,14 @@ class Canvas:
         return np.where(inside, parts, 0).astype(np.uint8)
 
     def _inside_blob(self, y, x, radius, roughness):
-        angle = np.arctan2(y, x)
-        outline = 1.0
-        for wave in (2, 3, 5, 7):
-            strength = roughness / wave**0.6 * self.rng.normal()
-            outline = outline + strength * np.cos(wave * angle + self.rng.uniform(0, 2 * np.pi))
-        return np.hypot(y, x) < radius * np.clip(outline, 0.5, 1.5)
+        y, x = y.astype(np.float32), x.astype(np.float32)
+        strength = roughness / _WAVES**0.6 * self.rng.standard_normal(_WAVES.size)
+        phase = self.rng.uniform(0, 2 * np.pi, _WAVES.size)
+        outline = 1 + strength @ np.cos(_WAVES[:, None] * _ANGLES + phase[:, None])
+        limit = (radius * np.clip(outline, 0.5, 1.5)).astype(np.float32) ** 2
+        per_radian = np.float32((_ANGLES.size - 1) / (2 * np.pi))
+        sector = ((np.arctan2(y, x) + np.float32(np.pi)) * per_radian).astype(np.intp)
+        return y * y + x * x < limit[sector]
 
     def _cells(self, box):
         last = self.labels.shape[0]

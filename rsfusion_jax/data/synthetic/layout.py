@@ -219,7 +219,6 @@ def _litter(canvas, kind):
     )
     chosen = labels[rng.integers(0, len(labels), count), lot]
     free = (np.array(canvas.height)[below] <= 1.2) & (family != "water")
-    free &= ~green | (rng.random(count) < 0.6)
     for (top, left), (tall, wide), label in zip(
         corners[free].tolist(), sides[free].tolist(), chosen[free].tolist(), strict=True
     ):
@@ -286,15 +285,18 @@ def _cross(canvas: Canvas, rng, labels: np.ndarray, kind: str) -> None:
         along = x * np.cos(angle) + y * np.sin(angle)
         across = y * np.cos(angle) - x * np.sin(angle) - offset
         across += sway * np.sin(2 * np.pi * along / wavelength)
-        distance = np.abs(across)
-        near = distance < half + 6
-        if not near.any():
+        near = np.nonzero(np.abs(across) < half + 6)
+        if not near[0].size:
             continue
-        view = labels[start : start + 32]
+        along, across = along[near], across[near]
+        distance = np.abs(across)
+        strip = labels[start : start + 32]
+        painted = strip[near]
         for low, high, label in profile:
-            view[(distance >= low) & (distance < high)] = label
-        for low, high, lane_offset, label in cars:
-            view[(along > low) & (along < high) & (np.abs(across - lane_offset) < 0.95)] = label
+            painted[(distance >= low) & (distance < high)] = label
+        for low, high, middle, label in cars:
+            painted[(along > low) & (along < high) & (np.abs(across - middle) < 0.95)] = label
+        strip[near] = painted
 
 
 def _avenue_cars(canvas, rng, extent, half, ground):

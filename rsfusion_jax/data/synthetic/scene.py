@@ -26,8 +26,12 @@ _HUES = np.stack(
 _SKY_IN_SHADOW = 0.75
 _ROUGHNESS, _WEAR = 0.5, 0.5
 """Spread of texture between objects and within them, as logarithms."""
-_GRAIN_OF_A_BAND = 0.5
-"""Texture that one MS band has to itself, relative to the texture that all share."""
+_GRAIN_OF_A_BAND = 0.2
+"""Texture that one band or PAN has to itself, relative to the texture that all share.
+
+It stands for what makes two looks at one surface differ: glitter, leaves in the wind, absorptions
+narrower than our spectra. Without it PAN would be all but a weighted sum of eight bands.
+"""
 _ADJACENCY = 0.05
 """Share of a pixel's light that comes from its surroundings, scattered by the air."""
 
@@ -49,6 +53,10 @@ class Mixture:
         plane = column[self._first]
         plane[self._mixed] = column[self._parts].mean(axis=1)
         return plane.reshape(self.shape)
+
+    def pick(self, column: np.ndarray) -> np.ndarray:
+        """The number of one label of each pixel, (H, W): enough for how strong a texture is."""
+        return column[self._first].reshape(self.shape)
 
 
 class Scene:
@@ -86,7 +94,7 @@ class Scene:
         Args:
             responses: (B, 421) normalised spectral responses.
             pan: (421,) response to which the changes of hue inside objects stay invisible.
-            guide: whether PAN looks, or another guide: bands' own texture stays invisible.
+            guide: whether PAN or another guide looks, whose own texture MS does not see.
             moved: whether vehicles are where they are when the guide is exposed.
         """
         self._shown = self.plan.for_pan if moved else self.plan.for_ms
@@ -108,9 +116,8 @@ class Scene:
             plane = self._mean(lit + dim / _SKY_IN_SHADOW, dim) * self._brightness
             for hue, field in zip(hues, self._hue_fields, strict=True):
                 change = self._hue_amplitude * self._shade * self._per_object(hue[:, band])
-                plane += self._mean(change, 0.2 * change) * field
-            if not guide:
-                plane *= 1 + self._own_amplitude * self._own_field(band)
+                plane += self._pick(change, 0.2 * change) * field
+            plane *= 1 + self._own_amplitude * self._own_field(band, guide)
             plane = np.maximum(plane, 0.001) + np.float32(path[band])
             yield _adjacency(plane)
 
@@ -161,22 +168,27 @@ class Scene:
         grain = self._texture_amplitude(0) * roughness[self.plan.group]
         patches = self._texture_amplitude(1)
         self._shown = self.plan.for_ms
-        rough = self._mean(grain, grain) * np.exp(_WEAR * self._hue_fields[1])
-        brightness = 1 + rough * fine + self._mean(patches, patches) * patch
+        rough = self._pick(grain, grain) * np.exp(_WEAR * self._hue_fields[1])
+        brightness = 1 + rough * fine + self._pick(patches, patches) * patch
         self._brightness = np.clip(brightness, 0.3, 2.2)
-        self._own_amplitude = _GRAIN_OF_A_BAND * np.minimum(rough, 0.12)
+        self._own_amplitude = _GRAIN_OF_A_BAND * np.minimum(rough, 0.08)
 
-    def _own_field(self, band):
-        """Texture of one band alone, a little coarser than a pixel, unit variance."""
-        rng = np.random.default_rng([self._own_texture, band])
-        height, width = self.mixture.shape
-        half = rng.standard_normal((-(-height // 2), -(-width // 2)), dtype=np.float32)
-        return half.repeat(2, axis=0).repeat(2, axis=1)[:height, :width]
+    def _own_field(self, band, guide):
+        """Texture of one response alone, unit variance: the same field, displaced far (it wraps)."""
+        rng = np.random.default_rng([self._own_texture, guide, band])
+        field = self._hue_fields[0]
+        return np.roll(field, rng.integers(0, field.shape), axis=(0, 1))
 
     def _mean(self, lit: np.ndarray, shadowed: np.ndarray) -> np.ndarray:
         """Pixel means of per-label numbers for the lit and the shadowed part of a label."""
-        pairs = np.stack([lit, shadowed], axis=1)[self._shown]
-        return self.mixture.mean(pairs.ravel().astype(np.float32))
+        return self.mixture.mean(self._pairs(lit, shadowed))
+
+    def _pick(self, lit: np.ndarray, shadowed: np.ndarray) -> np.ndarray:
+        """The same for one sub-pixel of each pixel."""
+        return self.mixture.pick(self._pairs(lit, shadowed))
+
+    def _pairs(self, lit, shadowed):
+        return np.stack([lit, shadowed], axis=1)[self._shown].ravel().astype(np.float32)
 
 
 def _adjacency(plane: np.ndarray, reduction: int = 8) -> np.ndarray:

@@ -37,12 +37,12 @@ _HYPERSPECTRAL_GAIN = 0.30
 # WorldView-3) are rounded up: the drawn towns lack the finest clutter, and their PAN power spectrum
 # would fall more steeply than real ones do.
 _PAN_METRES = {
-    "wv2": 0.55,
-    "wv3": 0.45,
-    "wv4": 0.45,
-    "ge1": 0.55,
-    "qb": 0.65,
-    "ikonos": 0.9,
+    "wv2": 0.65,
+    "wv3": 0.55,
+    "wv4": 0.55,
+    "ge1": 0.65,
+    "qb": 0.7,
+    "ikonos": 0.75,
     "gf2": 0.8,
 }
 _GUIDE_METRES = 1.5

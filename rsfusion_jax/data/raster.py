@@ -1,0 +1,180 @@
+"""One scene from a file: GeoTIFF with its georeference, `.mat` or `.npy`, and what is nodata."""
+
+import dataclasses
+import math
+import warnings
+from pathlib import Path
+
+import h5py
+import numpy as np
+import scipy.ndimage
+
+from rsfusion_jax.data.hdf5 import Hdf5File
+from rsfusion_jax.data.matfile import MatFile
+from rsfusion_jax.data.pancollection import NAMES
+from rsfusion_jax.errors import UserError
+
+_GEOTIFF = (".tif", ".tiff")
+_SMALLEST_COLLAR = 64
+"""Pixels of a zero region at the border from which on it is nodata; less may be a dark roof."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Raster:
+    """One image of a pair.
+
+    Attributes:
+        name: file name, for messages.
+        image: (H, W, C), stored dtype; nodata pixels hold anything.
+        valid: (H, W), True where every band carries a value.
+        geometry: the file's affine transform as (a, b, c, d, e, f), pixel corner (column, row) to
+            map coordinates (a column + b row + c, d column + e row + f); None without one.
+        crs: coordinate system as text, e.g. `EPSG:32642`; None without one.
+        bit_depth: bits per count where the file says so (the toolbox's `L`).
+        notices: sentences that the user should read.
+    """
+
+    name: str
+    image: np.ndarray
+    valid: np.ndarray
+    geometry: tuple[float, ...] | None = None
+    crs: str | None = None
+    bit_depth: int | None = None
+    notices: tuple[str, ...] = ()
+
+
+def read_raster(path: str | Path, key: str, num_bands: int | None = None) -> Raster:
+    """Reads a whole image into memory.
+
+    Args:
+        path: `.tif`, `.tiff`; `.mat` with the arrays' names that sets have; `.npy` of (H, W, C),
+            (C, H, W) where only that has `num_bands`, or (H, W).
+        key: which image of a `.mat` file, "pan" or "ms"; names the image in messages.
+        num_bands: C where it is known; a first axis of 1 is taken for a single band otherwise.
+
+    Raises:
+        UserError: the file cannot be read, holds no such image, or not `num_bands` bands.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"{path} is no file; give {key} as a .tif, .mat or .npy image")
+    suffix = path.suffix.lower()
+    if suffix in _GEOTIFF:
+        raster = _read_geotiff(path)
+    elif suffix == ".mat":
+        raster = _read_mat(path, key, num_bands)
+    elif suffix == ".npy":
+        raster = _from_array(path, _load_npy(path), num_bands)
+    else:
+        raise UserError(f"{path} has no suffix of .tif, .mat or .npy; convert {key} to one of them")
+    if raster.image.dtype.kind not in "uif":
+        raise UserError(f"{path} holds {raster.image.dtype}, expected real numbers; convert {key}")
+    bands = raster.image.shape[2]
+    if num_bands is not None and bands != num_bands:
+        raise UserError(
+            f"{path} has {bands} bands, expected {num_bands} for {key}; choose the bands with "
+            "gdal_translate -b, or name the right sensor"
+        )
+    return _without_holes(raster)
+
+
+def fill_holes(image: np.ndarray, valid: np.ndarray) -> np.ndarray:
+    """(H, W, C) with every invalid pixel replaced by the nearest valid one; all invalid: zeros."""
+    if valid.all():
+        return image
+    if not valid.any():
+        return np.zeros_like(image)
+    rows, columns = scipy.ndimage.distance_transform_edt(
+        ~valid, return_distances=False, return_indices=True
+    )
+    return image[rows, columns]
+
+
+def _read_geotiff(path: Path) -> Raster:
+    import rasterio
+    from rasterio.enums import ColorInterp
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
+            with rasterio.open(path) as file:
+                bands = [
+                    index
+                    for index, meaning in zip(file.indexes, file.colorinterp, strict=True)
+                    if meaning != ColorInterp.alpha
+                ]
+                image = np.moveaxis(file.read(bands), 0, -1)
+                valid = (file.read_masks(bands) > 0).all(axis=0)
+                geometry = None if file.transform.is_identity else tuple(file.transform)[:6]
+                crs = None if file.crs is None else file.crs.to_string()
+                scaled = {*file.scales} != {1.0} or {*file.offsets} != {0.0}
+    except rasterio.errors.RasterioError as error:
+        raise UserError(
+            f"{path} cannot be read as GeoTIFF ({' '.join(str(error).split())}); expected a "
+            "complete file, so check the path or copy it again"
+        ) from error
+    notices = ()
+    if scaled:
+        notices = (f"{path.name}: its scale and offset tags are not applied, counts stay counts",)
+    return Raster(path.name, image, valid, geometry, crs, notices=notices)
+
+
+def _read_mat(path: Path, key: str, num_bands: int | None) -> Raster:
+    modern = h5py.is_hdf5(path)
+    names = NAMES[key]
+    storage = Hdf5File(path) if modern else MatFile(path, (*names, "L"))
+    arrays = storage.arrays()
+    name = next((name for name in names if name in arrays), None)
+    if name is None:
+        raise UserError(
+            f"{path}: key {key!r} is missing, found {', '.join(storage.keys()) or 'none'}; "
+            f"expected one of {', '.join(names)}, so rename the array"
+        )
+    image = np.asarray(arrays[name])
+    raster = _from_array(path, image.T if modern else image, num_bands)
+    bits = float(np.ravel(arrays["L"])[0]) if "L" in arrays else 0
+    return dataclasses.replace(raster, bit_depth=int(bits) if 1 <= bits <= 16 else None)
+
+
+def _load_npy(path: Path) -> np.ndarray:
+    try:
+        return np.load(path, allow_pickle=False)
+    except (ValueError, EOFError, OSError) as error:
+        raise UserError(
+            f"{path} cannot be read as .npy ({' '.join(str(error).split())}); expected one "
+            "numerical array, so save it again"
+        ) from error
+
+
+def _from_array(path: Path, image: np.ndarray, num_bands: int | None) -> Raster:
+    if image.ndim == 2:
+        image = image[..., None]
+    if image.ndim != 3 or 0 in image.shape:
+        raise UserError(
+            f"{path} holds an array of shape {image.shape}, expected one image (height, width, "
+            "bands); save a single image"
+        )
+    if image.shape[0] == (num_bands or 1) != image.shape[2]:
+        image = np.moveaxis(image, 0, -1)
+    return Raster(path.name, image, np.ones(image.shape[:2], bool))
+
+
+def _without_holes(raster: Raster) -> Raster:
+    """Marks as invalid what no tag does: NaN, infinities, and zero collars where no tag exists."""
+    notices, valid = list(raster.notices), raster.valid
+    if raster.image.dtype.kind == "f":
+        valid = valid & np.isfinite(raster.image).all(axis=2)
+    if valid.all():
+        regions, _ = scipy.ndimage.label((raster.image == 0).all(axis=2), np.ones((3, 3)))
+        border = np.concatenate([regions[0], regions[-1], regions[:, 0], regions[:, -1]])
+        sizes = np.bincount(regions.ravel())
+        collars = [n for n in np.unique(border) if n and sizes[n] >= _SMALLEST_COLLAR]
+        valid = ~np.isin(regions, collars)
+        if collars:
+            notices.append(
+                f"{raster.name}: no nodata tag, but a border of zeros "
+                f"({math.ceil(1000 * np.mean(~valid)) / 10:g} % of the image), taken as nodata"
+            )
+    if not valid.any():
+        raise UserError(f"{raster.name} holds no valid pixel; give another image")
+    return dataclasses.replace(raster, valid=valid, notices=tuple(notices))

@@ -1,0 +1,63 @@
+"""Writes sets in PanCollection's layout, all files of one command or none."""
+
+import contextlib
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from rsfusion_jax.errors import UserError
+
+
+@contextlib.contextmanager
+def new_files(paths: Sequence[Path]) -> Iterator[dict[Path, Path]]:
+    """Temporary names for files that appear together when the block ends without an error.
+
+    Raises:
+        UserError: one exists already, or its folder does not.
+    """
+    for path in paths:
+        if path.exists():
+            raise UserError(f"{path} exists already; choose another name or delete it")
+        if not path.parent.is_dir():
+            raise UserError(f"{path}: its folder does not exist; create it first")
+    unfinished = {path: path.with_name(f".{path.name}.{os.getpid()}.tmp") for path in paths}
+    try:
+        yield unfinished
+        for path, temporary in unfinished.items():
+            temporary.replace(path)
+    except OSError as error:
+        raise UserError(
+            f"{paths[0]} cannot be written ({' '.join(str(error).split())}); expected a folder "
+            "with room where files may be made"
+        ) from error
+    finally:
+        for temporary in unfinished.values():
+            temporary.unlink(missing_ok=True)
+
+
+def write_set(
+    path: Path,
+    samples: Iterator[dict[str, np.ndarray]],
+    count: int,
+    attributes: Mapping[str, object],
+) -> None:
+    """Writes samples of one size as arrays (N, C, H, W), one chunk per image.
+
+    Args:
+        path: the new file.
+        samples: dicts of (H, W, C) with the same keys, shapes and dtypes; read one at a time.
+        count: how many there are.
+        attributes: of the file's root.
+    """
+    with h5py.File(path, "w") as file:
+        file.attrs.update(attributes)
+        for index, sample in enumerate(samples):
+            for key, image in sample.items():
+                image = np.moveaxis(image, -1, 0)
+                if key not in file:
+                    shape = image.shape
+                    file.create_dataset(key, (count, *shape), image.dtype, chunks=(1, *shape))
+                file[key][index] = image
