@@ -56,15 +56,15 @@ def get_config() -> ml_collections.ConfigDict:
     train.objective = "supervised"
     train.loss = "l1"  # or "mse"
     train.batch_size = 4  # over all devices
-    train.steps = 1600  # 0: from epochs
+    train.steps = 2000  # 0: from epochs
     train.epochs = 0  # turned into steps by the size of the training set
     train.accumulate = 1  # micro-batches per step
     train.dtype = "float32"  # compute dtype; "bfloat16" keeps float32 parameters
     train.precision = "default"  # matrix products: "default", "high" or "highest"
     train.ema_decay = 0.0  # 0: no moving average of the weights
     train.log_every = 100
-    train.eval_every = 800  # steps between validations; the best checkpoint is kept beside the last
-    train.checkpoint_every = 400
+    train.eval_every = 1000  # steps between validations; the best checkpoint is kept too
+    train.checkpoint_every = 500
 
     config.optim = optim = ml_collections.ConfigDict()
     optim.name = "adam"  # or "adamw", "sgd"

@@ -94,3 +94,27 @@ def test_models_lists_the_zoo(capsys):
     printed = capsys.readouterr().out
     assert all(name in printed for name in rsf.list_models())
     assert "536,248" in printed  # U2Net at 8 bands, without its dead parameters
+
+
+def test_full_resolution_set_is_scored_without_reference(tmp_path):
+    import h5py
+
+    rng = np.random.default_rng(0)
+    with h5py.File(tmp_path / "full.h5", "w") as file:
+        file["pan"] = rng.integers(1, 2047, (2, 1, 128, 128))
+        file["ms"] = rng.integers(1, 2047, (2, 4, 32, 32))
+    evaluate(
+        workdir=None,
+        methods=["brovey"],
+        data=str(tmp_path / "full.h5"),
+        sensor="qb",
+        max_value=None,
+        ratio=None,
+        batch_size=2,
+        out=str(tmp_path / "out"),
+    )
+    rows = json.loads((tmp_path / "out" / "report.json").read_text())["methods"]
+    assert {"R-ERGAS", "D_rho", "HQNR"} < set(rows["EXP"])
+    # EXP follows MS and ignores PAN; Brovey does the opposite.
+    assert rows["EXP"]["R-ERGAS"]["mean"] < rows["BROVEY"]["R-ERGAS"]["mean"]
+    assert rows["EXP"]["D_rho"]["mean"] > rows["BROVEY"]["D_rho"]["mean"]

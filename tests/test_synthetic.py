@@ -239,7 +239,7 @@ def test_classical_methods_rank_as_on_real_images(shared, sensor, case):
     names = "exp brovey ihs gs gsa bt_h hpf sfim mtf_glp mtf_glp_hpm awlp pracs bdsd_pc".split()
     source = _scenes(sensor, size=64, nuisances=True, split="test")
     scores = []
-    for index in range(4):
+    for index in range(6):
         sample = source[index]
         images = (sample["pan"], sample["ms"])
         fused = [fuse(name, *images, sensor=sensor, lms=sample["lms"]) for name in names]

@@ -171,7 +171,7 @@ def _geometry(layouts, judge, sensor, ratio: int, stored) -> Iterator[Finding]:
     pan, ms = layouts["pan"], layouts["ms"]
     text = (
         f"{pan.size('N')} images, {ms.size('C')} bands, PAN {pan.size('H')}x{pan.size('W')}, MS "
-        f"{ms.size('H')}x{ms.size('W')}, ratio {ratio}, stored {pan.axes}"
+        f"{ms.size('H')}x{ms.size('W')}, ratio {ratio}, stored {ms.axes}"
     )
     yield Finding("ok", "geometry", text)
     if sensor is not None and ratio != sensor.ratio and "ratio" not in stored:

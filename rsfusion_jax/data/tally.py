@@ -17,7 +17,7 @@ class Tally:
         faults: images with NaN or infinite values by key.
         flat: by key, in how many images each band is constant.
         fingerprints: how often each image (its sharpest spectral array and PAN) occurs.
-        below, above: share of `lms` under `low` and over `high` of `ms`, summed over images.
+        overshoot: share of `lms` beyond the range of its image's `ms`, summed over images.
     """
 
     images: int = 0

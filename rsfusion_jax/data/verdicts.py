@@ -12,6 +12,8 @@ from rsfusion_jax.sensors import Sensor
 
 _ALIKE = 0.99
 """Share of the clear images that must agree for the set to have one phase."""
+_MOSTLY = 0.9
+"""Share from which on deviating images are a warning, not an error."""
 _FULL_SCALES = tuple(float(2**bits - 1) for bits in (8, 10, 11, 12, 14, 16))
 
 
@@ -103,7 +105,7 @@ def judge_repetitions(tally: Tally) -> Iterator[Finding]:
     """Images that occur more than once."""
     distinct = len(tally.fingerprints)
     if distinct == tally.images:
-        yield Finding("ok", "duplicates", f"all {tally.images} images differ")
+        yield Finding("ok", "duplicates", f"none among {tally.images}")
         return
     most = max(tally.fingerprints.values())
     text = f"{distinct} of {tally.images} images are distinct; one occurs {most} times"
@@ -127,7 +129,7 @@ def judge_ms_phase(measured: list[tuple[str, float]], ratio: int) -> Finding:
             f"; expected {field} in all: filter gt again, take [{ratio // 2}::{ratio}] and make "
             "lms of that"
         )
-        return Finding("error", "phase", text)
+        return Finding("warning" if share >= _MOSTLY else "error", "phase", text)
     miss = float(np.median([miss for name, miss in measured if name == phase]))
     text += f", missing by {miss:.2g} of its spread"
     if phase != field:

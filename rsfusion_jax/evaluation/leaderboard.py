@@ -1,6 +1,6 @@
 """Scoring methods on one set: the table on the screen, the report's files and the pictures."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +9,7 @@ import scipy.io
 from rsfusion_jax.data.source import Source
 from rsfusion_jax.evaluation.methods import Method, classical_method, network_method
 from rsfusion_jax.evaluation.panels import panel, save_picture, zoom
-from rsfusion_jax.evaluation.report import METRICS, print_table, write_report
+from rsfusion_jax.evaluation.report import print_table, write_report
 from rsfusion_jax.evaluation.score import Scores, protocol, score
 from rsfusion_jax.inference.fuser import Fuser
 
@@ -23,17 +23,17 @@ def leaderboard(
     folder: Path,
     *,
     batch_size: int,
-    metrics: tuple[str, ...] = METRICS,
+    metrics: Sequence[str] | None = None,
     save_mat: bool = False,
 ) -> dict[str, Scores]:
     """Scores methods on a set and leaves the report and the pictures in a folder.
 
     Args:
         methods: what to score; EXP is put in front.
-        source: a set with reference.
+        source: the set.
         folder: where the files go; must exist.
         batch_size: images fused at once.
-        metrics: columns of the printed table; the report has all.
+        metrics: columns of the printed table, all by default; the report has all.
         save_mat: also writes every fused image in counts, as the MATLAB toolbox reads them.
 
     Returns:

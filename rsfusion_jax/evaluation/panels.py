@@ -15,31 +15,33 @@ def panel(samples: list[dict], fused: list[np.ndarray], rgb: tuple[int, int, int
     """Draws one row per image: PAN | MS | EXP | fused | truth | error of EXP | error of fused.
 
     Every colour picture of a row has the truth's stretch and both error maps one scale, so that
-    what differs on paper differs in the data.
+    what differs on paper differs in the data. Without truth a row ends at the fused image, and the
+    stretch is EXP's.
 
     Args:
-        samples: dicts of `pan`, `ms`, `lms`, `gt`, (H, W, .), one scale.
+        samples: dicts of `pan`, `ms`, `lms` and maybe `gt`, (H, W, .), one scale.
         fused: (H, W, C) per sample.
         rgb: indices of the red, green and blue band.
     """
     titles = ("PAN", "MS", "EXP", "fused", "truth", "|EXP - truth|", "|fused - truth|")
-    rows, columns = len(samples), len(titles)
+    with_truth = "gt" in samples[0]
+    rows, columns = len(samples), len(titles) if with_truth else 4
     figure = Figure(figsize=(_INCHES * columns + 0.6, _INCHES * rows + 0.3), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(rows, columns, squeeze=False)
     for row, (sample, result) in enumerate(zip(samples, fused, strict=True)):
-        colour = _stretch(sample["gt"], rgb)
+        colour = _stretch(sample.get("gt", sample["lms"]), rgb)
         guide = sample["pan"].mean(-1)
         low, high = np.percentile(guide, _STRETCH)
-        errors = [np.abs(image - sample["gt"]).mean(-1) for image in (sample["lms"], result)]
-        worst = max(float(np.percentile(errors[0], 99.5)), 1e-9)
-        pictures = [
-            np.clip((guide - low) / max(high - low, 1e-9), 0, 1),
-            *(colour(image) for image in (sample["ms"], sample["lms"], result, sample["gt"])),
-            *errors,
-        ]
+        pictures = [np.clip((guide - low) / max(high - low, 1e-9), 0, 1)]
+        pictures += [colour(image) for image in (sample["ms"], sample["lms"], result)]
+        worst = 1.0
+        if with_truth:
+            errors = [_error(image, sample["gt"]) for image in (sample["lms"], result)]
+            worst = max(float(np.percentile(errors[0], 99.5)), 1e-9)
+            pictures += [colour(sample["gt"]), *errors]
         for column, (axis, picture) in enumerate(zip(axes[row], pictures, strict=True)):
-            is_error = column >= columns - 2
+            is_error = column >= 5
             drawn = axis.imshow(
                 picture,
                 cmap="magma" if is_error else "gray",
@@ -50,7 +52,8 @@ def panel(samples: list[dict], fused: list[np.ndarray], rgb: tuple[int, int, int
             axis.set_axis_off()
             if row == 0:
                 axis.set_title(titles[column], fontsize=9)
-        figure.colorbar(drawn, ax=axes[row][-1], shrink=0.85).ax.tick_params(labelsize=6)
+        if with_truth:
+            figure.colorbar(drawn, ax=axes[row][-1], shrink=0.85).ax.tick_params(labelsize=6)
     return figure
 
 
@@ -58,22 +61,26 @@ def zoom(sample: dict, fused: dict[str, np.ndarray], rgb: tuple[int, int, int]) 
     """Draws one image by every method: whole, the framed part enlarged, and the error.
 
     Args:
-        sample: dict of `pan`, `ms`, `lms`, `gt`.
+        sample: dict of `pan`, `ms`, `lms` and maybe `gt`; without it there are no errors.
         fused: (H, W, C) by method.
         rgb: indices of the red, green and blue band.
     """
-    colour = _stretch(sample["gt"], rgb)
-    pictures = {**fused, "truth": sample["gt"]}
-    height, width = sample["gt"].shape[:2]
+    truth = sample.get("gt")
+    colour = _stretch(sample["lms"] if truth is None else truth, rgb)
+    pictures, errors = dict(fused), {}
+    if truth is not None:
+        pictures["truth"] = truth
+        errors = {label: _error(image, truth) for label, image in fused.items()}
+        worst = max(float(np.percentile(next(iter(errors.values())), 99.5)), 1e-9)
+    height, width = sample["lms"].shape[:2]
     side = max(min(height, width) // 4, 8)
     row, column = _busiest(sample["pan"].mean(-1), side)
-    errors = {label: np.abs(image - sample["gt"]).mean(-1) for label, image in fused.items()}
-    worst = max(float(np.percentile(next(iter(errors.values())), 99.5)), 1e-9)
-    figure = Figure(figsize=(_INCHES * len(pictures), _INCHES * 3 + 0.3), layout="constrained")
+    lines = 2 if truth is None else 3
+    figure = Figure(figsize=(_INCHES * len(pictures), _INCHES * lines + 0.3), layout="constrained")
     FigureCanvasAgg(figure)
-    axes = figure.subplots(3, len(pictures), squeeze=False)
+    axes = figure.subplots(lines, len(pictures), squeeze=False)
     for position, (label, image) in enumerate(pictures.items()):
-        whole, part, error = axes[:, position]
+        whole, part = axes[:2, position]
         whole.imshow(colour(image), interpolation="nearest")
         frame = Rectangle((column - 0.5, row - 0.5), side, side, fill=False, color="yellow")
         whole.add_patch(frame)
@@ -81,10 +88,15 @@ def zoom(sample: dict, fused: dict[str, np.ndarray], rgb: tuple[int, int, int]) 
         inside = image[row : row + side, column : column + side]
         part.imshow(colour(inside), interpolation="nearest")
         if label in errors:
-            error.imshow(errors[label], cmap="magma", vmin=0, vmax=worst, interpolation="nearest")
-        for axis in (whole, part, error):
+            axes[2, position].imshow(errors[label], cmap="magma", vmin=0, vmax=worst)
+        for axis in axes[:, position]:
             axis.set_axis_off()
     return figure
+
+
+def _error(image: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """Mean absolute error over the bands, per pixel."""
+    return np.abs(image - truth).mean(-1)
 
 
 def _busiest(image: np.ndarray, side: int) -> tuple[int, int]:

@@ -2,17 +2,17 @@
 
 import csv
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from rsfusion_jax.evaluation.measures import LOWER_IS_BETTER
 from rsfusion_jax.evaluation.methods import Method
-from rsfusion_jax.evaluation.score import LOWER_IS_BETTER, Scores
+from rsfusion_jax.evaluation.score import Scores
 
-METRICS = tuple(LOWER_IS_BETTER)
 _MARKS = {0: "*", 1: "+"}
 
 
@@ -27,7 +27,7 @@ def print_table(
     methods: Mapping[str, Method],
     rows: Mapping[str, Scores],
     title: str,
-    metrics: tuple[str, ...] = METRICS,
+    metrics: Sequence[str] | None = None,
 ) -> None:
     """Prints mean and standard deviation over the images; * marks the best, + the second.
 
@@ -35,8 +35,9 @@ def print_table(
         methods: what was scored, by label.
         rows: its scores, in the order of the table.
         title: what it was scored on.
-        metrics: columns to show.
+        metrics: columns to show; all by default.
     """
+    metrics = metrics or _metrics(rows)
     table = Table(title=title, title_justify="left")
     table.add_column("method", no_wrap=True)
     for metric in metrics:
@@ -47,7 +48,8 @@ def print_table(
     for label, scores in rows.items():
         summary = scores.summary()
         cells = [
-            f"{summary[metric]['mean']:.3f}±{summary[metric]['std']:.3f}"
+            f"{summary[metric]['mean']:.3f}"
+            + (f"±{summary[metric]['std']:.3f}" if len(scores.values[metric]) > 1 else "")
             + (_MARKS.get(places[metric][label], " ") if len(rows) > 1 else "")
             for metric in metrics
         ]
@@ -88,34 +90,41 @@ def write_report(
 
 def _write_csv(path: Path, rows: Mapping[str, Scores]) -> None:
     """One line per method and image, so that any statistic can be recomputed."""
+    metrics = _metrics(rows)
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["method", "image", *METRICS])
+        writer.writerow(["method", "image", *metrics])
         for label, scores in rows.items():
-            for image, values in enumerate(zip(*(scores.values[m] for m in METRICS), strict=True)):
+            for image, values in enumerate(zip(*(scores.values[m] for m in metrics), strict=True)):
                 writer.writerow([label, image, *(f"{value:.8g}" for value in values)])
 
 
 def _latex(rows: Mapping[str, Scores]) -> str:
     """A booktabs table: best bold, second underlined."""
-    arrows = (rf"{m} ${chr(92)}{'down' if LOWER_IS_BETTER[m] else 'up'}arrow$" for m in METRICS)
+    metrics = _metrics(rows)
+    arrows = (rf"{m} ${chr(92)}{'down' if LOWER_IS_BETTER[m] else 'up'}arrow$" for m in metrics)
     lines = [
-        rf"\begin{{tabular}}{{l{'c' * len(METRICS)}}}",
+        rf"\begin{{tabular}}{{l{'c' * len(metrics)}}}",
         r"\toprule",
         f"Method & {' & '.join(arrows)} " + r"\\",
         r"\midrule",
     ]
-    places = {metric: ranks(rows, metric) for metric in METRICS}
+    places = {metric: ranks(rows, metric) for metric in metrics}
     styles = {0: r"\textbf{%s}", 1: r"\underline{%s}"}
     for label, scores in rows.items():
         summary = scores.summary()
         cells = []
-        for metric in METRICS:
+        for metric in metrics:
             value = f"{summary[metric]['mean']:.4f}"
             style = styles.get(places[metric][label], "%s") if len(rows) > 1 else "%s"
             cells.append(style % value + rf" $\pm$ {summary[metric]['std']:.4f}")
         lines.append(f"{label.replace('_', chr(92) + '_')} & {' & '.join(cells)} " + r"\\")
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
+
+
+def _metrics(rows: Mapping[str, Scores]) -> tuple[str, ...]:
+    """The metrics that these scores have."""
+    return tuple(next(iter(rows.values())).values)
 
 
 def _finite(value):

@@ -1,35 +1,20 @@
 """Scoring a fusion method on a set: every image exactly once, image by image."""
 
 import dataclasses
-import functools
 import hashlib
 import math
 import time
 from collections.abc import Callable
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from rsfusion_jax import metrics
 from rsfusion_jax.data.pipeline import eval_batches
 from rsfusion_jax.data.source import Source
-from rsfusion_jax.errors import UserError
+from rsfusion_jax.evaluation.measures import LOWER_IS_BETTER, measure
 
 FuseUnit = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
 """(pan, ms, lms) -> fused, batches (B, H, W, .) divided by the set's `max_value`."""
-
-LOWER_IS_BETTER = {
-    "SAM": True,
-    "ERGAS": True,
-    "MAE": True,
-    "PSNR": False,
-    "PSNR band mean": False,
-    "SSIM": False,
-    "SCC": False,
-    "Q2n": False,
-}
-"""The reduced-resolution metrics of a report and their direction."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,23 +53,15 @@ def score(
     batch_size: int = 4,
     put: Callable[[dict], dict] = lambda batch: batch,
 ) -> Scores:
-    """Fuses and scores every image of a set with reference.
-
-    Metrics are computed in counts (images times `max_value`), because Q2n rounds as the MATLAB
-    toolbox does, in float32 on the device.
+    """Fuses and scores every image of a set, in float32 on the device.
 
     Args:
         fuse: the method; its result is scored as it is, so networks clip theirs first.
-        source: set whose samples have `gt`.
+        source: the set; without `gt` the no-reference metrics are taken.
         batch_size: images fused at once; the last batch is padded and its padding not counted.
         put: moves a batch to devices.
-
-    Raises:
-        UserError: the set has no reference.
     """
     info = source.info
-    if not info.has_gt:
-        raise UserError(f"{info.name} has no 'gt' to score against; give a reduced-resolution set")
     rows, seconds, megapixels, warm = [], 0.0, 0.0, set()
     for batch, mask, _ in eval_batches(source, batch_size):
         batch = put(batch)
@@ -97,33 +74,15 @@ def score(
         fused = jax.block_until_ready(fuse(*images))
         seconds += time.perf_counter() - start
         megapixels += math.prod(images[0].shape[:3]) / 1e6
-        values = jax.device_get(_measure(batch["gt"], fused, info.ratio, info.max_value))
+        values = jax.device_get(measure(batch, fused, info))
         rows.append({name: value[mask] for name, value in values.items()})
-    values = {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
+    # Compiled functions return dicts in alphabetical order; reports have the usual one.
+    names = [name for name in LOWER_IS_BETTER if name in rows[0]]
+    values = {name: np.concatenate([row[name] for row in rows]) for name in names}
     assert all(len(value) == len(source) for value in values.values())
     return Scores(
         {name: value.astype(np.float64) for name, value in values.items()}, seconds, megapixels
     )
-
-
-@functools.partial(jax.jit, static_argnames=("ratio", "max_value"))
-def _measure(gt, fused, ratio: int, max_value: float):
-    """Every metric of every image of a batch."""
-
-    def one(gt, fused):
-        gt, fused = (image.astype(jnp.float32) * max_value for image in (gt, fused))
-        return {
-            "SAM": metrics.sam(gt, fused),
-            "ERGAS": metrics.ergas(gt, fused, ratio=ratio),
-            "MAE": metrics.mae(gt, fused),
-            "PSNR": metrics.psnr(gt, fused, data_range=max_value),
-            "PSNR band mean": metrics.psnr_band_mean(gt, fused, data_range=max_value),
-            "SSIM": metrics.ssim(gt, fused, data_range=max_value),
-            "SCC": metrics.scc(gt, fused),
-            "Q2n": metrics.q2n(gt, fused, quantise=max_value > 1),
-        }
-
-    return jax.vmap(one)(gt, fused)
 
 
 def protocol(source: Source) -> dict:

@@ -8,8 +8,9 @@ import numpy as np
 from rsfusion_jax.classical import list_methods
 from rsfusion_jax.data.source import Source
 from rsfusion_jax.errors import UserError
+from rsfusion_jax.evaluation.measures import REDUCED
 from rsfusion_jax.evaluation.panels import as_array, panel
-from rsfusion_jax.evaluation.score import LOWER_IS_BETTER, score
+from rsfusion_jax.evaluation.score import score
 from rsfusion_jax.inference.fuser import Fuser
 from rsfusion_jax.training.checkpoint import Checkpoints
 from rsfusion_jax.training.sharding import put_batch
@@ -21,7 +22,7 @@ _PICTURES = 2
 def check_options(options) -> None:
     """Refuses a `config.eval` that would only fail when the first validation is due."""
     for name, found, known in (
-        ("best_metric", {options.best_metric}, tuple(LOWER_IS_BETTER)),
+        ("best_metric", {options.best_metric}, tuple(REDUCED)),
         ("methods", set(options.methods), list_methods()),
     ):
         if unknown := sorted(found - set(known)):
@@ -60,7 +61,7 @@ class Validation:
         self._log.scalars(step, {f"valid/{name}": value for name, value in means.items()})
         self._log.image(step, "valid/fused", self._picture(fuser))
         value = means[self._metric]
-        better = np.less if LOWER_IS_BETTER[self._metric] else np.greater
+        better = np.less if REDUCED[self._metric] else np.greater
         # A NaN score is never the best.
         if math.isfinite(value) and (self._best is None or better(value, self._best)):
             self._best = value

@@ -26,7 +26,7 @@ _HUES = np.stack(
 _SKY_IN_SHADOW = 0.75
 _ROUGHNESS, _WEAR = 0.5, 0.5
 """Spread of texture between objects and within them, as logarithms."""
-_GRAIN_OF_A_BAND = 0.2
+_GRAIN_OF_A_BAND = 0.8
 """Texture that one band or PAN has to itself, relative to the texture that all share.
 
 It stands for what makes two looks at one surface differ: glitter, leaves in the wind, absorptions

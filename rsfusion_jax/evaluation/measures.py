@@ -1,0 +1,91 @@
+"""What a report measures, on sets with a reference and on sets without one."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+
+from rsfusion_jax import metrics
+from rsfusion_jax.data.source import SetInfo
+
+REDUCED = {
+    "SAM": True,
+    "ERGAS": True,
+    "MAE": True,
+    "PSNR": False,
+    "PSNR band mean": False,
+    "SSIM": False,
+    "SCC": False,
+    "Q2n": False,
+}
+FULL = {
+    "R-SAM": True,
+    "R-ERGAS": True,
+    "D_rho": True,
+    "D_lambda_K": True,
+    "D_s": True,
+    "HQNR": False,
+}
+LOWER_IS_BETTER = {**REDUCED, **FULL}
+"""Every metric of a report, and whether less is better. Full-resolution verdicts rest on R-ERGAS
+and D_rho together: HQNR rewards an image that adds no detail at all."""
+
+
+def measure(batch: dict, fused: jax.Array, info: SetInfo) -> dict[str, jax.Array]:
+    """Every metric of every image of a batch, in counts: Q2n rounds them as the toolbox does.
+
+    Args:
+        batch: `pan`, `ms`, `lms` and, where the set has it, `gt`; (B, H, W, .) in [0, 1].
+        fused: (B, H, W, C) in [0, 1].
+        info: what the set's numbers mean.
+
+    Returns:
+        (B,) per metric, float32.
+    """
+    scaled = {key: batch[key] for key in ("pan", "ms", "lms", "gt") if key in batch}
+    one = _reduced if info.has_gt else _full
+    return one(scaled, fused, info)
+
+
+def _batched(one):
+    """One image pair -> numbers, as a compiled function of a batch in [0, 1]."""
+
+    @functools.partial(jax.jit, static_argnums=2)
+    def many(batch, fused, info):
+        def counts(image):
+            return image.astype(jnp.float32) * info.max_value
+
+        return jax.vmap(lambda b, f: one(b, f, info))(jax.tree.map(counts, batch), counts(fused))
+
+    return many
+
+
+@_batched
+def _reduced(batch, fused, info):
+    gt, scale = batch["gt"], info.max_value
+    return {
+        "SAM": metrics.sam(gt, fused),
+        "ERGAS": metrics.ergas(gt, fused, ratio=info.ratio),
+        "MAE": metrics.mae(gt, fused),
+        "PSNR": metrics.psnr(gt, fused, data_range=scale),
+        "PSNR band mean": metrics.psnr_band_mean(gt, fused, data_range=scale),
+        "SSIM": metrics.ssim(gt, fused, data_range=scale),
+        "SCC": metrics.scc(gt, fused),
+        "Q2n": metrics.q2n(gt, fused, quantise=scale > 1),
+    }
+
+
+@_batched
+def _full(batch, fused, info):
+    pan, ms, lms = batch["pan"], batch["ms"], batch["lms"]
+    place = {"sensor": info.sensor, "ratio": info.ratio}
+    spectral = metrics.d_lambda_k(fused, ms, lms=lms, quantise=info.max_value > 1, **place)
+    spatial = metrics.d_s(fused, ms, pan, ratio=info.ratio, lms=lms)
+    return {
+        "R-SAM": metrics.r_sam(fused, ms, ms_phase=info.ms_phase, **place),
+        "R-ERGAS": metrics.r_ergas(fused, ms, ms_phase=info.ms_phase, **place),
+        "D_rho": metrics.d_rho(fused, pan, ratio=info.ratio),
+        "D_lambda_K": spectral,
+        "D_s": spatial,
+        "HQNR": (1 - spectral) * (1 - spatial),
+    }
