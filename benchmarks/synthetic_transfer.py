@@ -3,9 +3,10 @@
     PYTHONPATH=. python benchmarks/synthetic_transfer.py [--case=four_bands] [--steps=2000]
 
 Trains a small network on scenes with nuisances and PAN degraded in both ways, and scores it without
-any adaptation beside EXP, GSA and BT-H on real crops under Wald's protocol. GeoEye-1 and IKONOS
-were looked at while the scenes were made; WorldView-2 never was. The crops are 128 x 128 MS pixels
-(`rr_*_128.npz` with PAN, MS and L, in the folder that --crops names).
+any adaptation beside EXP, GSA and BT-H on real crops under Wald's protocol. The scenes were
+calibrated on GeoEye-1 and IKONOS; WorldView-2 is held out. The crops are 128 x 128 MS pixels
+(`rr_*_128.npz` with PAN, MS and L, in the folder that --crops names). synthetic_transfer.md beside
+this file keeps figures.
 """
 
 import argparse

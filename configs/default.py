@@ -36,7 +36,7 @@ def get_config() -> ml_collections.ConfigDict:
     data.test = "synthetic"  # "" ends without the table
     data.ratio = placeholder(int)  # PAN pixels per MS pixel; unset: the sensor's
     data.max_value = placeholder(float)  # divisor of files' counts; unset: the sensor's full scale
-    data.patch_size = 32  # PAN pixels along a side of a training crop; 0: whole samples
+    data.patch_size = 24  # PAN pixels along a side of a training crop; 0: whole samples
     data.crops_per_sample = 16  # crops taken from one sample in one epoch
     data.augment = "none"  # or "d4": flips and quarter turns, `ms` re-made from the turned `lms`
     data.workers = 0  # loader processes; 0 reads in threads, which is faster on few cores
@@ -56,15 +56,15 @@ def get_config() -> ml_collections.ConfigDict:
     train.objective = "supervised"
     train.loss = "l1"  # or "mse"
     train.batch_size = 4  # over all devices
-    train.steps = 2000  # 0: from epochs
+    train.steps = 4000  # 0: from epochs
     train.epochs = 0  # turned into steps by the size of the training set
     train.accumulate = 1  # micro-batches per step
     train.dtype = "float32"  # compute dtype; "bfloat16" keeps float32 parameters
     train.precision = "default"  # matrix products: "default", "high" or "highest"
     train.ema_decay = 0.0  # 0: no moving average of the weights
-    train.log_every = 100
-    train.eval_every = 1000  # steps between validations; the best checkpoint is kept too
-    train.checkpoint_every = 500
+    train.log_every = 200
+    train.eval_every = 2000  # steps between validations; the best checkpoint is kept too
+    train.checkpoint_every = 1000
 
     config.optim = optim = ml_collections.ConfigDict()
     optim.name = "adam"  # or "adamw", "sgd"
@@ -82,9 +82,6 @@ def get_config() -> ml_collections.ConfigDict:
     evaluation.methods = ("brovey", "gsa", "bt_h")  # classical rows of the closing table
 
     config.mesh = mesh = ml_collections.ConfigDict()
-    # Without an accelerator the CPU counts as this many devices, each with its share of a batch:
-    # small networks train twice as fast on two cores that way.
-    mesh.cpu_devices = 2
     mesh.devices = 0  # devices to use; 0: all
     mesh.fsdp = 1  # devices that share one copy of the parameters
     return config

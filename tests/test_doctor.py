@@ -123,9 +123,10 @@ def test_flat_images_have_no_phase_but_spoil_none(tmp_path):
     assert worst(found, "bands") == "warning"  # constant, but in one image only
 
 
-def test_other_gains_are_noticed(tmp_path):
+@pytest.mark.parametrize("gain", [0.06, 0.15, 0.5])
+def test_other_gains_are_noticed_and_do_not_hide_the_phase(tmp_path, gain):
     arrays = make_set()
-    blurred = mtf_filter(arrays["gt"], 0.02, 4)  # far blurrier than QB's optics
+    blurred = mtf_filter(arrays["gt"], gain, 4)
     arrays["ms"] = blurred[:, 2::4, 2::4]
     arrays["lms"] = np.stack([interp23(image, 4) for image in arrays["ms"]])
     level, text = verdicts(write(tmp_path / "set.h5", arrays), "qb")["phase"][0]

@@ -126,17 +126,19 @@ def test_gt_and_reduced_pan_lie_on_each_other():
     assert np.abs(best).max() < 0.06
 
 
-@pytest.mark.parametrize(("sensor", "least"), [("wv3", 0.002), ("ge1", 0.01)])
-def test_pan_is_no_sum_of_bands(sensor, least):
-    """The best linear combination of the ideal bands misses PAN by more than rounding does."""
-    sample = _scenes(sensor, resolution="full", size=128)[1]
-    bands = sample["truth_fr"].astype(np.float64)
-    bands = bands.reshape(-1, bands.shape[-1])
-    basis = np.column_stack([bands, np.ones(len(bands))])
-    pan = sample["pan"].ravel().astype(np.float64)
-    rest = pan - basis @ np.linalg.lstsq(basis, pan, rcond=None)[0]
-    assert rest.std() > 2 / 2047 / np.sqrt(12)
-    assert least * pan.std() < rest.std() < 0.1 * pan.std()
+@pytest.mark.parametrize("sensor", ["wv3", "ge1"])
+def test_pan_is_no_sum_of_bands(sensor):
+    """The best sum of the ideal bands misses PAN: real images leave 16 to 30 % of its spread."""
+    source, missed = _scenes(sensor, resolution="full", size=128), []
+    for index in range(4):
+        sample = source[index]
+        bands = sample["truth_fr"].astype(np.float64)
+        bands = bands.reshape(-1, bands.shape[-1])
+        basis = np.column_stack([bands, np.ones(len(bands))])
+        pan = sample["pan"].ravel().astype(np.float64)
+        rest = pan - basis @ np.linalg.lstsq(basis, pan, rcond=None)[0]
+        missed.append(rest.std() / pan.std())
+    assert 0.05 < min(missed) and max(missed) < 0.3, missed
 
 
 def test_nuisances_leave_the_scene_as_it_is():
@@ -233,7 +235,7 @@ def test_delivered_products_are_sharper_than_the_record():
 
 @pytest.mark.parametrize(("sensor", "case"), [("wv2", "wv2_96"), ("ikonos", "ik_128")])
 def test_classical_methods_rank_as_on_real_images(shared, sensor, case):
-    """Spearman correlation of mean ERGAS; WorldView-2 took no part in the scenes' calibration."""
+    """Spearman correlation of mean ERGAS; no sensor-specific number was fitted to WorldView-2."""
     table = json.loads((shared / "metrics" / "values.json").read_text())["methods"][case]
     real = {name.lower(): row["cut0"]["ERGAS"] for name, row in table.items()}
     names = "exp brovey ihs gs gsa bt_h hpf sfim mtf_glp mtf_glp_hpm awlp pracs bdsd_pc".split()

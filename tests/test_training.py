@@ -103,7 +103,7 @@ def test_fine_tuning_starts_from_given_weights(finished_run, tmp_path):
     config.init_from = str(finished_run)
     config.optim.learning_rate = 0.0
     config.data.test = ""
-    config.train.update(steps=2, checkpoint_every=2)
+    config.train.update(steps=2, checkpoint_every=2, ema_decay=0.5)
     train(config, tmp_path / "tuned")
     for start, end in zip(
         _leaves(rsf.load(finished_run).variables), _params(tmp_path / "tuned", 2), strict=True

@@ -8,6 +8,8 @@ from rsfusion_jax.ops.resample import decimate, imresize, interp23, interpolate_
 UNCLEAR = "unclear"
 _CLEAR = 0.8
 """The best phase must miss by less than this share of the second best; flat images do not."""
+_OTHER_GAINS = (0.3, 0.2, 0.1, 0.05, 0.45)
+"""Blurs tried, the usual first, where the sensor's own leaves the phase unclear."""
 _BORDER = 3
 """MS pixels at the border that are not compared: there a patch lacks its scene's neighbours."""
 
@@ -23,18 +25,29 @@ def ms_phase(gt: np.ndarray, ms: np.ndarray, gains, ratio: int) -> tuple[str, fl
 
     Returns:
         `"(dy, dx)"` of the first pixel kept, `"centre"` where it lies between the pixels, at
-        (r - 1) / 2, or `UNCLEAR`; and the mean miss there, as a share of the standard deviation
-        of `ms`.
+        (r - 1) / 2, or `UNCLEAR`; and the mean miss there under these `gains`, as a share of the
+        standard deviation of `ms`.
     """
+    own = _misses(_kept_pixels(gt, gains, ratio), ms, 1)
+    phase = _clear_best(own)
+    for gain in _OTHER_GAINS:
+        if phase != UNCLEAR or not own:
+            break
+        phase = _clear_best(_misses(_kept_pixels(gt, gain, ratio), ms, 1))
+    return phase, own.get(phase, min(own.values(), default=0.0))
+
+
+def _kept_pixels(gt: np.ndarray, gains, ratio: int) -> dict[str, list[np.ndarray]]:
+    """What `ms` would be at every phase."""
     blurred = mtf_filter(gt, gains, ratio)
     candidates = {
-        f"({row}, {column})": blurred[row::ratio, column::ratio]
+        f"({row}, {column})": [blurred[row::ratio, column::ratio]]
         for row in range(ratio)
         for column in range(ratio)
     }
     if ratio % 2 == 0:
-        candidates["centre"] = decimate(interp23(blurred, 2), 2 * ratio)
-    return _closest(candidates, ms, 1)
+        candidates["centre"] = [decimate(interp23(blurred, 2), 2 * ratio)]
+    return candidates
 
 
 def lms_phase(ms: np.ndarray, lms: np.ndarray, ratio: int) -> tuple[str, float]:
@@ -58,21 +71,26 @@ def lms_phase(ms: np.ndarray, lms: np.ndarray, ratio: int) -> tuple[str, float]:
         candidates["centre"] = [interpolate_at(ms, *positions), bicubic]
     else:
         candidates["r//2"].append(imresize(ms, (height, width)))
-    return _closest(candidates, lms, ratio)
+    misses = _misses(candidates, lms, ratio)
+    return _clear_best(misses), min(misses.values(), default=0.0)
 
 
-def _closest(candidates, image: np.ndarray, step: int) -> tuple[str, float]:
-    """The candidate (or list of them under one name) with the smallest mean miss inside."""
+def _misses(candidates, image: np.ndarray, step: int) -> dict[str, float]:
+    """Mean miss of each name's closest candidate, as a share of the spread; none of a flat image.
+
+    `step` pixels of `image` make an MS pixel.
+    """
     cut = [min(_BORDER, (size // step - 1) // 2) * step for size in image.shape[:2]]
     inside = tuple(slice(c, size - c) for c, size in zip(cut, image.shape[:2], strict=True))
     spread = float(image[inside].std())
     if not spread > 0:
-        return UNCLEAR, 0.0
-    misses = {}
-    for name, images in candidates.items():
-        images = images if isinstance(images, list) else [images]
-        misses[name] = min(float(np.abs(c[inside] - image[inside]).mean()) for c in images)
-    name, *others = sorted(misses, key=misses.get)
-    if others and misses[name] > _CLEAR * misses[others[0]]:
-        return UNCLEAR, misses[name] / spread
-    return name, misses[name] / spread
+        return {}
+    return {
+        name: min(float(np.abs(c[inside] - image[inside]).mean()) for c in images) / spread
+        for name, images in candidates.items()
+    }
+
+
+def _clear_best(misses: dict[str, float]) -> str:
+    name, *others = sorted(misses, key=misses.get) or [UNCLEAR]
+    return UNCLEAR if others and misses[name] > _CLEAR * misses[others[0]] else name

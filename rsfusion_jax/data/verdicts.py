@@ -12,6 +12,8 @@ from rsfusion_jax.sensors import Sensor
 
 _ALIKE = 0.99
 """Share of the clear images that must agree for the set to have one phase."""
+_OTHER_BLUR = 0.05
+"""Miss, as a share of the spread of `ms`, from which on it was blurred by another MTF."""
 _MOSTLY = 0.9
 """Share from which on deviating images are a warning, not an error."""
 _FULL_SCALES = tuple(float(2**bits - 1) for bits in (8, 10, 11, 12, 14, 16))
@@ -134,7 +136,7 @@ def judge_ms_phase(measured: list[tuple[str, float]], ratio: int) -> Finding:
     text += f", missing by {miss:.2g} of its spread"
     if phase != field:
         return Finding("warning", "phase", f"{text}; the field's is {field}")
-    if miss > 0.1:
+    if miss > _OTHER_BLUR:
         return Finding("warning", "phase", f"{text}: blurred with other gains")
     return Finding("ok", "phase", text)
 

@@ -48,7 +48,6 @@ def train(config: ml_collections.ConfigDict, workdir: str | Path) -> Path:
 
     # Data.
     check_options(config.eval)
-    sharding.split_cpu(config.mesh.cpu_devices)
     mesh = sharding.make_mesh(config.mesh.devices, config.mesh.fsdp)
     sharding.check_batch_size(mesh, config.train.batch_size, config.train.accumulate)
     train_set = open_split(config.data, "train", config.seed)
@@ -127,9 +126,9 @@ def train(config: ml_collections.ConfigDict, workdir: str | Path) -> Path:
         if state is None:
             state = jax.jit(init, out_shardings=placed)(key)
             if given is not None:
-                state = state.replace(params=jax.device_put(given, placed.params))
-                if state.ema is not None:
-                    state = state.replace(ema=jax.device_put(given, placed.ema))
+                params = jax.device_put(given, placed.params)
+                ema = None if state.ema is None else jax.tree.map(jnp.copy, params)
+                state = state.replace(params=params, ema=ema)
         first = int(state.step)
         count = sum(leaf.size for leaf in jax.tree.leaves(state.params))
         start = f"resuming at step {first} of" if first else "training for"
@@ -138,6 +137,9 @@ def train(config: ml_collections.ConfigDict, workdir: str | Path) -> Path:
         step_fn = jax.jit(
             train_step, donate_argnums=0, out_shardings=(placed, sharding.replicated(mesh))
         )
+        # Several CPU devices share one pool of threads: steps queued ahead can fill it with
+        # reductions that wait for a device which has no thread left to run on.
+        lockstep = mesh.size > 1 and mesh.devices.flat[0].platform == "cpu"
         log = RunLog(workdir, first)
         step_log = StepLog(log, schedule, config.train.batch_size)
         validation = Validation(config.eval, valid_set, model, mesh, checkpoints, log, card)
@@ -146,6 +148,8 @@ def train(config: ml_collections.ConfigDict, workdir: str | Path) -> Path:
                 for step in range(first + 1, steps + 1):
                     batch = sharding.put_batch(mesh, step_log.timed(next, batches))
                     state, metrics = step_fn(state, batch)
+                    if lockstep:
+                        jax.block_until_ready(metrics)
                     step_log.add(step, metrics)
 
                     def due(every, step=step):

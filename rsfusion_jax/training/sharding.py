@@ -4,9 +4,6 @@
 used to do; one code path serves one device, several devices and several processes.
 """
 
-import contextlib
-import os
-
 import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding
@@ -15,18 +12,6 @@ from jax.sharding import PartitionSpec as P
 from rsfusion_jax.errors import UserError
 
 BATCH_AXES = ("data", "fsdp")
-
-
-def split_cpu(count: int) -> None:
-    """Makes the CPU count as several devices; does nothing once devices are in use or were set.
-
-    A step of a small network leaves cores idle inside each operation; shares of the batch do not.
-    """
-    forced = "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
-    if count > 1 and not forced and jax.config.jax_num_cpu_devices < 1:
-        # A program that has computed something already keeps its devices.
-        with contextlib.suppress(RuntimeError):
-            jax.config.update("jax_num_cpu_devices", count)
 
 
 def make_mesh(devices: int = 0, fsdp: int = 1) -> Mesh:

@@ -17,7 +17,7 @@ WAVELENGTHS = np.arange(400.0, 2501.0, 5.0)
 VARIANTS = 6
 """Spectra drawn per material and scene; objects mix two of them."""
 
-_FEATURE_WIDTH, _FEATURE_DEPTH = 2.5, 0.08  # grid steps of 5 nm; relative
+_FEATURE_WIDTH, _FEATURE_DEPTH = 2.5, 0.10  # grid steps of 5 nm; relative
 _KNOTS = np.array([400, 480, 550, 620, 680, 760, 900, 1050, 1650, 2300.0])
 
 

@@ -26,7 +26,7 @@ _HUES = np.stack(
 _SKY_IN_SHADOW = 0.75
 _ROUGHNESS, _WEAR = 0.5, 0.5
 """Spread of texture between objects and within them, as logarithms."""
-_GRAIN_OF_A_BAND = 0.8
+_GRAIN_OF_A_BAND = 1.2
 """Texture that one band or PAN has to itself, relative to the texture that all share.
 
 It stands for what makes two looks at one surface differ: glitter, leaves in the wind, absorptions
@@ -174,7 +174,7 @@ class Scene:
         self._own_amplitude = _GRAIN_OF_A_BAND * np.minimum(rough, 0.08)
 
     def _own_field(self, band, guide):
-        """Texture of one response alone, unit variance: the same field, displaced far (it wraps)."""
+        """Texture of one response alone, unit variance: one field, displaced far (it wraps)."""
         rng = np.random.default_rng([self._own_texture, guide, band])
         field = self._hue_fields[0]
         return np.roll(field, rng.integers(0, field.shape), axis=(0, 1))
