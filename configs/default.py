@@ -56,14 +56,14 @@ def get_config() -> ml_collections.ConfigDict:
     train.objective = "supervised"
     train.loss = "l1"  # or "mse"
     train.batch_size = 4  # over all devices
-    train.steps = 4000  # 0: from epochs
+    train.steps = 3000  # 0: from epochs
     train.epochs = 0  # turned into steps by the size of the training set
     train.accumulate = 1  # micro-batches per step
     train.dtype = "float32"  # compute dtype; "bfloat16" keeps float32 parameters
     train.precision = "default"  # matrix products: "default", "high" or "highest"
     train.ema_decay = 0.0  # 0: no moving average of the weights
     train.log_every = 200
-    train.eval_every = 2000  # steps between validations; the best checkpoint is kept too
+    train.eval_every = 1500  # steps between validations; the best checkpoint is kept too
     train.checkpoint_every = 1000
 
     config.optim = optim = ml_collections.ConfigDict()
