@@ -1,6 +1,6 @@
 """Trains a fusion network: `python train.py` alone runs the quickstart.
 
-python train.py [--config=configs/u2net.py:wv3] [--workdir=runs/x] [--config.train.batch_size=64 ...]
+python train.py [--config=configs/u2net.py:wv3] [--workdir=runs/x] [--config.seed=1 ...]
 """
 
 from pathlib import Path

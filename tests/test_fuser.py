@@ -97,7 +97,7 @@ def test_every_parameter_gets_a_gradient():
 
 
 def test_authors_initialisation():
-    """PyTorch's default: uniform(+-1/sqrt(fan_in)), so std = bound / sqrt(3) and no value beyond."""
+    """PyTorch's default, uniform(+-1/sqrt(fan_in)): std = bound / sqrt(3), no value beyond."""
     params = init_params(rsf.create_model("u2net", num_bands=8), jax.random.key(0))
     for kernel, fan_in in (
         (params["upsample"]["kernel"], 8 * 9),
@@ -124,7 +124,8 @@ def test_blockwise_attention_equals_full(monkeypatch):
         return jnp.square(out).sum(), out
 
     (_, full), full_grad = jax.value_and_grad(run, has_aux=True)(query)
-    monkeypatch.setattr(module, "_MAX_LOGITS", {"cpu": 2 * 3 * 37 * 8})  # blocks of 8, the last one short
+    # Blocks of 8 queries, the last one short.
+    monkeypatch.setattr(module, "_MAX_LOGITS", {"cpu": 2 * 3 * 37 * 8})
     (_, blocks), blocks_grad = jax.value_and_grad(run, has_aux=True)(query)
     assert np.abs(full - blocks).max() < 1e-5
     assert np.abs(full_grad - blocks_grad).max() < 1e-4

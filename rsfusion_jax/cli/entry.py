@@ -68,7 +68,8 @@ def _sentence(error: Exception) -> str:
     """A flag error in one line; ml_collections wraps its messages in quotes and line breaks."""
     message = str(error)
     if isinstance(error, AttributeError):
-        message = "the config has no field " + message.strip("'").replace("\\n", ": ").replace("\\", "")
+        detail = message.strip("'").replace("\\n", ": ").replace("\\", "")
+        message = f"the config has no field {detail}"
     return f"{' '.join(message.split())} (see --help)"
 
 

@@ -110,8 +110,8 @@ class Fuser:
         size = tuple(ratio * side for side in ms.shape[1:3])
         if pan.shape[1:3] != size:
             raise UserError(
-                f"pan is {pan.shape[1]}x{pan.shape[2]} and ms {ms.shape[1]}x{ms.shape[2]}: at ratio "
-                f"{ratio} pan must be {size[0]}x{size[1]}; crop it"
+                f"pan is {pan.shape[1]}x{pan.shape[2]} and ms {ms.shape[1]}x{ms.shape[2]}: at "
+                f"ratio {ratio} pan must be {size[0]}x{size[1]}; crop it"
             )
         if lms is not None and lms.shape != (*pan.shape[:3], ms.shape[-1]):
             raise UserError(f"lms is {lms.shape}, expected {(*pan.shape[:3], ms.shape[-1])}")
