@@ -31,7 +31,8 @@ def supervised(loss: str) -> Callable:
             train=True,
             rngs={"dropout": key},
         )["fused"]
-        error = fused.astype(jnp.float32) - batch["gt"]
+        # At least float32: bfloat16 networks must not round the loss, float64 ones must not lose it.
+        error = fused.astype(jnp.promote_types(fused.dtype, jnp.float32)) - batch["gt"]
         return distance(error), {}
 
     return objective
