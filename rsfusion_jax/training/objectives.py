@@ -31,7 +31,7 @@ def supervised(loss: str) -> Callable:
             train=True,
             rngs={"dropout": key},
         )["fused"]
-        # At least float32: bfloat16 networks must not round the loss, float64 ones must not lose it.
+        # At least float32: bfloat16 networks must not round the loss, nor float64 ones lose it.
         error = fused.astype(jnp.promote_types(fused.dtype, jnp.float32)) - batch["gt"]
         return distance(error), {}
 
