@@ -62,6 +62,8 @@ def get_config() -> ml_collections.ConfigDict:
     train.dtype = "float32"  # compute dtype; "bfloat16" keeps float32 parameters
     train.precision = "default"  # matrix products: "default", "high" or "highest"
     train.ema_decay = 0.0  # 0: no moving average of the weights
+    train.ema_start = 0  # until this step the average is a copy of the weights
+    train.ema_warmup = False  # let the decay rise to ema_decay as 1 - (1 + step)^(-2/3)
     train.log_every = 200
     train.eval_every = 1500  # steps between validations; the best checkpoint is kept too
     train.checkpoint_every = 1000
@@ -69,11 +71,15 @@ def get_config() -> ml_collections.ConfigDict:
     config.optim = optim = ml_collections.ConfigDict()
     optim.name = "adam"  # or "adamw", "sgd"
     optim.learning_rate = 2e-3
-    optim.weight_decay = 0.0  # adamw only
+    optim.weight_decay = 0.0  # adamw: decoupled; others: added to the gradient, as in PyTorch
     optim.clip_norm = 0.0  # largest global gradient norm; 0: unlimited
-    optim.schedule = "cosine"  # or "constant", "step"
+    optim.schedule = "cosine"  # or "constant", "cosine_periodic", "step", "milestones"
     optim.warmup_steps = 50
-    optim.step_epochs = 100  # schedule "step": the rate is multiplied by gamma every so many epochs
+    optim.final_rate = 0.0  # where a cosine ends
+    optim.period_epochs = 300  # "cosine_periodic": epochs from the highest rate to the lowest
+    optim.step_epochs = 100  # "step": the rate is multiplied by gamma every so many epochs
+    optim.milestones = ()  # "milestones": multiplied by gamma after these epochs
+    optim.milestone_steps = ()  # the same in steps
     optim.gamma = 0.5
 
     config.eval = evaluation = ml_collections.ConfigDict()

@@ -20,7 +20,7 @@ from rsfusion_jax.training.run_folder import finished_step, mark_finished, open_
 from rsfusion_jax.training.sets import open_split
 from rsfusion_jax.training.start import initial_params
 from rsfusion_jax.training.state import create_state
-from rsfusion_jax.training.step import make_train_step
+from rsfusion_jax.training.step import make_ema_decay, make_train_step
 from rsfusion_jax.training.validation import Validation, check_options
 from rsfusion_jax.training.writers import ProgressBar, RunLog, StepLog
 
@@ -90,7 +90,9 @@ def train(config: ml_collections.ConfigDict, workdir: str | Path) -> Path:
         make_objective(config.train.objective, config.train.loss),
         optimizer,
         accumulate=config.train.accumulate,
-        ema_decay=config.train.ema_decay,
+        ema_decay=make_ema_decay(
+            config.train.ema_decay, config.train.ema_start, config.train.ema_warmup
+        ),
     )
     card = {
         **network_card(

@@ -1,14 +1,17 @@
 """The optimiser and its learning-rate schedule, from `config.optim`."""
 
+import jax.numpy as jnp
 import optax
 
 from rsfusion_jax.errors import UserError
 
 _OPTIMIZERS = {
-    "adam": lambda rate, decay: optax.adam(rate),
+    # Weight decay as in PyTorch: part of the gradient, except in AdamW.
+    "adam": lambda rate, decay: _after_decay(decay, optax.adam(rate)),
     "adamw": lambda rate, decay: optax.adamw(rate, weight_decay=decay),
-    "sgd": lambda rate, decay: optax.sgd(rate, momentum=0.9),
+    "sgd": lambda rate, decay: _after_decay(decay, optax.sgd(rate, momentum=0.9)),
 }
+_SCHEDULES = ("constant", "cosine", "cosine_periodic", "step", "milestones")
 
 
 def make_schedule(optim, steps: int, steps_per_epoch: int) -> optax.Schedule:
@@ -22,21 +25,7 @@ def make_schedule(optim, steps: int, steps_per_epoch: int) -> optax.Schedule:
     warmup = optim.warmup_steps
     if not 0 <= warmup < steps:
         raise UserError(f"optim.warmup_steps={warmup} must lie below the run's {steps} steps")
-    match optim.schedule:
-        case "constant":
-            main = optax.constant_schedule(optim.learning_rate)
-        case "cosine":
-            main = optax.cosine_decay_schedule(optim.learning_rate, steps - warmup)
-        case "step":
-            # optax counts from the start of this piece, PyTorch's StepLR from the start of the run.
-            main = optax.exponential_decay(
-                optim.learning_rate,
-                optim.step_epochs * steps_per_epoch,
-                optim.gamma,
-                staircase=True,
-            )
-        case other:
-            raise UserError(f"optim.schedule={other!r} is unknown; choose constant, cosine or step")
+    main = _main_schedule(optim, steps - warmup, steps_per_epoch)
     if not warmup:
         return main
     rise = optax.linear_schedule(0.0, optim.learning_rate, warmup)
@@ -53,3 +42,42 @@ def make_optimizer(optim, schedule: optax.Schedule) -> optax.GradientTransformat
     if optim.clip_norm > 0:
         return optax.chain(optax.clip_by_global_norm(optim.clip_norm), optimizer)
     return optimizer
+
+
+def _main_schedule(optim, steps: int, steps_per_epoch: int) -> optax.Schedule:
+    """What follows the warm-up; it counts from its own first step."""
+    rate, final = optim.learning_rate, optim.final_rate
+    match optim.schedule:
+        case "constant":
+            return optax.constant_schedule(rate)
+        case "cosine":
+            return optax.cosine_decay_schedule(rate, steps, alpha=final / rate)
+        case "cosine_periodic":
+            # PyTorch's CosineAnnealingLR: constant within an epoch, down and up again for ever.
+            def periodic(step):
+                epoch = step // steps_per_epoch
+                wave = 1 + jnp.cos(jnp.pi * epoch / optim.period_epochs)
+                return final + (rate - final) * wave / 2
+
+            return periodic
+        case "step":
+            return optax.exponential_decay(
+                rate, optim.step_epochs * steps_per_epoch, optim.gamma, staircase=True
+            )
+        case "milestones":
+            at = [epoch * steps_per_epoch for epoch in optim.milestones]
+            at += optim.milestone_steps
+            if not at:
+                raise UserError(
+                    "optim.schedule='milestones' needs optim.milestones (epochs) or "
+                    "optim.milestone_steps; both are empty"
+                )
+            return optax.piecewise_constant_schedule(rate, dict.fromkeys(at, optim.gamma))
+        case other:
+            raise UserError(
+                f"optim.schedule={other!r} is unknown; choose one of {', '.join(_SCHEDULES)}"
+            )
+
+
+def _after_decay(decay: float, optimizer: optax.GradientTransformation):
+    return optax.chain(optax.add_decayed_weights(decay), optimizer) if decay else optimizer

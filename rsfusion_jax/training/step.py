@@ -16,7 +16,7 @@ def make_train_step(
     optimizer: optax.GradientTransformation,
     *,
     accumulate: int = 1,
-    ema_decay: float = 0.0,
+    ema_decay: Callable | None = None,
 ) -> Callable:
     """Builds `(state, batch) -> (state, metrics)`, to be jitted by the caller.
 
@@ -25,7 +25,7 @@ def make_train_step(
         objective: `(model, params, batch, key) -> (loss, dict of scalars)`.
         optimizer: what `state.opt_state` belongs to.
         accumulate: micro-batches whose mean gradient makes one step; divides the batch size.
-        ema_decay: decay of `state.ema`; ignored where that is None.
+        ema_decay: decay of `state.ema` as a function of the step; needed where that is kept.
     """
 
     def gradient(params, batch, key):
@@ -62,9 +62,26 @@ def make_train_step(
         params = optax.apply_updates(state.params, updates)
         ema = state.ema
         if ema is not None:
-            ema = optax.incremental_update(params, ema, 1 - ema_decay)
+            ema = optax.incremental_update(params, ema, 1 - ema_decay(state.step))
         metrics["grad_norm"] = optax.tree.norm(grads)
         state = state.replace(step=state.step + 1, params=params, opt_state=opt_state, ema=ema)
         return state, metrics
 
     return train_step
+
+
+def make_ema_decay(decay: float, start: int, warmup: bool) -> Callable:
+    """Decay of the moving average as a function of the step (from 0).
+
+    Args:
+        decay: what it ends at.
+        start: before this step it is 0: the average is a copy of the weights.
+        warmup: rise to `decay` as 1 - (1 + step)^(-2/3), so that a short run's average is not
+            dominated by its first weights.
+    """
+
+    def at(step):
+        reached = jnp.minimum(decay, 1 - (1 + step) ** (-2 / 3)) if warmup else decay
+        return jnp.where(step < start, 0.0, reached)
+
+    return at
