@@ -9,7 +9,7 @@ from flax import linen as nn
 
 from rsfusion_jax.errors import UserError
 
-_NOT_NETWORKS = ("layers", "table")
+_NOT_NETWORKS = ("catalogue", "cost", "layers", "table")
 
 
 def list_models() -> list[str]:

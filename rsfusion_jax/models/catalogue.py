@@ -1,0 +1,69 @@
+"""What the papers say of the networks: one record each, by the name of the network's file."""
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class Publication:
+    """Where a network comes from.
+
+    Attributes:
+        venue: journal or conference; the full reference heads the network's file.
+        year: of the publication.
+        tasks: what its authors used it for: "MS" and "HS" pansharpening, "HSI-MSI" fusion,
+            "SAR-optical" fusion. Which ratios each network takes is in docs/networks.md.
+        parameters: the authors' count, in their own terms, where it is not ours.
+        why: reason for that difference.
+    """
+
+    venue: str
+    year: int
+    tasks: tuple[str, ...]
+    parameters: str = ""
+    why: str = ""
+
+
+PUBLICATIONS = {
+    "cf2n": Publication(
+        "Geo-spatial Information Science",
+        2024,
+        ("MS", "HS", "SAR-optical"),
+        why="reconstruction from the paper's framework figure; its authors state no count",
+    ),
+    "ddif": Publication("Information Fusion", 2024, ("MS", "HSI-MSI")),
+    "dicnn": Publication("IEEE JSTARS 12(4)", 2019, ("MS",)),
+    "drpnn": Publication("IEEE GRSL 14(10)", 2017, ("MS",)),
+    "feinfn": Publication(
+        "NeurIPS",
+        2024,
+        ("HSI-MSI", "MS"),
+        "3,164,864 (31+3 bands)",
+        "48 values of the authors' file are never used",
+    ),
+    "fusionnet": Publication("IEEE TGRS 59(8)", 2021, ("MS",)),
+    "mmapp": Publication(
+        "IEEE JSTARS",
+        2024,
+        ("MS",),
+        "951,591 in the file, 0.41 M in the paper",
+        "134,970 are never used; the paper's counter skips the adaptive kernels",
+    ),
+    "msdcnn": Publication("IEEE JSTARS 11(3)", 2018, ("MS",)),
+    "pannet": Publication("ICCV", 2017, ("MS",)),
+    "pnn": Publication("Remote Sensing 8(7)", 2016, ("MS",)),
+    "ramsf": Publication("IEEE TGRS", 2025, ("MS", "HS", "HSI-MSI")),
+    "rsanet": Publication(
+        "IEEE JSTARS",
+        2023,
+        ("MS",),
+        "96,827 in the file, 0.039 M in the paper",
+        "23,328 are never used; the paper's counter skips the adaptive kernels",
+    ),
+    "u2net": Publication(
+        "ACM Multimedia",
+        2023,
+        ("MS", "HSI-MSI"),
+        "642,008",
+        "105,760 of the authors' file are never used",
+    ),
+}

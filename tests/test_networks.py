@@ -1,0 +1,108 @@
+"""What holds for every network: sizes, bands, ratios, gradients, cost, and its record."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from golden.make import SMALL
+
+from rsfusion_jax.errors import UserError
+from rsfusion_jax.models import abstract_params, create_model, list_models
+from rsfusion_jax.models.catalogue import PUBLICATIONS
+from rsfusion_jax.models.cost import multiply_adds
+from rsfusion_jax.models.table import size_and_cost
+
+RATIOS = (1, 2, 3, 4, 6, 8)
+ALLOWED = {"mmapp": (2, 4, 8)}
+"""Ratios of the networks that refuse some."""
+
+ZERO_GRADIENTS = {}
+"""Parameters whose gradient is zero in exact arithmetic, by the end of their path, and why."""
+
+FUSING = list_models()
+every_network = pytest.mark.parametrize("name", list_models())
+fusing_network = pytest.mark.parametrize("name", FUSING)
+
+
+def _shapes(model, height, width, batch=1):
+    full = (batch, model.ratio * height, model.ratio * width)
+    low = (batch, height, width)
+    return (*full, model.guide_bands), (*low, model.num_bands), (*full, model.num_bands)
+
+
+def _fused_shape(model, height, width):
+    images = [jax.ShapeDtypeStruct(s, jnp.float32) for s in _shapes(model, height, width, 2)]
+    apply = jax.eval_shape(model.apply, {"params": abstract_params(model)}, *images)
+    return apply["fused"].shape
+
+
+@pytest.mark.parametrize("ratio", RATIOS)
+@fusing_network
+def test_any_ratio_and_size(name, ratio):
+    if ratio not in ALLOWED.get(name, RATIOS):
+        with pytest.raises(UserError, match="2, 4"):
+            abstract_params(create_model(name, num_bands=5, ratio=ratio))
+        return
+    model = create_model(name, num_bands=5, guide_bands=3, ratio=ratio)
+    assert _fused_shape(model, 13, 17) == (2, ratio * 13, ratio * 17, 5)
+
+
+@pytest.mark.parametrize("num_bands", [1, 3, 4, 8, 31, 128])
+@fusing_network
+def test_any_band_count(name, num_bands):
+    model = create_model(name, num_bands=num_bands, guide_bands=2)
+    assert _fused_shape(model, 5, 8) == (2, 20, 32, num_bands)
+
+
+@fusing_network
+def test_every_parameter_gets_a_gradient(name):
+    """Parameters are noise: an initialisation with zeros would hide what lies before them."""
+    model = create_model(name, num_bands=3, guide_bands=2, ratio=2, **SMALL.get(name, {}))
+    rng = np.random.default_rng(1)
+    params = jax.tree.map(
+        lambda p: rng.normal(0, 0.1, p.shape).astype(np.float32), abstract_params(model)
+    )
+    images = [rng.random(shape, np.float32) for shape in _shapes(model, 6, 7)]
+
+    @jax.jit
+    @jax.grad
+    def gradient(params):
+        return jnp.square(model.apply({"params": params}, *images)["fused"]).sum()
+
+    for path, grad in jax.tree_util.tree_leaves_with_path(gradient(params)):
+        where = "/".join(key.key for key in path)
+        assert np.isfinite(grad).all(), where
+        if not any(where.endswith(end) for end in ZERO_GRADIENTS.get(name, ())):
+            assert np.abs(grad).max() > 0, where
+
+
+@every_network
+def test_has_a_record(name):
+    publication = PUBLICATIONS[name]
+    assert publication.year > 2000 and publication.tasks and publication.venue
+
+
+def test_cost_of_known_layers():
+    def layers(image, kernel, transposed):
+        image = jax.lax.conv_general_dilated(
+            image, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
+        )
+        image = jax.lax.conv_transpose(image, transposed, (2, 2), "SAME")
+        step = jax.checkpoint(lambda carry, _: (carry @ jnp.ones((7, 7)), None))
+        return jax.lax.scan(step, image, length=3)[0]
+
+    shapes = [(1, 4, 6, 2), (3, 3, 2, 5), (2, 2, 5, 7)]
+    arrays = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes]
+    convolution, transposed, products = 24 * 18 * 5, 24 * 4 * 5 * 7, 3 * 96 * 7 * 7
+    assert multiply_adds(layers, *arrays) == convolution + transposed + products
+
+
+@pytest.mark.parametrize(
+    ("name", "giga"),
+    # Counted in the authors' own classes by PyTorch's counter.
+    [("u2net", 2.995), ("ramsf", 2.296), ("mmapp", 0.738), ("rsanet", 0.297)],
+)
+def test_cost_of_published_networks(name, giga):
+    if name not in list_models():
+        pytest.skip("not yet there")
+    assert size_and_cost(name, 8)[1] / 1e9 == pytest.approx(giga, rel=0.05)
