@@ -1,0 +1,190 @@
+"""Every network on every task: one small training each, scored on scenes it has not seen.
+
+    PYTHONPATH=. python benchmarks/task_matrix.py [--networks=ramsf,u2net] [--tasks=ms8] [--steps=1500]
+
+Each cell trains the reduced-width network of configs/small.py on built-in scenes and sees the same
+number of samples. A cell that is finished is not trained again. Beside each network: EXP, the best
+classical method (pansharpening), and the network's own error when it is given the PAN (or RGB, or SAR)
+of another scene, which shows whether it uses its guide. Rows go to docs/task_matrix.json; the table is
+printed as Markdown.
+"""
+
+import argparse
+import dataclasses
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+
+from configs import small
+from rsfusion_jax import classical
+from rsfusion_jax.data.pancollection import open_set
+from rsfusion_jax.data.set_file import new_files, write_set
+from rsfusion_jax.data.synthetic import SyntheticScenes
+from rsfusion_jax.errors import UserError
+from rsfusion_jax.evaluation.methods import classical_method
+from rsfusion_jax.evaluation.score import Scores, score
+from rsfusion_jax.inference.load import load
+from rsfusion_jax.training.loop import train
+
+TASKS = {
+    "ms8": {"sensor": "wv3"},
+    "ms4": {"sensor": "wv4"},
+    "hs_x4": {"sensor": "wv3", "num_bands": 102, "ratio": 4},
+    "hs_x6": {"sensor": "wv3", "num_bands": 102, "ratio": 6},
+    "hsi_msi_x4": {"sensor": "wv3", "num_bands": 31, "ratio": 4, "guide": "rgb"},
+    "hsi_msi_x8": {"sensor": "wv3", "num_bands": 31, "ratio": 8, "guide": "rgb"},
+    "sar_x4": {"sensor": "wv4", "ratio": 4, "guide": "sar"},
+}
+TRAIN_SCENES, TEST_SCENES = 32, 8
+
+
+class OtherGuides:
+    """A set whose samples carry the guide of the next sample."""
+
+    def __init__(self, source):
+        self.info, self._source = source.info, source
+
+    def __len__(self) -> int:
+        """Number of samples."""
+        return len(self._source)
+
+    def __getitem__(self, index: int):
+        """Sample `index` with another's `pan`."""
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        other = self._source[(index + 1) % len(self)]["pan"]
+        return {**self._source[index], "pan": other}
+
+
+def render(task: str, split: str, count: int, path: Path) -> None:
+    """Writes the scenes of a task once, so that every network reads the same file."""
+    if path.exists():
+        return
+    options = dict(TASKS[task])
+    ratio = options.get("ratio", 4)
+    size = 16 * ratio if ratio == 6 else 96
+    scenes = SyntheticScenes(
+        options.pop("sensor"), num_scenes=count, size=size, split=split, **options
+    )
+    info = scenes.info
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with new_files([path]) as temporary:
+        attributes = {"max_value": info.max_value, "ms_phase": info.ms_phase}
+        if info.pan_degradation:
+            attributes["pan_degradation"] = info.pan_degradation
+        stored = (
+            {key: (image * info.max_value).astype(np.float32) for key, image in sample.items()}
+            for sample in (scenes[index] for index in range(count))
+        )
+        write_set(temporary[path], stored, count, attributes)
+    (path.with_suffix(".sensor.json")).write_text(json.dumps(dataclasses.asdict(info.sensor)))
+
+
+def cell_config(network: str, task: str, folder: Path, steps: int):
+    """The run of one cell."""
+    config = small.get_config(network)
+    config.name = f"{network}_{task}"
+    data = config.data
+    data.sensor = ""
+    data.own_sensor = json.loads((folder / f"{task}_train.sensor.json").read_text())
+    data.train, data.valid, data.test = str(folder / f"{task}_train.h5"), "", ""
+    data.ratio = TASKS[task].get("ratio", 4)
+    data.patch_size = 48 if data.ratio == 6 else 32
+    data.crops_per_sample = 64
+    config.train.update(steps=steps, batch_size=4, log_every=250, checkpoint_every=10**6)
+    return config
+
+
+def mean_and_error(scores: Scores, metric: str) -> tuple[float, float]:
+    """Mean over the scenes and its standard error."""
+    values = scores.values[metric]
+    return float(values.mean()), float(values.std(ddof=1) / np.sqrt(len(values)))
+
+
+def baselines(task: str, source) -> dict:
+    """EXP and, for pansharpening, the best classical method in ERGAS."""
+    exp = score(classical_method("exp", source.info).fuse, source)
+    row = {f"{metric}_exp": mean_and_error(exp, metric.upper())[0] for metric in ("ergas", "sam")}
+    if "guide" in TASKS[task]:
+        return row
+    best = None
+    for name in classical.list_methods():
+        try:
+            scores = score(classical_method(name, source.info).fuse, source)
+        except UserError:  # not defined for these bands or this ratio
+            continue
+        ergas, sam = scores.mean()["ERGAS"], scores.mean()["SAM"]
+        if name != "exp" and (best is None or ergas < best["classical_ergas"]):
+            best = {"classical": name, "classical_ergas": ergas, "classical_sam": sam}
+    return {**row, **best}
+
+
+def run_cell(network: str, task: str, source, folder: Path, steps: int) -> dict:
+    """Trains and scores one network on one task."""
+    workdir = folder / f"{network}_{task}"
+    start = time.perf_counter()
+    try:
+        train(cell_config(network, task, folder, steps), workdir)
+    except UserError as error:
+        return {"network": network, "task": task, "refused": str(error)}
+    minutes = (time.perf_counter() - start) / 60
+    fuser = load(workdir)
+    own, swapped = score(fuser.fuse_unit, source), score(fuser.fuse_unit, OtherGuides(source))
+    row = {"network": network, "task": task}
+    for metric in ("ergas", "sam"):
+        row[metric], row[f"{metric}_error"] = mean_and_error(own, metric.upper())
+    row["ergas_other_guide"] = mean_and_error(swapped, "ERGAS")[0]
+    row["budget"] = f"{steps} steps of 4 patches"
+    row["minutes"] = round(minutes, 2)
+    return row
+
+
+def table(rows: list[dict]) -> str:
+    """The rows as Markdown."""
+    lines = [
+        "| task | network | ERGAS | SAM | ERGAS with another guide | EXP | best classical |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        if "refused" in row:
+            lines.append(f"| {row['task']} | {row['network']} | refused: {row['refused']} | | | | |")
+            continue
+        best = f"{row['classical']} {row['classical_ergas']:.3f}" if "classical" in row else "-"
+        lines.append(
+            f"| {row['task']} | {row['network']} | {row['ergas']:.3f} ± {row['ergas_error']:.3f} "
+            f"| {row['sam']:.3f} ± {row['sam_error']:.3f} | {row['ergas_other_guide']:.3f} "
+            f"| {row['ergas_exp']:.3f} / {row['sam_exp']:.3f} | {best} |"
+        )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Fills the cells that are asked for and prints all that are there."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--networks", default=",".join(small.WIDTHS))
+    parser.add_argument("--tasks", default=",".join(TASKS))
+    parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--folder", type=Path, default=Path("runs/task_matrix"))
+    parser.add_argument("--out", type=Path, default=Path("docs/task_matrix.json"))
+    options = parser.parse_args()
+    rows = json.loads(options.out.read_text()) if options.out.exists() else []
+    for task in options.tasks.split(","):
+        for split, count in (("train", TRAIN_SCENES), ("test", TEST_SCENES)):
+            render(task, split, count, options.folder / f"{task}_{split}.h5")
+        sensor = json.loads((options.folder / f"{task}_test.sensor.json").read_text())
+        path = options.folder / f"{task}_test.h5"
+        source = open_set(path, sensor=sensor, ratio=TASKS[task].get("ratio", 4), max_value=None)
+        beside = baselines(task, source)
+        for network in options.networks.split(","):
+            row = run_cell(network, task, source, options.folder, options.steps) | beside
+            rows = [old for old in rows if (old["network"], old["task"]) != (network, task)]
+            rows.append(row)
+            rows.sort(key=lambda row: (list(TASKS).index(row["task"]), row["network"]))
+            options.out.write_text(json.dumps(rows, indent=1) + "\n")
+    print(table(rows))
+
+
+if __name__ == "__main__":
+    main()
