@@ -69,7 +69,8 @@ def train(sensors, options) -> Fuser:
     optimizer = optax.adam(optax.cosine_decay_schedule(options.learning_rate, options.steps))
     params_key, state_key = jax.random.split(jax.random.key(options.seed))
     state = create_state(init_params(model, params_key), optimizer, state_key, ema=True)
-    step = make_train_step(model, make_objective("supervised", "l1"), optimizer, ema_decay=lambda _: 0.995)
+    objective = make_objective("supervised", "l1")
+    step = make_train_step(model, objective, optimizer, ema_decay=lambda _: 0.995)
     step = jax.jit(step, donate_argnums=0)
     batches = iter(
         train_dataset(

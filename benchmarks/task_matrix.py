@@ -1,12 +1,12 @@
 """Every network on every task: one small training each, scored on scenes it has not seen.
 
-    PYTHONPATH=. python benchmarks/task_matrix.py [--networks=ramsf,u2net] [--tasks=ms8] [--steps=1500]
+    PYTHONPATH=. python benchmarks/task_matrix.py [--networks=ramsf,u2net] [--tasks=ms8]
 
 Each cell trains the reduced-width network of configs/small.py on built-in scenes and sees the same
 number of samples. A cell that is finished is not trained again. Beside each network: EXP, the best
-classical method (pansharpening), and the network's own error when it is given the PAN (or RGB, or SAR)
-of another scene, which shows whether it uses its guide. Rows go to docs/task_matrix.json; the table is
-printed as Markdown.
+classical method (pansharpening), and the network's own error when it is given the PAN (or RGB, or
+SAR) of another scene, which shows whether it uses its guide. Rows go to docs/task_matrix.json; the
+table is printed as Markdown.
 """
 
 import argparse
@@ -149,7 +149,8 @@ def table(rows: list[dict]) -> str:
     ]
     for row in rows:
         if "refused" in row:
-            lines.append(f"| {row['task']} | {row['network']} | refused: {row['refused']} | | | | |")
+            why = f"refused: {row['refused']}"
+            lines.append(f"| {row['task']} | {row['network']} | {why} | | | | |")
             continue
         best = f"{row['classical']} {row['classical_ergas']:.3f}" if "classical" in row else "-"
         lines.append(

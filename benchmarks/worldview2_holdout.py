@@ -1,6 +1,6 @@
 """Networks trained on one part of a real WorldView-2 image and scored on another.
 
-    PYTHONPATH=. python benchmarks/worldview2_holdout.py --image=imgWV2.mat [--networks=ramsf,u2net] [--steps=2000]
+    PYTHONPATH=. python benchmarks/worldview2_holdout.py --image=imgWV2.mat [--networks=ramsf]
 
 Spatial hold-out: MS [64:256, 64:256] of the 320 x 320 image is left out of training, and
 [96:224, 96:224] in its middle is scored, so that 32 MS pixels lie between the two. Each area is

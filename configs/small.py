@@ -2,8 +2,8 @@
 
     python train.py --config=configs/small.py:ramsf
 
-The argument is the network. Everything else is the quickstart's (configs/default.py), with patches of
-32 pixels. The table of networks and tasks in docs/networks.md was made with these widths.
+The argument is the network. Everything else is the quickstart's (configs/default.py), with patches
+of 32 pixels. The table of networks and tasks in docs/networks.md was made with these widths.
 """
 
 from configs import default

@@ -6,7 +6,7 @@ because that is what the published networks were trained from where they do not 
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import flax.linen as nn
 import jax
@@ -137,3 +137,23 @@ def pixel_shuffle(x, scale: int):
     batch, height, width, channels = x.shape
     x = x.reshape(batch, height, width, channels // scale**2, scale, scale)
     return x.transpose(0, 1, 4, 2, 5, 3).reshape(batch, scale * height, scale * width, -1)
+
+
+def one_after_another(layers: Sequence[nn.Module], x):
+    """Applies layers of one kind, input and output of one shape, as a loop that is compiled once.
+
+    Their parameters stay apart, under their own names; only the program is shared.
+
+    Args:
+        layers: modules that are children of the one being called; each takes and returns `x`.
+        x: array.
+    """
+    first = layers[0]
+    if first.is_initializing():
+        for layer in layers:
+            x = layer(x)
+        return x
+    params = [layer.variables["params"] for layer in layers]
+    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *params)
+    alone = first.clone(parent=None)
+    return jax.lax.scan(lambda x, p: (alone.apply({"params": p}, x), None), x, stacked)[0]
