@@ -5,7 +5,7 @@ A case is a folder of ../shared/parity: `case.json`, `io.npz` and a state dict.
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import flax.traverse_util
@@ -32,25 +32,29 @@ class Case:
         io: the authors' inputs, outputs and gradients, NCHW.
         state_dict: their weights.
         inputs: argument of our network -> its key in `io`; arguments left out get None.
-        loss: "l1" or "mse": what the authors' gradients belong to.
-        output: key in `io` of what our network calls "fused".
+        outputs: key in `io` -> how to find it in what our network returns; the first is the one
+            that `loss` is taken of unless that is a function.
+        loss: "l1" or "mse", or (outputs, io as NHWC arrays) -> scalar: what the authors' gradients
+            belong to.
     """
 
     record: dict
     io: dict
     state_dict: dict
     inputs: Mapping[str, str]
-    loss: str
-    output: str
+    outputs: Mapping[str, Callable]
+    loss: str | Callable
 
-    @property
-    def output64(self):
-        key = f"out64/{self.output}"
-        return self.io[key if key in self.io else "out64"]
+    def output64(self, key):
+        long = f"out64/{key}"
+        return self.io[long if long in self.io else "out64"]
 
 
-def read_case(folder: Path, inputs: Mapping[str, str], loss: str, output: str = "out") -> Case:
-    """Reads a golden; its weights are the file that `case.json` names, else the only one there."""
+def read_case(folder: Path, inputs: Mapping[str, str], loss: str | Callable, outputs="out") -> Case:
+    """Reads a golden; its weights are the file that `case.json` names, else the only one there.
+
+    `outputs` may be the one key in `io` of what our network calls "fused".
+    """
     pytest.importorskip("torch", reason="reading .pth needs the extra [torch]")
     from rsfusion_jax.porting.torch_file import read_state_dict
 
@@ -58,33 +62,29 @@ def read_case(folder: Path, inputs: Mapping[str, str], loss: str, output: str = 
     weights = record["state_dict_file"]
     (path,) = [folder / weights] if weights else folder.glob("*.pth")
     io = dict(np.load(folder / "io.npz"))
-    return Case(record, io, read_state_dict(path), inputs, loss, output)
+    if isinstance(outputs, str):
+        outputs = {outputs: lambda returned: returned["fused"]}
+    state_dict = {key: value.astype(np.float32) for key, value in read_state_dict(path).items()}
+    return Case(record, io, state_dict, inputs, outputs, loss)
 
 
 def assert_parity_float32(model, case: Case) -> None:
     """Outputs, loss, parameter and input gradients within what float32 allows."""
-    loss, fused, grads, input_grads = _run(model, case, jnp.float32)
-    tolerance = max(20 * case.record["f32_f64_max_abs"][case.output], 1e-5)
-    assert np.abs(fused - case.io[case.output]).max() <= tolerance
-    assert abs(loss - case.record["loss"]["loss"]) <= tolerance
-    tolerance = max(10 * case.record["grad_rel_err_f32_f64"]["max"], 1e-4)
-    assert _gradient_error(model, grads, case, "grad") <= tolerance
-    theirs = {key.removeprefix("gin/"): g for key, g in case.io.items() if key.startswith("gin/")}
-    for name, grad in input_grads.items():
-        # What the authors' network does not take must not matter to ours.
-        golden = theirs.pop(case.inputs[name], np.zeros_like(grad))
-        assert np.linalg.norm(grad - golden) <= tolerance * np.linalg.norm(golden)
-    assert not theirs, f"inputs whose gradients were not compared: {list(theirs)}"
+    _assert_float32(_Network(model, case), case)
 
 
 def assert_parity_float64(model, case: Case) -> None:
     """The strict check: nothing but the order of summation may differ."""
-    with jax.enable_x64(True):
-        loss, fused, grads, _ = _run(model, case, jnp.float64)
-    assert fused.dtype == np.float64
-    assert np.abs(fused - case.output64).max() <= 1e-10 * np.abs(case.output64).max()
-    assert abs(loss - case.record["loss64"]["loss"]) <= 1e-10
-    assert _gradient_error(model, grads, case, "grad64") <= 1e-6
+    _assert_float64(_Network(model, case), case)
+
+
+def assert_block_parity(block, tensors, folder: Path) -> None:
+    """Both checks for one block, a module of one image `x` whose tensors are listed."""
+    case = read_case(folder, {"x": "x"}, "l1", {"out": lambda returned: returned})
+    subject = _Block(block, list(tensors), case)
+    assert {t.name for t in subject.table} == set(case.state_dict)
+    _assert_float32(subject, case)
+    _assert_float64(subject, case)
 
 
 def assert_round_trip(model, case: Case) -> None:
@@ -110,24 +110,84 @@ def nchw(image) -> np.ndarray:
     return np.moveaxis(np.asarray(image), -1, 1)
 
 
-def _run(model, case: Case, dtype):
-    """Loss, fused image, gradients of the parameters and of the inputs; images in NCHW."""
-    params = from_torch(model, case.state_dict)["params"]
-    params = jax.tree.map(lambda p: jnp.asarray(p, dtype), params)
+class _Network:
+    def __init__(self, model, case):
+        self._model = model
+        self.table = porting_table(model)
+        self.params = from_torch(model, case.state_dict)["params"]
+
+    def __call__(self, params, images):
+        pan, ms, lms = (images.get(name) for name in ("pan", "ms", "lms"))
+        return self._model.apply({"params": params}, pan, ms, lms)
+
+
+class _Block:
+    def __init__(self, block, table, case):
+        self._block, self.table = block, table
+        live = [tensor for tensor in table if isinstance(tensor, Live)]
+        flat = {tensor.path: tensor.to_flax(case.state_dict[tensor.name]) for tensor in live}
+        self.params = flax.traverse_util.unflatten_dict(flat)
+
+    def __call__(self, params, images):
+        return self._block.apply({"params": params}, images["x"])
+
+
+def _assert_float32(subject, case: Case) -> None:
+    loss, outputs, grads, input_grads = _run(subject, case, jnp.float32)
+    for key, output in outputs.items():
+        tolerance = max(20 * case.record["f32_f64_max_abs"][key], 1e-5)
+        assert np.abs(output - case.io[key]).max() <= tolerance, key
+    assert abs(loss - case.record["loss"]["loss"]) <= tolerance
+    tolerance = max(10 * case.record["grad_rel_err_f32_f64"]["max"], 1e-4)
+    assert _gradient_error(subject, grads, case, "grad") <= tolerance
+    theirs = {key.removeprefix("gin/"): g for key, g in case.io.items() if key.startswith("gin/")}
+    for name, grad in input_grads.items():
+        # What the authors' network does not take must not matter to ours.
+        golden = theirs.pop(case.inputs[name], np.zeros_like(grad))
+        assert np.linalg.norm(grad - golden) <= tolerance * np.linalg.norm(golden)
+    assert not theirs, f"inputs whose gradients were not compared: {list(theirs)}"
+
+
+def _assert_float64(subject, case: Case) -> None:
+    with jax.enable_x64(True):
+        loss, outputs, grads, _ = _run(subject, case, jnp.float64)
+    for key, output in outputs.items():
+        golden = case.output64(key)
+        assert output.dtype == np.float64
+        assert np.abs(output - golden).max() <= 1e-10 * np.abs(golden).max(), key
+    assert abs(loss - case.record["loss64"]["loss"]) <= 1e-10
+    assert _gradient_error(subject, grads, case, "grad64") <= 1e-6
+
+
+def _run(subject, case: Case, dtype):
+    """Loss, outputs, gradients of the parameters and of the inputs; images in NCHW."""
+    params = jax.tree.map(lambda p: jnp.asarray(p, dtype), subject.params)
     images = {name: nhwc(case.io[key], dtype) for name, key in case.inputs.items()}
-    target = nhwc(case.io["target"], dtype)
+    goldens = {
+        key: nhwc(value, dtype)
+        for key, value in case.io.items()
+        if (value.ndim == 4 and not key.startswith(("out", "g"))) or key.startswith("gt")
+    }
 
     def loss_fn(params, images):
-        pan, ms, lms = (images.get(name) for name in ("pan", "ms", "lms"))
-        fused = model.apply({"params": params}, pan, ms, lms)["fused"]
-        return _DISTANCES[case.loss](fused, target), fused
+        returned = subject(params, images)
+        outputs = {key: find(returned) for key, find in case.outputs.items()}
+        if callable(case.loss):
+            return case.loss(returned, goldens), outputs
+        first = next(iter(outputs.values()))
+        return _DISTANCES[case.loss](first, goldens["target"]), outputs
 
     grad_fn = jax.jit(jax.value_and_grad(loss_fn, argnums=(0, 1), has_aux=True))
-    (loss, fused), (grads, input_grads) = grad_fn(params, images)
-    return float(loss), nchw(fused), grads, {k: nchw(v) for k, v in input_grads.items()}
+    (loss, outputs), (grads, input_grads) = grad_fn(params, images)
+    return (
+        float(loss),
+        {key: nchw(output) for key, output in outputs.items()},
+        grads,
+        {key: nchw(grad) for key, grad in input_grads.items()},
+    )
 
 
-def _gradient_error(model, grads, case, prefix) -> float:
+def _gradient_error(subject, grads, case: Case, prefix: str) -> float:
     """Worst relative L2 error of (sum, norm, first eight values) over the live parameters.
 
     Gradients that are zero in exact arithmetic are compared with the median norm instead.
@@ -137,7 +197,7 @@ def _gradient_error(model, grads, case, prefix) -> float:
     # A layer registered under two names has its gradient under one of them.
     found = {
         tensor: np.asarray(case.io[f"{prefix}/{tensor.name}"], np.float64)
-        for tensor in porting_table(model)
+        for tensor in subject.table
         if isinstance(tensor, Live) and f"{prefix}/{tensor.name}" in case.io
     }
     usual = np.median([np.linalg.norm(theirs) for theirs in found.values()])

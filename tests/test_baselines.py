@@ -26,7 +26,7 @@ def _case(shared, network, sensor, inputs=None):
     folder = shared / "parity" / "baselines" / network / f"{sensor}_trained"
     inputs = inputs or {name: name for name in ("pan", "ms", "lms")}
     output = "sr" if network in DETAILS_ONLY else "out"
-    case = parity.read_case(folder, inputs, loss="mse", output=output)
+    case = parity.read_case(folder, inputs, loss="mse", outputs=output)
     bands = case.record["constructor"]["spectral_num"]
     return case, create_model(network, num_bands=bands, precision="highest")
 

@@ -1,5 +1,7 @@
 """RSANet against the authors' own outputs and gradients."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,7 +9,8 @@ import parity
 import pytest
 
 from rsfusion_jax.errors import UserError
-from rsfusion_jax.models import create_model, init_params
+from rsfusion_jax.models import create_model, rsanet
+from rsfusion_jax.porting import rsanet as porting
 
 CASES = ["wv3", "wv3_48x80"]
 
@@ -35,17 +38,29 @@ def test_port_round_trip(shared):
     parity.assert_round_trip(model, case)
 
 
+@pytest.mark.parametrize(
+    ("block", "tensors", "name"),
+    [
+        (rsanet.SelfAttention, porting.self_attention, "block_sa_5to9_20x28"),
+        (functools.partial(rsanet.RSAM, 16), porting.recursive_module, "block_rsam_9to16_20x28"),
+    ],
+)
+def test_blocks(shared, block, tensors, name):
+    folder = shared / "parity" / "rsanet" / name
+    parity.assert_block_parity(block(precision="highest"), tensors("", ()), folder)
+
+
 def test_initialisation_is_pytorchs():
     """uniform(+-1/sqrt(fan_in)) for kernels and biases, rates of one half."""
-    model = create_model("rsanet", num_bands=8)
-    params = jax.jit(lambda key: init_params(model, key))(jax.random.key(0))
-    kernel = params["block2"]["conv1"]["kernel"]  # fan-in 9 * 32
+    shape = jax.ShapeDtypeStruct((1, 8, 8, 32), jnp.float32)
+    params = rsanet.RSAM(32).lazy_init(jax.random.key(0), shape)["params"]
+    kernel = params["kernel"]  # fan-in 9 * 32
     bound = (9 * 32) ** -0.5
     assert np.abs(kernel).max() <= bound
     assert abs(np.std(kernel) * 3**0.5 / bound - 1) < 4 / np.sqrt(kernel.size)
-    bias = params["head"]["sa1"]["q"]["bias"]
+    bias = params["stage2"]["sa"]["q"]["bias"]  # fan-in 9
     assert 0 < np.abs(bias).max() <= 1 / 3
-    assert params["tail"]["stage4"]["sa"]["rate"] == 0.5
+    assert params["stage4"]["sa"]["rate"] == 0.5
 
 
 def test_images_below_half_a_window_are_refused():

@@ -58,12 +58,12 @@ def create_model(
 
 
 def init_params(model: nn.Module, key: jax.Array) -> dict:
-    """Draws a network's parameters from the authors' initialisation."""
+    """Draws a network's parameters from the authors' initialisation, without running the network."""
     side = 4
-    ms = jnp.zeros((1, side, side, model.num_bands))
-    full = (1, side * model.ratio, side * model.ratio)
-    pan, lms = jnp.zeros((*full, model.guide_bands)), jnp.zeros((*full, model.num_bands))
-    return model.init(key, pan, ms, lms)["params"]
+    low, full = (1, side, side), (1, side * model.ratio, side * model.ratio)
+    shapes = (*full, model.guide_bands), (*low, model.num_bands), (*full, model.num_bands)
+    images = (jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes)
+    return model.lazy_init(key, *images)["params"]
 
 
 def abstract_params(model: nn.Module) -> dict:

@@ -11,25 +11,29 @@ MAX_VALUE = {"wv2": 2047.0, "wv3": 2047.0, "wv4": 2047.0, "qb": 2047.0, "gf2": 2
 
 def tensors(model: RSANet) -> Iterator[Tensor]:
     """Every tensor of the authors' state dict."""
-    yield from recursive_module("head_conv.0", ("head",))
+    yield from recursive_module("head_conv.0.", ("head",))
     for block in range(1, model.blocks + 1):
         for conv in ("conv1", "conv2"):
-            yield from recursive_module(f"RB{block}.{conv}", (f"block{block}", conv))
-    yield from recursive_module("tail_conv", ("tail",))
+            yield from recursive_module(f"RB{block}.{conv}.", (f"block{block}", conv))
+    yield from recursive_module("tail_conv.", ("tail",))
 
 
-def recursive_module(name: str, path: tuple[str, ...]) -> Iterator[Tensor]:
-    """RSAM; the one-hot kernels `dep_conv` are built and never used."""
-    yield Live(f"{name}.weight", (*path, "kernel"), "conv")
+def recursive_module(prefix: str, path: tuple[str, ...]) -> Iterator[Tensor]:
+    """RSAM."""
+    yield Live(f"{prefix}weight", (*path, "kernel"), "conv")
     for index, stage in enumerate((("sa1",), *((f"stage{i}", "sa") for i in (2, 3, 4)))):
-        theirs = f"{name}.attention1.{2 * index}"
-        yield from self_attention(theirs, (*path, *stage))
-        yield Dead(f"{theirs}.dep_conv.weight", (9, 9, 3, 3))
+        yield from self_attention(f"{prefix}attention1.{2 * index}.", (*path, *stage))
 
 
-def self_attention(name: str, path: tuple[str, ...]) -> Iterator[Tensor]:
-    """Windowed attention: three projections, the position map and the rate."""
+def self_attention(prefix: str, path: tuple[str, ...]) -> Iterator[Tensor]:
+    """SA; the one-hot kernels `dep_conv` are built and never used."""
+    yield from windowed_attention(prefix, path)
+    yield Live(f"{prefix}rate1", (*path, "rate"))
+    yield Dead(f"{prefix}dep_conv.weight", (9, 9, 3, 3))
+
+
+def windowed_attention(prefix: str, path: tuple[str, ...]) -> Iterator[Tensor]:
+    """The three projections and the position map."""
     layers = {"conv1": "q", "conv2": "k", "conv3": "v", "conv_p": "position"}
     for theirs, ours in layers.items():
-        yield from weight_and_bias(f"{name}.{theirs}", (*path, ours), "conv")
-    yield Live(f"{name}.rate1", (*path, "rate"))
+        yield from weight_and_bias(f"{prefix}{theirs}", (*path, ours), "conv")
