@@ -26,11 +26,13 @@ def get_config() -> ml_collections.ConfigDict:
     # Where training starts instead of the authors' initialisation: a run folder, one checkpoint in
     # it, or the authors' .pth file. Strict: every tensor must fit.
     config.init_from = ""
+    config.init_optimizer = False  # take Adam's moments too, from an authors' .pth that has them
 
     config.data = data = ml_collections.ConfigDict()
     data.sensor = "wv4"  # one of rsfusion_jax.sensors, or "" and a record in data.own_sensor
     data.own_sensor = placeholder(dict)  # e.g. {"bands": [..], "mtf_ms": [..], "bit_depth": 12}
-    # A file in PanCollection's layout (.h5 or .mat), or "synthetic" for built-in scenes.
+    # A file of PanCollection, HyperPanCollection or CAVE / Harvard (.h5 or .mat), a folder of
+    # SEN12MS-CR, or "synthetic" for built-in scenes.
     data.train = "synthetic"
     data.valid = "synthetic"  # "" trains without validation
     data.test = "synthetic"  # "" ends without the table
@@ -47,14 +49,25 @@ def get_config() -> ml_collections.ConfigDict:
     synthetic.valid_scenes = 4
     synthetic.test_scenes = 8
     synthetic.size = 96  # `gt` pixels along a side
-    synthetic.guide = "pan"  # or "rgb", "msi4", "sar"
+    synthetic.guide = "pan"  # or "rgb", "msi4", "sar"; "sar" at data.ratio=1 is cloud removal
     synthetic.num_bands = placeholder(int)  # hyperspectral: this many narrow bands; unset: sensor's
     synthetic.nuisances = False  # misregistration, noise, saturation, drawn gains
     synthetic.pan_degradation = "imresize"  # or "mtf_centred", "mixed": drawn per scene
 
+    # Folders of SEN12MS-CR.
+    data.sen12ms_cr = sen12 = ml_collections.ConfigDict()
+    sen12.task = "cloud_removal"  # or "sar_sharpening" of the clear image, data.ratio 4 if unset
+    sen12.bands = ()  # names, e.g. ("B2", "B3", "B4", "B8"); (): all 13; sharpening: those of 10 m
+    sen12.split_rule = "official"  # or "scenes": a tenth each for valid and test, from the seed
+    sen12.holes = "fill"  # nodata and NaN: from the nearest pixel; or "leave_out" such patches
+    sen12.normalisation = "sen12mscr"  # or "uncrtaints", or "own": the three ranges below
+    sen12.vv = (-25.0, 0.0)  # dB that become 0 and 1
+    sen12.vh = (-32.5, 0.0)
+    sen12.s2_max = 10000.0  # counts that become 1
+
     config.train = train = ml_collections.ConfigDict()
-    train.objective = "supervised"
-    train.loss = "l1"  # or "mse"
+    train.objective = "supervised"  # or "deep_supervision" (mmapp)
+    train.loss = "l1"  # or "mse", "l1ssim"
     train.batch_size = 4  # over all devices
     train.steps = 3000  # 0: from epochs
     train.epochs = 0  # turned into steps by the size of the training set

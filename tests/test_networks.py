@@ -41,7 +41,7 @@ def _fused_shape(model, height, width):
 @fusing_network
 def test_any_ratio_and_size(name, ratio):
     if ratio not in ALLOWED.get(name, RATIOS):
-        with pytest.raises(UserError, match="2, 4"):
+        with pytest.raises(UserError, match="2, 4 or 8"):
             abstract_params(create_model(name, num_bands=5, ratio=ratio))
         return
     model = create_model(name, num_bands=5, guide_bands=3, ratio=ratio)
@@ -68,7 +68,8 @@ def test_every_parameter_gets_a_gradient(name):
     @jax.jit
     @jax.grad
     def gradient(params):
-        return jnp.square(model.apply({"params": params}, *images)["fused"]).sum()
+        returned = model.apply({"params": params}, *images)  # with outputs that only losses see
+        return sum(jnp.square(image).sum() for image in jax.tree.leaves(returned))
 
     for path, grad in jax.tree_util.tree_leaves_with_path(gradient(params)):
         where = "/".join(key.key for key in path)
@@ -101,9 +102,12 @@ def test_cost_of_known_layers():
 @pytest.mark.parametrize(
     ("name", "giga"),
     # Counted in the authors' own classes by PyTorch's counter.
-    [("u2net", 2.995), ("ramsf", 2.296), ("mmapp", 0.738), ("rsanet", 0.297)],
+    [("u2net", 2.995), ("mmapp", 0.738), ("rsanet", 0.297)],
 )
 def test_cost_of_published_networks(name, giga):
-    if name not in list_models():
-        pytest.skip("not yet there")
     assert size_and_cost(name, 8)[1] / 1e9 == pytest.approx(giga, rel=0.05)
+
+
+def test_queries_cost_less_than_published():
+    """RAMSF's 2.296 GMAC, less the first layer's products that four corners have in common."""
+    assert size_and_cost("ramsf", 8)[1] / 1e9 < 0.85 * 2.296

@@ -58,7 +58,7 @@ def create_model(
 
 
 def init_params(model: nn.Module, key: jax.Array) -> dict:
-    """Draws a network's parameters from the authors' initialisation, without running the network."""
+    """Draws a network's parameters as its authors do, without running it."""
     side = 4
     low, full = (1, side, side), (1, side * model.ratio, side * model.ratio)
     shapes = (*full, model.guide_bands), (*low, model.num_bands), (*full, model.num_bands)

@@ -5,12 +5,16 @@ because that is what the published networks were trained from where they do not 
 """
 
 import functools
+import itertools
 import math
 from collections.abc import Callable, Sequence
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
+
+from rsfusion_jax.ops.implicit import CORNERS, blend_corners, corner_offsets, corner_values
 
 
 def uniform_fan_in(fan_in: int) -> Callable:
@@ -99,6 +103,81 @@ class Dense(nn.Module):
         x, kernel, bias = nn.dtypes.promote_dtype(x, kernel, bias, dtype=self.dtype)
         x = jnp.matmul(x, kernel, precision=self.precision)
         return x if bias is None else x + bias.reshape((1,) * (x.ndim - 1) + (-1,))
+
+
+class PReLU(nn.Module):
+    """`torch.nn.PReLU` with one slope for all channels."""
+
+    @nn.compact
+    def __call__(self, x):
+        """Any shape -> the same."""
+        slope = self.param("slope", nn.initializers.constant(0.25), (1,)).astype(x.dtype)
+        return jnp.where(x >= 0, x, slope * x)
+
+
+class ImplicitMLP(nn.Module):
+    """Local implicit ensemble: coarse maps read on a fine grid, guided by a fine map.
+
+    For each of the four coarse pixels around a fine one, an MLP takes the vector [coarse 1, guide,
+    coarse 2 ..., offset] and gives M values and a logit; a softmax over the logits weighs them.
+
+    The first layer is linear, so its coarse part is computed on the coarse grid, once, and its
+    guide part once for the four corners: the vectors are never put together.
+
+    Attributes:
+        hidden: widths of the hidden layers.
+        features: M.
+        dtype: compute dtype.
+        precision: matrix-product precision, as `jax.lax.Precision`.
+    """
+
+    hidden: Sequence[int]
+    features: int
+    dtype: jnp.dtype | None = None
+    precision: jax.lax.PrecisionLike = None
+
+    @nn.compact
+    def __call__(self, coarse: Sequence, guide, shift=None):
+        """Reads `coarse` on the grid of `guide`.
+
+        Args:
+            coarse: maps (B, h, w, c).
+            guide: (B, H, W, G).
+            shift: (H, W, 2) added to the offsets, or None.
+
+        Returns:
+            (B, H, W, features).
+        """
+        widths = [coarse[0].shape[-1], guide.shape[-1]]
+        widths += [image.shape[-1] for image in coarse[1:]] + [2]
+        sizes = (sum(widths), *self.hidden, self.features + 1)
+        layers = []
+        for index, (inputs, outputs) in enumerate(itertools.pairwise(sizes)):
+            init = uniform_fan_in(inputs)
+            kernel = self.param(f"kernel{index}", init, (inputs, outputs))
+            layers.append((kernel, self.param(f"bias{index}", init, (outputs,))))
+        coarse, guide, layers = jax.tree.map(
+            lambda x: x.astype(nn.dtypes.canonicalize_dtype(x, guide, dtype=self.dtype)),
+            (list(coarse), guide, layers),
+        )
+        product = functools.partial(jnp.matmul, precision=self.precision)
+        (kernel, bias), *deeper = layers
+        first, of_guide, *others, of_offset = jnp.split(kernel, np.cumsum(widths)[:-1])
+        low = sum(product(x, k) for x, k in zip(coarse, (first, *others), strict=True))
+        fine = product(guide, of_guide) + bias
+        size, low_size = guide.shape[1:3], low.shape[1:3]
+
+        def predict(low, fine, deeper, corner):
+            offset = corner_offsets(low_size, size, corner, fine.dtype)
+            offset = offset if shift is None else offset + shift.astype(fine.dtype)
+            x = corner_values(low, size, corner) + fine + product(offset, of_offset)
+            for kernel, bias in deeper:
+                x = product(nn.relu(x), kernel) + bias
+            return x
+
+        # What lies between the layers is formed again in the backward pass, corner by corner.
+        predict = jax.checkpoint(predict, static_argnums=3)
+        return blend_corners([predict(low, fine, deeper, corner) for corner in CORNERS])
 
 
 class Upconv(nn.Module):

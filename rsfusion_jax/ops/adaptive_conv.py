@@ -7,8 +7,9 @@ import jax.numpy as jnp
 def adaptive_conv(x, kernel, weights, *, precision=None):
     """y[p, m] = sum_o weights[p, o] sum_n x[p + o, n] kernel[o, n, m], zeros beyond the border.
 
-    One tap after the other is shifted, multiplied and added. The backward pass forms each again, so
-    that neither pass holds the k k copies of `x` that unfolding would.
+    One tap after the other is shifted, multiplied and added, in a loop that is compiled once. The
+    backward pass forms each again, so that neither pass holds the k k copies of `x` that unfolding
+    would.
 
     Args:
         x: (B, H, W, n).
@@ -19,17 +20,17 @@ def adaptive_conv(x, kernel, weights, *, precision=None):
     Returns:
         (B, H, W, m).
     """
-    size, height, width = kernel.shape[0], x.shape[1], x.shape[2]
-    reach = size // 2
+    size, reach = kernel.shape[0], kernel.shape[0] // 2
     padded = jnp.pad(x, ((0, 0), (reach, reach), (reach, reach), (0, 0)))
-    total = 0
-    for tap in range(size * size):
-        row, column = divmod(tap, size)
 
-        @jax.checkpoint
-        def contribution(padded, matrix, weight, row=row, column=column):
-            shifted = padded[:, row : row + height, column : column + width]
-            return weight * jnp.matmul(shifted, matrix, precision=precision)
+    @jax.checkpoint
+    def add_tap(total, tap):
+        row, column, matrix, weight = tap
+        shifted = jax.lax.dynamic_slice(padded, (0, row, column, 0), x.shape)
+        product = jnp.matmul(shifted, matrix, precision=precision)
+        return total + weight[..., None] * product, None
 
-        total += contribution(padded, kernel[row, column], weights[..., tap : tap + 1])
-    return total
+    rows, columns = jnp.divmod(jnp.arange(size * size), size)
+    matrices = kernel.reshape(size * size, *kernel.shape[2:])
+    start = jnp.zeros((*x.shape[:3], kernel.shape[-1]), jnp.result_type(x, kernel, weights))
+    return jax.lax.scan(add_tap, start, (rows, columns, matrices, jnp.moveaxis(weights, -1, 0)))[0]

@@ -133,6 +133,31 @@ def imresize(image, size: tuple[int, int], method: str = "bicubic", antialias: b
     return image
 
 
+def bicubic_corners(image, size: tuple[int, int]):
+    """Bicubic resampling whose corner pixels stay corner pixels, without antialiasing.
+
+    `torch.nn.functional.interpolate(mode="bicubic", align_corners=True)`: a = -0.75, borders
+    repeated. For losses that published code takes of images made this way; to resize an image, use
+    `imresize`.
+
+    Args:
+        image: (..., H, W, C), float.
+        size: (H', W').
+    """
+    check_image(image)
+    for axis, target in zip((-3, -2), size, strict=True):
+        length = image.shape[axis]
+        positions = np.arange(target) * ((length - 1) / max(target - 1, 1))
+        base = np.floor(positions).astype(int)
+        nodes = np.arange(-1, 3)
+        distance = np.abs(positions[:, None] - (base[:, None] + nodes))
+        near = (1.25 * distance - 2.25) * distance**2 + 1
+        far = ((-0.75 * distance + 3.75) * distance - 6) * distance + 3
+        indices = np.clip(base[:, None] + nodes, 0, length - 1)
+        image = _gather(image, indices, np.where(distance <= 1, near, far), axis)
+    return image
+
+
 def check_image(image) -> None:
     """Raises UserError unless `image` is a float array with axes (..., H, W, C)."""
     if image.ndim < 3:

@@ -9,12 +9,14 @@ _TO_FLAX = {
     "conv": lambda w: w.transpose(2, 3, 1, 0),  # (out, in, kh, kw) -> (kh, kw, in, out)
     "conv_transpose": lambda w: w.transpose(2, 3, 0, 1),  # (in, out, kh, kw) -> (kh, kw, in, out)
     "linear": lambda w: w.T,  # (out, in) -> (in, out)
+    "pointwise": lambda w: w[:, :, 0, 0].T,  # (out, in, 1, 1) -> (in, out)
     "vector": lambda w: w,
 }
 _TO_TORCH = {
     "conv": lambda w: w.transpose(3, 2, 0, 1),
     "conv_transpose": lambda w: w.transpose(2, 3, 0, 1),
     "linear": lambda w: w.T,
+    "pointwise": lambda w: w.T[:, :, None, None],
     "vector": lambda w: w,
 }
 
@@ -26,7 +28,8 @@ class Live:
     Attributes:
         name: key in the authors' state dict.
         path: path of the parameter in the Flax tree.
-        layout: `conv`, `conv_transpose`, `linear` or `vector`: how PyTorch's axes lie.
+        layout: how PyTorch's axes lie: `conv`, `conv_transpose`, `linear`, `pointwise` (a 1x1
+            convolution that is a matrix here) or `vector`.
     """
 
     name: str

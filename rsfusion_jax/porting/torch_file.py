@@ -23,22 +23,7 @@ def read_state_dict(path: str | Path) -> dict[str, np.ndarray]:
         UserError: torch is missing, or the file is missing, truncated, holds anything but tensors,
             or is no state dict.
     """
-    torch = _import_torch()
-    path = Path(path)
-    if not path.is_file():
-        raise UserError(f"weights file {path} does not exist; check the path")
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise UserError(
-            f"{path} holds Python objects besides tensors and loading them could run code from the "
-            "file; save the network's state_dict() alone and load that"
-        ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        raise UserError(
-            f"{path} cannot be read as a PyTorch file (truncated or of another format); download "
-            "or save it again"
-        ) from error
+    torch, content = _import_torch(), _load(path)
     for wrapper in _WRAPPERS:
         if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
             content = content[wrapper]
@@ -59,6 +44,34 @@ def read_state_dict(path: str | Path) -> dict[str, np.ndarray]:
     return tensors
 
 
+def read_adam_moments(path: str | Path) -> tuple[int, list[dict[str, np.ndarray]]]:
+    """Reads the state of Adam from a training program's checkpoint.
+
+    Returns:
+        Steps taken, and per parameter (in the order of the state dict) its "exp_avg" and
+        "exp_avg_sq"; an empty dict for a parameter that never had a gradient.
+
+    Raises:
+        UserError: as `read_state_dict`, or the file holds no state of Adam.
+    """
+    content = _load(path)
+    optimizer = content.get("optimizer") if isinstance(content, Mapping) else None
+    try:
+        order = [index for group in optimizer["param_groups"] for index in group["params"]]
+        states = [optimizer["state"].get(index, {}) for index in order]
+        (steps,) = {int(state["step"]) for state in states if state}
+        moments = [
+            {key: state[key].numpy() for key in ("exp_avg", "exp_avg_sq")} if state else {}
+            for state in states
+        ]
+    except (TypeError, KeyError, ValueError, AttributeError) as error:
+        raise UserError(
+            f"{path} holds no state of Adam under 'optimizer'; unset init_optimizer or name a "
+            "checkpoint that was saved with its optimiser"
+        ) from error
+    return steps, moments
+
+
 def write_state_dict(path: str | Path, tensors: Mapping[str, np.ndarray]) -> None:
     """Writes arrays as a PyTorch state dict; a file of that name is replaced only at the end."""
     torch = _import_torch()
@@ -72,6 +85,25 @@ def write_state_dict(path: str | Path, tensors: Mapping[str, np.ndarray]) -> Non
         unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def _load(path: str | Path):
+    torch = _import_torch()
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"weights file {path} does not exist; check the path")
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise UserError(
+            f"{path} holds Python objects besides tensors and loading them could run code from the "
+            "file; save the network's state_dict() alone and load that"
+        ) from error
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+        raise UserError(
+            f"{path} cannot be read as a PyTorch file (truncated or of another format); download "
+            "or save it again"
+        ) from error
 
 
 def _import_torch():

@@ -12,6 +12,7 @@ from rsfusion_jax.errors import UserError
 from rsfusion_jax.evaluation.leaderboard import closing_report
 from rsfusion_jax.inference.load import load, network_card
 from rsfusion_jax.models import create_model, init_params
+from rsfusion_jax.porting.optimizer import with_adam_moments
 from rsfusion_jax.training import sharding
 from rsfusion_jax.training.checkpoint import Checkpoints, abstract_like, has_checkpoint
 from rsfusion_jax.training.objectives import make_objective
@@ -131,6 +132,10 @@ def train(config: ml_collections.ConfigDict, workdir: str | Path) -> Path:
                 params = jax.device_put(given, placed.params)
                 ema = None if state.ema is None else jax.tree.map(jnp.copy, params)
                 state = state.replace(params=params, ema=ema)
+                if config.init_optimizer:
+                    opt_state = with_adam_moments(state.opt_state, model, config.init_from)
+                    opt_state = jax.device_put(opt_state, placed.opt_state)
+                    state = state.replace(opt_state=opt_state)
         first = int(state.step)
         count = sum(leaf.size for leaf in jax.tree.leaves(state.params))
         start = f"resuming at step {first} of" if first else "training for"

@@ -1,44 +1,102 @@
 """What training minimises: functions (model, params, batch, key) -> (loss, scalars)."""
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Sequence
 
+import jax
 import jax.numpy as jnp
 
 from rsfusion_jax.errors import UserError
+from rsfusion_jax.metrics import ssim
+from rsfusion_jax.ops.resample import bicubic_corners
 
-_PIXEL_LOSSES = {
-    "l1": lambda error: jnp.abs(error).mean(),
-    "mse": lambda error: jnp.square(error).mean(),
-}
+
+def l1(fused, gt):
+    """Mean absolute difference."""
+    return jnp.abs(fused - gt).mean()
+
+
+def mse(fused, gt):
+    """Mean squared difference."""
+    return jnp.square(fused - gt).mean()
+
+
+def l1ssim(fused, gt):
+    """L1 + 0.1 (1 - SSIM), images in [0, 1], windows continued by zeros: the loss of FeINFN."""
+    similarity = functools.partial(ssim, data_range=1.0, zero_padding=True)
+    return l1(fused, gt) + 0.1 * (1 - jax.vmap(similarity)(gt, fused).mean())
+
+
+_LOSSES = {"l1": l1, "mse": mse, "l1ssim": l1ssim}
 
 
 def supervised(loss: str) -> Callable:
     """Distance between the fused image and the truth, averaged over pixels and bands.
 
     Args:
-        loss: "l1" or "mse".
+        loss: "l1", "mse" or "l1ssim".
     """
-    if loss not in _PIXEL_LOSSES:
-        raise UserError(f"train.loss={loss!r} is unknown; choose one of {', '.join(_PIXEL_LOSSES)}")
-    distance = _PIXEL_LOSSES[loss]
+    if loss not in _LOSSES:
+        raise UserError(f"train.loss={loss!r} is unknown; choose one of {', '.join(_LOSSES)}")
+    distance = _LOSSES[loss]
 
     def objective(model, params, batch, key):
-        fused = model.apply(
-            {"params": params},
-            batch["pan"],
-            batch["ms"],
-            batch["lms"],
-            train=True,
-            rngs={"dropout": key},
-        )["fused"]
-        # At least float32: bfloat16 networks must not round the loss, nor float64 ones lose it.
-        error = fused.astype(jnp.promote_types(fused.dtype, jnp.float32)) - batch["gt"]
-        return distance(error), {}
+        fused = _at_least_float32(_apply(model, params, batch, key)["fused"])
+        return distance(fused, batch["gt"]), {}
 
     return objective
 
 
-_OBJECTIVES = {"supervised": supervised}
+def deep_supervision(loss: str) -> Callable:
+    """The loss of networks that build the image from coarse to fine (MMAPP); L1 throughout.
+
+    Args:
+        loss: must be "l1".
+    """
+    if loss != "l1":
+        raise UserError(f"train.loss={loss!r}: deep supervision is defined with l1; set it so")
+
+    def objective(model, params, batch, key):
+        if not hasattr(model, "stage_weights"):
+            raise UserError(
+                f"train.objective='deep_supervision' needs a network with stages (mmapp), found "
+                f"{type(model).__name__}; set it to 'supervised'"
+            )
+        returned = jax.tree.map(_at_least_float32, _apply(model, params, batch, key))
+        sizes = [stage.shape[-3:-1] for stage in returned["stages"]]
+        truths = [*(bicubic_corners(batch["gt"], size) for size in sizes), batch["gt"]]
+        return deep_supervision_loss(returned, truths, batch["lms"], model.stage_weights), {}
+
+    return objective
+
+
+def deep_supervision_loss(returned, truths, lms, weights: Sequence[float]):
+    """Weighted L1 of every stage against the truth at its size, and of the MS branch.
+
+    Args:
+        returned: "stages" from coarse to fine, "fused" and "ms_up" of the network.
+        truths: `gt` at the size of every stage, then `gt`.
+        lms: (B, H, W, C), what "ms_up" is compared with; it counts 0.01.
+        weights: of the stages, then of the fused image.
+    """
+    images = (*returned["stages"], returned["fused"])
+    total = 0.01 * jnp.abs(returned["ms_up"] - lms).mean()
+    for image, truth, weight in zip(images, truths, weights, strict=True):
+        total += weight * jnp.abs(image - truth).mean()
+    return total
+
+
+def _apply(model, params, batch, key):
+    images = batch["pan"], batch["ms"], batch["lms"]
+    return model.apply({"params": params}, *images, train=True, rngs={"dropout": key})
+
+
+def _at_least_float32(image):
+    # bfloat16 networks must not round the loss, nor float64 ones lose it.
+    return image.astype(jnp.promote_types(image.dtype, jnp.float32))
+
+
+_OBJECTIVES = {"supervised": supervised, "deep_supervision": deep_supervision}
 
 
 def make_objective(name: str, loss: str) -> Callable:

@@ -1,0 +1,105 @@
+"""Geometry of the local implicit ensemble: what a fine pixel sees of a coarse feature map.
+
+A fine pixel asks the four coarse pixels around it. Y. Chen, S. Liu, X. Wang, "Learning Continuous
+Image Representation with Local Implicit Image Function", CVPR 2021 (LIIF); the conventions are
+those of RAMSF and FeINFN, which share it.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+CORNERS = tuple((row, column) for row in (0, 1) for column in (0, 1))
+"""Above or below, left or right of the fine pixel, in the order of the published networks."""
+
+
+def corner_values(feature, size: tuple[int, int], corner: tuple[int, int]):
+    """The coarse pixel that every fine pixel finds in one direction; zero beyond the border.
+
+    The coarse position of fine pixel i is p = (i + 1/2) h / H - 1/2; the corners are its floor and
+    its ceiling. The published code rounds p - 1/2 and p + 1/2 to the nearest instead, which is the
+    same except where p is an integer: a tie, left to rounding errors. Here both corners are then
+    that pixel.
+
+    Args:
+        feature: (B, h, w, c).
+        size: (H, W) of the fine grid.
+        corner: one of `CORNERS`.
+
+    Returns:
+        (B, H, W, c).
+    """
+    for axis, (fine, side) in enumerate(zip(size, corner, strict=True), 1):
+        feature = _along(feature, fine, side, axis)
+    return feature
+
+
+def corner_offsets(low: tuple[int, int], size: tuple[int, int], corner: tuple[int, int], dtype):
+    """Position of every fine pixel relative to its corner, in halves of a coarse pixel.
+
+    Where the corner lies beyond the border, in rows or in columns, both are relative to the centre
+    of the image instead, as the published networks have it.
+
+    Args:
+        low: (h, w) of the coarse grid.
+        size: (H, W) of the fine grid.
+        corner: one of `CORNERS`.
+        dtype: of the result.
+
+    Returns:
+        (H, W, 2): row, column.
+    """
+    positions = [_positions(coarse, fine) for coarse, fine in zip(low, size, strict=True)]
+    indices = [
+        np.ceil(p) if side else np.floor(p) for p, side in zip(positions, corner, strict=True)
+    ]
+    inside = [(i >= 0) & (i < n) for i, n in zip(indices, low, strict=True)]
+    inside = jnp.asarray(inside[0])[:, None] & jnp.asarray(inside[1])[None, :]
+    offsets = []
+    for axis, (p, index, coarse) in enumerate(zip(positions, indices, low, strict=True)):
+        to_corner, to_centre = 2 * (p - index), 2 * p + 1 - coarse
+        to_corner, to_centre = (
+            jnp.expand_dims(jnp.asarray(x, dtype), 1 - axis) for x in (to_corner, to_centre)
+        )
+        offsets.append(jnp.where(inside, to_corner, to_centre))
+    return jnp.stack(offsets, axis=-1)
+
+
+def blend_corners(predictions):
+    """Weighs the corners' predictions by the softmax of their last channel.
+
+    Args:
+        predictions: one (B, H, W, M + 1) per corner.
+
+    Returns:
+        (B, H, W, M) in the inputs' dtype; the softmax is at least float32.
+    """
+    logits = jnp.stack([prediction[..., -1] for prediction in predictions])
+    logits = logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
+    weights = jax.nn.softmax(logits, axis=0).astype(predictions[0].dtype)[..., None]
+    terms = [w * p[..., :-1] for w, p in zip(weights, predictions, strict=True)]
+    return functools.reduce(jnp.add, terms)
+
+
+def _positions(coarse: int, fine: int) -> np.ndarray:
+    # In integers as far as possible: whether a position is whole must not be left to rounding.
+    return ((2 * np.arange(fine) + 1) * coarse - fine) / (2 * fine)
+
+
+def _along(feature, fine: int, side: int, axis: int):
+    coarse = feature.shape[axis]
+    widths = [(0, 0)] * feature.ndim
+    widths[axis] = (1, 1)
+    padded = jnp.pad(feature, widths)
+    ratio, rest = divmod(fine, coarse)
+    if rest:
+        positions = _positions(coarse, fine)
+        indices = (np.ceil(positions) if side else np.floor(positions)).astype(int) + 1
+        return jnp.take(padded, indices, axis=axis)
+    # Every pixel, the border included, is found by `ratio` fine pixels: repeat, then cut.
+    first = 2 * ratio - (ratio + 1) // 2 if side else (ratio + 1) // 2
+    return jax.lax.slice_in_dim(
+        jnp.repeat(padded, ratio, axis=axis), first, first + fine, axis=axis
+    )

@@ -1,0 +1,36 @@
+"""RAMSF's tensors as the authors' file names them."""
+
+from collections.abc import Iterator
+
+from rsfusion_jax.models.ramsf import RAMSF
+from rsfusion_jax.porting.tensors import Live, Tensor, weight_and_bias
+
+MAX_VALUE = {"wv2": 2047.0, "wv3": 2047.0, "wv4": 2047.0, "qb": 2047.0, "gf2": 2047.0}
+"""Divisor of the authors' training data per sensor."""
+
+_ENCODERS = {
+    "blk_1_32": "pan_encoder",
+    "blk_8_32": "lms_encoder",
+    "spatial_encoder": "spatial_encoder",
+    "spectral_encoder": "spectral_encoder",
+}
+_BLOCKS = ("pan", "lms", "HL", "LH", "HH", "HH_HH", "PAN")
+
+
+def tensors(model: RAMSF) -> Iterator[Tensor]:
+    """Every tensor of the authors' state dict."""
+    for theirs, ours in _ENCODERS.items():
+        yield from weight_and_bias(f"{theirs}.0", (ours,), "conv")
+        yield Live(f"{theirs}.1.weight", (f"{ours}_prelu", "slope"))
+    for block in _BLOCKS:
+        for conv in ("conv0", "conv1"):
+            yield from weight_and_bias(f"DE_{block}.{conv}", (f"DE_{block}", conv), "conv")
+    for query in ("imnet_64", "imnet_128"):
+        yield from implicit_mlp(f"{query}.layers.", (query,), len(model.mlp_dim) + 1)
+
+
+def implicit_mlp(prefix: str, path: tuple[str, ...], layers: int) -> Iterator[Live]:
+    """The linear layers of a query; ReLUs stand between them in the authors' numbering."""
+    for layer in range(layers):
+        yield Live(f"{prefix}{2 * layer}.weight", (*path, f"kernel{layer}"), "linear")
+        yield Live(f"{prefix}{2 * layer}.bias", (*path, f"bias{layer}"))
