@@ -1,11 +1,10 @@
-"""Windowed attention and adaptive convolution against the plain formulas with unfolded windows."""
+"""Windowed attention against the plain formula with unfolded windows."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rsfusion_jax.ops.adaptive_conv import adaptive_conv
 from rsfusion_jax.ops.local_attention import local_attention
 
 
@@ -48,21 +47,3 @@ def test_memory_does_not_grow_with_the_window():
         return jax.jit(gradient).lower(x, x, x).compile().memory_analysis().temp_size_in_bytes
 
     assert held(9) < 1.5 * held(3)
-
-
-@pytest.mark.parametrize("per_pixel", [True, False])
-def test_adaptive_conv_is_the_sum_over_taps(per_pixel):
-    rng = np.random.default_rng(1)
-    x, kernel = rng.normal(size=(2, 5, 6, 3)), rng.normal(size=(3, 3, 3, 4))
-    weights = rng.normal(size=(2, 5, 6, 9) if per_pixel else (2, 1, 1, 9))
-    expected = np.zeros((2, 5, 6, 4))
-    padded = np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
-    for row in range(5):
-        for column in range(6):
-            window = padded[:, row : row + 3, column : column + 3]
-            at = weights[:, row, column] if per_pixel else weights[:, 0, 0]
-            weighted = window * at.reshape(2, 3, 3, 1)
-            expected[:, row, column] = np.einsum("bijn,ijnm->bm", weighted, kernel)
-    with jax.enable_x64(True):
-        ours = adaptive_conv(jnp.asarray(x), jnp.asarray(kernel), jnp.asarray(weights))
-        np.testing.assert_allclose(ours, expected, atol=1e-12)

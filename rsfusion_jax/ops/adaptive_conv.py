@@ -1,4 +1,9 @@
-"""A 3x3 convolution whose taps are weighted anew at every pixel."""
+"""Convolutions whose kernels change from pixel to pixel, without unfolding the image.
+
+All of them visit the taps of the kernel one after the other in a loop that is compiled once, and
+the backward pass visits them again: the k k shifted copies of the image, or the k k numbers that a
+kernel has per pixel and channel, are never held together.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -6,10 +11,6 @@ import jax.numpy as jnp
 
 def adaptive_conv(x, kernel, weights, *, precision=None):
     """y[p, m] = sum_o weights[p, o] sum_n x[p + o, n] kernel[o, n, m], zeros beyond the border.
-
-    One tap after the other is shifted, multiplied and added, in a loop that is compiled once. The
-    backward pass forms each again, so that neither pass holds the k k copies of `x` that unfolding
-    would.
 
     Args:
         x: (B, H, W, n).
@@ -20,17 +21,66 @@ def adaptive_conv(x, kernel, weights, *, precision=None):
     Returns:
         (B, H, W, m).
     """
-    size, reach = kernel.shape[0], kernel.shape[0] // 2
+
+    def tap(shifted, entry):
+        matrix, weight = entry
+        return weight[..., None] * jnp.matmul(shifted, matrix, precision=precision)
+
+    matrices = kernel.reshape(-1, *kernel.shape[2:])
+    return _sum_over_taps(x, tap, (matrices, jnp.moveaxis(weights, -1, 0)))
+
+
+def shared_kernels(x, kernels):
+    """y[p, c] = sum_o kernels[p, o] x[p + o, c], zeros beyond the border.
+
+    Args:
+        x: (B, H, W, C).
+        kernels: (B, H, W, k k), taps row by row, k odd.
+
+    Returns:
+        (B, H, W, C).
+    """
+
+    def tap(shifted, weight):
+        return weight[..., None] * shifted
+
+    return _sum_over_taps(x, tap, jnp.moveaxis(kernels, -1, 0))
+
+
+def predicted_kernels(x, source, weights, biases, *, precision=None):
+    """y[p, c] = sum_o K_o[p, c] x[p + o, c] with K_o = source weights_o + biases_o.
+
+    Args:
+        x: (B, H, W, C), zeros beyond the border.
+        source: (B, H, W, n), what the kernels are linear in.
+        weights: (k k, n, C), taps row by row, k odd.
+        biases: (k k, C).
+        precision: matrix-product precision, as `jax.lax.Precision`.
+
+    Returns:
+        (B, H, W, C).
+    """
+
+    def tap(shifted, entry):
+        weight, bias = entry
+        return (jnp.matmul(source, weight, precision=precision) + bias) * shifted
+
+    return _sum_over_taps(x, tap, (weights, biases))
+
+
+def _sum_over_taps(x, tap, entries):
+    """Sum of `tap(x shifted by o, entry o)` over the taps, the leading axis of `entries`."""
+    count = jax.tree.leaves(entries)[0].shape[0]
+    size = round(count**0.5)
+    reach = size // 2
     padded = jnp.pad(x, ((0, 0), (reach, reach), (reach, reach), (0, 0)))
 
     @jax.checkpoint
-    def add_tap(total, tap):
-        row, column, matrix, weight = tap
-        shifted = jax.lax.dynamic_slice(padded, (0, row, column, 0), x.shape)
-        product = jnp.matmul(shifted, matrix, precision=precision)
-        return total + weight[..., None] * product, None
+    def add(total, step):
+        row, column, entry = step
+        return total + tap(jax.lax.dynamic_slice(padded, (0, row, column, 0), x.shape), entry), None
 
-    rows, columns = jnp.divmod(jnp.arange(size * size), size)
-    matrices = kernel.reshape(size * size, *kernel.shape[2:])
-    start = jnp.zeros((*x.shape[:3], kernel.shape[-1]), jnp.result_type(x, kernel, weights))
-    return jax.lax.scan(add_tap, start, (rows, columns, matrices, jnp.moveaxis(weights, -1, 0)))[0]
+    steps = (*jnp.divmod(jnp.arange(count), size), entries)
+    first = jax.tree.map(lambda leaf: leaf[0], entries)
+    start = jax.eval_shape(tap, x, first)
+    return jax.lax.scan(add, jnp.zeros(start.shape, start.dtype), steps)[0]
