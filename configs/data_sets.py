@@ -1,21 +1,28 @@
 """The data sets that the recipes take as their argument; not a run of its own."""
 
-from rsfusion_jax.sensors import list_sensors
+_PANCOLLECTION = ("wv3", "qb", "gf2", "wv2")
+# Below CAVE's and Harvard's folders, names end as they were published, once without `_rgb`.
+_HISR = {"cave_x4": "x4", "cave_x8": "x8_rgb", "harvard_x4": "x4_rgb", "harvard_x8": "x8_rgb"}
+_HYPERSPECTRAL = ("pavia", "chikusei")
 
 
 def names() -> list[str]:
     """What `select` takes."""
-    return ["synthetic", *list_sensors()]
+    return ["synthetic", *_PANCOLLECTION, *_HISR, *_HYPERSPECTRAL, "sen12ms_cr"]
 
 
 def select(config, data_set: str, max_value: float | None = 2047.0) -> None:
     """Points a config at a data set.
 
+    File names are those under which the sets are published, below the working folder; others are
+    given as `--config.data.train=...` and so on.
+
     Args:
         config: as in configs/default.py; its batch size and number of epochs are set already.
-        data_set: a sensor for files of PanCollection's names and layout, or `synthetic` for
-            built-in scenes at the recipe's full width (meant for a GPU).
-        max_value: divisor of the counts; the recipes here divide every sensor's by 2047.
+        data_set: one of `names()`; `synthetic` means built-in scenes at the recipe's full width
+            (for a GPU). WorldView-2 is published as a test set alone.
+        max_value: divisor of PanCollection's counts; the recipes here divide every sensor's by
+            2047. Other sets have their own scale.
 
     Raises:
         ValueError: an unknown data set.
@@ -28,8 +35,22 @@ def select(config, data_set: str, max_value: float | None = 2047.0) -> None:
         data.crops_per_sample = 16
         data.synthetic.update(train_scenes=256, size=128)
         config.train.update(steps=20_000, epochs=0)
-        return
-    data.sensor, data.max_value = data_set, max_value
-    data.train = f"training_{data_set}/train_{data_set}.h5"
-    data.valid = f"training_{data_set}/valid_{data_set}.h5"
-    data.test = f"test_data/test_{data_set}_multiExm1.h5"
+    elif data_set in _PANCOLLECTION:
+        data.sensor, data.max_value = data_set, max_value
+        data.train = f"training_{data_set}/train_{data_set}.h5"
+        data.valid = f"training_{data_set}/valid_{data_set}.h5"
+        data.test = f"test_data/test_{data_set}_multiExm1.h5"
+    elif data_set in _HISR:
+        data.sensor, ratio = data_set.split("_x")
+        data.ratio = int(ratio)
+        for split, name in (("train", "train"), ("valid", "validation"), ("test", "test")):
+            data[split] = f"{data_set}/{name}_{data.sensor}(with_up){_HISR[data_set]}.h5"
+        config.eval.methods = ()  # the classical methods take one PAN band
+    elif data_set in _HYPERSPECTRAL:
+        data.sensor = data_set
+        for split in ("train", "valid", "test"):
+            data[split] = f"{data_set}/{split.title()}_{data_set.title()}.h5"
+    else:
+        data.sensor, data.ratio = data_set, 1
+        data.train = data.valid = data.test = "SEN12MS-CR"
+        config.eval.update(methods=(), best_metric="PSNR")

@@ -1,0 +1,31 @@
+"""FeINFN (NeurIPS 2024), the authors' recipe: L1 + 0.1 (1 - SSIM), AdamW 2e-4, batch 4.
+
+    python train.py --config=configs/feinfn.py:cave_x4 --config.data.train=train.h5 ...
+
+The learning rate goes down a cosine to 1e-5 in 300 epochs, up again in the next 300, and so on for
+2000 epochs. Arguments: the data sets of configs/data_sets.py; the sets that it was published on are
+stored in [0, 1]. The authors' code sets no EMA decay for this network; 0.999 is that of its
+siblings.
+"""
+
+from configs import data_sets, default
+
+
+def get_config(data_set: str = "cave_x4"):
+    """The published recipe on one data set."""
+    config = default.get_config()
+    config.name = f"feinfn_{data_set}"
+    config.seed = 3407
+    config.model = {"name": "feinfn"}
+    config.data.patch_size = 64
+    config.data.crops_per_sample = 1
+    config.train.update(loss="l1ssim", batch_size=4, steps=0, epochs=2000)
+    config.train.update(eval_every=5000, checkpoint_every=1000)
+    config.train.update(ema_decay=0.999, ema_warmup=True)
+    config.optim.update(name="adamw", learning_rate=2e-4, warmup_steps=0, clip_norm=1e-4)
+    config.optim.update(schedule="cosine_periodic", period_epochs=300, final_rate=1e-5)
+    data_sets.select(config, data_set)
+    if data_set == "synthetic":
+        config.data.sensor = "cave"
+        config.data.synthetic.guide = "rgb"
+    return config

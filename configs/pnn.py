@@ -1,0 +1,13 @@
+"""PNN (Remote Sensing 2016), DLPan-Toolbox's recipe: MSE, SGD, batch 64, 12000 epochs.
+
+    python train.py --config=configs/pnn.py:wv3 --config.data.train=train_wv3.h5 ...
+
+Arguments: the data sets of configs/data_sets.py.
+"""
+
+from configs import dlpan
+
+
+def get_config(data_set: str = "wv3"):
+    """The published recipe on one data set."""
+    return dlpan.recipe("pnn", data_set)
