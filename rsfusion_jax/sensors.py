@@ -5,7 +5,7 @@ does not say what a network's weights were divided by: that scale travels with t
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from rsfusion_jax.errors import UserError
 
@@ -26,7 +26,9 @@ class Sensor:
         bit_depth: bits of one count; full scale is `2**bit_depth - 1`.
         mtf_ms: amplitude gain of each MS band at the MS Nyquist frequency, in (0, 1).
         mtf_pan: the same for PAN; None where no source gives one.
-        source: where the gains come from.
+        source: where the gains come from, and the full scale where it is no bit depth.
+        full_scale: what stands for 1 where that is not `2**bit_depth - 1`: 1 for sets that are
+            stored in [0, 1], 10000 for Sentinel-2's reflectances.
     """
 
     name: str
@@ -37,6 +39,7 @@ class Sensor:
     mtf_ms: tuple[float, ...]
     mtf_pan: float | None
     source: str
+    full_scale: float | None = None
 
     def __post_init__(self):
         count = len(self.bands)
@@ -54,6 +57,11 @@ class Sensor:
                 f"sensor {self.name!r}: ratio must be at least 1 and bit_depth 1 to 16, "
                 f"found {self.ratio} and {self.bit_depth}"
             )
+        if self.full_scale is not None and not 0 < self.full_scale < float("inf"):
+            raise UserError(
+                f"sensor {self.name!r}: full_scale={self.full_scale} must be a positive number; "
+                "leave it out where counts end at 2**bit_depth - 1"
+            )
 
     @property
     def num_bands(self) -> int:
@@ -62,8 +70,38 @@ class Sensor:
 
     @property
     def max_value(self) -> float:
-        """Full scale in counts: 2047 for 11 bit, 1023 for 10 bit."""
-        return float(2**self.bit_depth - 1)
+        """Full scale: 2047 for 11 bit, 1023 for 10 bit, or what `full_scale` says."""
+        return float(2**self.bit_depth - 1 if self.full_scale is None else self.full_scale)
+
+    @property
+    def levels(self) -> float:
+        """Steps from 0 to full scale: counts, or `2**bit_depth - 1` where full scale is 1."""
+        return self.max_value if self.max_value > 1 else float(2**self.bit_depth - 1)
+
+
+_FALLBACK = 0.3
+_NO_GAINS = "no published gains: the toolbox's fallback of 0.3 per band"
+
+
+def _spectrometer(
+    name: str, first: float, step: float, count: int, unit: bool, source: str
+) -> Sensor:
+    """A camera of `count` narrow bands at `first + step * i` nm; `unit`: stored in [0, 1]."""
+    centres = [first + step * index for index in range(count)]
+    rgb = tuple(
+        min(range(count), key=lambda i: abs(centres[i] - colour)) for colour in (650, 550, 450)
+    )
+    return Sensor(
+        name=name,
+        bands=tuple(f"{centre:.0f}nm" for centre in centres),
+        rgb=rgb,
+        ratio=4,
+        bit_depth=16,
+        mtf_ms=(_FALLBACK,) * count,
+        mtf_pan=None,
+        source=f"{source}; {_NO_GAINS}",
+        full_scale=1.0 if unit else None,
+    )
 
 
 _SENSORS = {
@@ -92,8 +130,56 @@ _SENSORS = {
             10,
             (0.30,) * 4,
             None,
-            "no published gains: the toolbox's fallback of 0.3 per band; papers scored GF2 with "
-            "mtf='ikonos'",
+            f"{_NO_GAINS}; papers scored GF2 with mtf='ikonos'",
+        ),
+        # Sets of other tasks, whose files are named after what was photographed or where.
+        _spectrometer(
+            "cave",
+            400,
+            10,
+            31,
+            True,
+            "400-700 nm in steps of 10 (Yasuma et al., IEEE TIP 2010), 16 bit; the HISR files "
+            "hold [0, 1]",
+        ),
+        _spectrometer(
+            "harvard",
+            420,
+            10,
+            31,
+            True,
+            "420-720 nm in steps of 10 (Chakrabarti and Zickler, CVPR 2011); the HISR files hold "
+            "[0, 1]",
+        ),
+        _spectrometer(
+            "pavia",
+            430 + 430 / 204,
+            430 / 102,
+            102,
+            True,
+            "Pavia Center, ROSIS, 430-860 nm in 102 bands; HyperPanCollection's own loader divides "
+            "by nothing (Zhuo et al., JSTARS 2022)",
+        ),
+        _spectrometer(
+            "chikusei",
+            363 + 655 / 256,
+            655 / 128,
+            128,
+            True,
+            "Hyperspec-VNIR-C, 363-1018 nm in 128 bands (Yokoya and Iwasaki, 2016); no full scale "
+            "is published, sets in [0, 1] are expected",
+        ),
+        Sensor(
+            "sen12ms_cr",
+            ("B1", "B2", "B3", "B4", "B5", "B6", "B7", "B8", "B8A", "B9", "B10", "B11", "B12"),
+            (3, 2, 1),
+            1,
+            12,
+            (_FALLBACK,) * 13,
+            None,
+            f"Sentinel-2 level 1C beside Sentinel-1 VV and VH, all at 10 m (Ebel et al., IEEE TGRS "
+            f"2021); reflectance x 10000; {_NO_GAINS}",
+            10000.0,
         ),
     )
 }
@@ -107,8 +193,9 @@ def list_sensors() -> tuple[str, ...]:
 def get_sensor(sensor: str | Mapping | Sensor) -> Sensor:
     """Returns a sensor record by name, from a mapping of its fields, or as given.
 
-    A mapping declares a sensor of one's own in a config: `bands`, `mtf_ms` are required; `name`,
-    `rgb`, `ratio`, `bit_depth`, `mtf_pan`, `source` have defaults.
+    A mapping declares a sensor of one's own in a config: `bands` (names, or how many there are)
+    and `mtf_ms` (one gain per band, or one for all) are required; `name`, `rgb`, `ratio`,
+    `bit_depth`, `mtf_pan`, `source`, `full_scale` have defaults.
 
     Raises:
         UserError: unknown name, missing or misspelt fields, or fields that contradict each other.
@@ -133,7 +220,11 @@ def get_sensor(sensor: str | Mapping | Sensor) -> Sensor:
     missing = [name for name in ("bands", "mtf_ms") if name not in fields]
     if missing:
         raise UserError(f"a declared sensor needs {' and '.join(missing)}")
+    if isinstance(fields["bands"], int):
+        fields["bands"] = tuple(f"b{index + 1}" for index in range(fields["bands"]))
     count = len(fields["bands"])
+    if isinstance(fields["mtf_ms"], float):
+        fields["mtf_ms"] = (fields["mtf_ms"],) * count
     defaults = {
         "name": "custom",
         "rgb": (2, 1, 0) if count >= 3 else (0, 0, 0),
@@ -146,6 +237,30 @@ def get_sensor(sensor: str | Mapping | Sensor) -> Sensor:
     for name in ("bands", "rgb", "mtf_ms"):
         fields[name] = tuple(fields[name])
     return Sensor(**fields)
+
+
+def select_bands(sensor: Sensor, names: Sequence[str]) -> Sensor:
+    """The record of some of a sensor's bands, in the order given.
+
+    Raises:
+        UserError: a band that the sensor does not have, or one named twice.
+    """
+    names = tuple(names)
+    unknown = [name for name in names if name not in sensor.bands]
+    if unknown or len(set(names)) < len(names) or not names:
+        wrong = unknown[0] if unknown else ", ".join(names)
+        raise UserError(
+            f"bands: {wrong!r} is no choice among the bands of {sensor.name!r}; name each wanted "
+            f"one of {', '.join(sensor.bands)} once"
+        )
+    colours = [sensor.bands[index] for index in sensor.rgb]
+    fallback = (2, 1, 0) if len(names) >= 3 else (0, 0, 0)
+    return dataclasses.replace(
+        sensor,
+        bands=names,
+        rgb=tuple(map(names.index, colours)) if set(colours) <= set(names) else fallback,
+        mtf_ms=tuple(sensor.mtf_ms[sensor.bands.index(name)] for name in names),
+    )
 
 
 def mtf_gains(sensor: str | Mapping | Sensor, num_bands: int) -> tuple[float, ...]:

@@ -11,7 +11,9 @@ import rsfusion_jax as rsf
 
 def test_names():
     assert "u2net" in rsf.list_models() == sorted(rsf.list_models())
-    assert rsf.list_sensors() == ("ge1", "gf2", "ikonos", "qb", "wv2", "wv3", "wv4")
+    satellites = {"ge1", "gf2", "ikonos", "qb", "wv2", "wv3", "wv4"}
+    others = {"cave", "chikusei", "harvard", "pavia", "sen12ms_cr"}
+    assert rsf.list_sensors() == tuple(sorted(satellites | others))
     for name in rsf.__all__:
         assert getattr(rsf, name) is not None
     with pytest.raises(AttributeError, match="nothing"):
@@ -38,6 +40,7 @@ def test_importing_is_light():
         (lambda: rsf.get_sensor({"bands": ["a"], "mtf": [0.3]}), "field 'mtf' is unknown"),
         (lambda: rsf.get_sensor({"bands": ["a"], "mtf_ms": [0.3, 0.3]}), "2 MTF gains for 1 bands"),
         (lambda: rsf.get_sensor({"bands": ["a"], "mtf_ms": [1.3]}), "between 0 and 1"),
+        (lambda: rsf.get_sensor({"bands": 2, "mtf_ms": 0.3, "full_scale": 0}), "full_scale=0 must"),
     ],
 )
 def test_wrong_arguments_are_named(call, message):
@@ -49,3 +52,5 @@ def test_own_sensor():
     sensor = rsf.get_sensor({"bands": ["g", "r", "n"], "mtf_ms": [0.3] * 3, "bit_depth": 12})
     assert (sensor.max_value, sensor.num_bands, sensor.ratio) == (4095, 3, 4)
     assert np.isclose(rsf.get_sensor("gf2").max_value, 1023)
+    unit = rsf.get_sensor({"bands": 191, "mtf_ms": 0.3, "full_scale": 1.0, "bit_depth": 16})
+    assert (unit.num_bands, unit.max_value, unit.levels) == (191, 1.0, 65535.0)

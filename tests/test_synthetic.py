@@ -11,6 +11,7 @@ import pytest
 from scipy import ndimage
 from scipy.stats import spearmanr
 
+from configs import default
 from rsfusion_jax.classical import fuse
 from rsfusion_jax.data.synthetic import SyntheticScenes
 from rsfusion_jax.data.synthetic.materials import INDEX, MATERIALS, WAVELENGTHS, draw_spectra
@@ -20,6 +21,7 @@ from rsfusion_jax.data.synthetic.sensor_model import counts, draw_nuisances, exp
 from rsfusion_jax.errors import UserError
 from rsfusion_jax.metrics import ergas
 from rsfusion_jax.sensors import get_sensor
+from rsfusion_jax.training.sets import open_split
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
 from scene_statistics import real_pair, statistics, synthetic_statistics
@@ -68,6 +70,11 @@ def test_splits_and_seeds_differ():
         ("wv3", 8, "rgb", 31, 3),
         ("wv3", 4, "msi4", 120, 4),
         ("wv3", 4, "sar", None, 2),
+        ("cave", 4, "rgb", None, 3),
+        ("harvard", 8, "rgb", None, 3),
+        ("chikusei", 4, "msi4", None, 4),
+        ("pavia", 6, "pan", None, 1),
+        ("sen12ms_cr", 4, "sar", None, 2),
         ({"bands": ("a", "b", "c"), "mtf_ms": (0.3, 0.3, 0.3), "bit_depth": 12}, 4, "pan", None, 1),
     ],
 )
@@ -97,8 +104,70 @@ def test_shapes_range_and_phase(sensor, ratio, guide, num_bands, guide_bands, re
     phase = int(info.ms_phase)
     kept = sample["lms"][phase::ratio, phase::ratio]
     np.testing.assert_allclose(kept, sample["ms"], atol=1e-6)
-    steps = sample[truth] * info.max_value
-    np.testing.assert_allclose(steps, np.rint(steps), atol=1e-3)
+    steps = sample[truth].astype(np.float64) * info.sensor.levels
+    np.testing.assert_allclose(steps, np.rint(steps), atol=5e-3)
+
+
+@pytest.mark.parametrize(
+    ("sensor", "ratio", "guide", "num_bands", "shapes"),
+    [
+        ("wv3", 4, "pan", None, (8, 1)),
+        ("wv4", 4, "pan", None, (4, 1)),
+        ("wv3", 4, "pan", 102, (102, 1)),
+        ("pavia", 6, "pan", None, (102, 1)),
+        ("cave", 4, "rgb", None, (31, 3)),
+        ("wv3", 8, "rgb", 31, (31, 3)),
+        ("wv4", 4, "sar", None, (4, 2)),
+        ("sen12ms_cr", 1, "sar", None, (13, 2)),
+    ],
+)
+def test_every_task_from_a_config(sensor, ratio, guide, num_bands, shapes):
+    data = default.get_config().data
+    data.sensor, data.ratio = sensor, ratio
+    data.synthetic.update(guide=guide, num_bands=num_bands, train_scenes=1, size=4 * ratio + 12)
+    data.synthetic.size -= data.synthetic.size % ratio
+    source = open_split(data, "train", seed=0)
+    info, sample = source.info, source[0]
+    assert (info.num_bands, info.guide_bands) == shapes and info.ratio == ratio
+    assert sample["ms"].shape[2] == sample["gt"].shape[2] == shapes[0]
+    assert sample["pan"].shape == (*sample["gt"].shape[:2], shapes[1])
+
+
+def test_cloud_removal():
+    """What a clouded day hides and shades, and what the radar sees in spite of it."""
+    source = _scenes("sen12ms_cr", ratio=1, guide="sar", size=64)
+    info, names = source.info, source.info.sensor.bands
+    assert (info.ratio, info.ms_phase, info.guide_bands, info.max_value) == (1, 0, 2, 10000)
+    covers, brighter, darker = [], 0, 0
+    for sample in source:
+        assert {key: image.shape[2] for key, image in sample.items()} == {
+            "pan": 2,
+            "ms": 13,
+            "lms": 13,
+            "gt": 13,
+            "mask": 1,
+        }
+        assert all(i.shape[:2] == (64, 64) and i.dtype == np.float32 for i in sample.values())
+        np.testing.assert_array_equal(sample["lms"], sample["ms"])
+        mask = sample["mask"][..., 0] == 1
+        assert set(np.unique(sample["mask"])) <= {0, 1}
+        covers.append(mask.mean())
+        change = (sample["ms"] - sample["gt"])[..., names.index("B3")]
+        outside = np.abs(change[~mask]).mean() if not mask.all() else 0
+        assert outside < 0.1 * np.abs(change[mask]).mean()
+        brighter += (change > 0.1).sum()
+        darker += (change < -0.02).sum()
+        spread = [sample["pan"][where].std() for where in (mask, ~mask) if where.sum() > 200]
+        assert max(spread) < 1.5 * min(spread)
+        thick = change > np.quantile(change, 0.98)
+        cloud = sample["ms"][thick].mean(axis=0)
+        assert cloud[names.index("B12")] < 0.8 * cloud[names.index("B3")]
+    assert 0.1 < min(covers) and max(covers) < 1 and np.ptp(covers) > 0.1
+    assert brighter > 300 and darker > 300
+    assert _same(source[2], _scenes("sen12ms_cr", ratio=1, guide="sar", size=64)[2])
+    worn = _scenes("sen12ms_cr", ratio=1, guide="sar", size=64, nuisances=True)[2]
+    np.testing.assert_array_equal(worn["gt"], source[2]["gt"])
+    assert not np.array_equal(worn["ms"], source[2]["ms"])
 
 
 def test_gt_and_reduced_pan_lie_on_each_other():
@@ -330,6 +399,8 @@ def test_real_images_measure_as_the_protocol_says(shared):
         ({"guide": "lidar"}, "guide='lidar'"),
         ({"size": 30}, "multiple of ratio=4"),
         ({"ratio": 5}, "ratio=5"),
+        ({"ratio": 1}, "ratio=1 is cloud removal, which needs guide='sar'"),
+        ({"ratio": 1, "guide": "sar", "resolution": "full"}, "found guide='sar' and .*'full'"),
         ({"split": "dev"}, "split='dev'"),
         ({"num_scenes": 0}, "num_scenes=0"),
         ({"pan_degradation": "box"}, "pan_degradation='box'"),

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from rsfusion_jax.data.layout import Layout
+from rsfusion_jax.data.phase import lms_phase
 from rsfusion_jax.errors import UserError
 from rsfusion_jax.sensors import Sensor
 
@@ -17,6 +18,15 @@ SAMPLED_IMAGES = 16
 
 INTERPOLATION_TOLERANCE = 1e-3
 """Share of full scale by which `lms` may miss `ms` where it should pass through it."""
+
+_QUANTILE_VALUES = 1 << 18
+"""Values of one array of one image that are looked at, evenly spread, to judge the divisor."""
+
+_COUNTS_ABOVE = 2.0
+"""Fractions of full scale overshoot 1 a little; anything beyond this must be counts."""
+
+_PHASE_IMAGES, _PHASE_SIDE = 4, 32
+"""Images, and the side in MS pixels of their middle, whose phase is measured at opening."""
 
 
 class DataWarning(UserWarning):
@@ -103,6 +113,11 @@ def check_geometry(
     return found
 
 
+def nearest_ratio(layouts: Mapping[str, Layout]) -> int:
+    """The whole number that comes next to PAN rows per MS row, at least 1."""
+    return max(round(layouts["pan"].size("H") / layouts["ms"].size("H")), 1)
+
+
 def sampled_indices(count: int) -> list[int]:
     """Seeded choice of images to look at: all of a small set, first and last in any case."""
     if count <= SAMPLED_IMAGES:
@@ -118,6 +133,7 @@ def check_values(
     indices: Sequence[int],
     max_value: float,
     origin: str,
+    insisted: bool,
 ) -> None:
     """Checks that values are finite and that the divisor belongs to them.
 
@@ -128,27 +144,32 @@ def check_values(
         indices: images to read.
         max_value: the divisor in use.
         origin: where the divisor comes from, for messages.
+        insisted: whether the user gave it for this very file.
 
     Raises:
-        UserError: NaN or infinite values, or data in [0, 1] under a divisor for counts.
+        UserError: NaN or infinite values, data in [0, 1] under a divisor for counts, or counts
+            under a full scale of 1 that nobody insisted on.
 
     Warns:
         DataWarning: values beyond the divisor, or so far below it that it is probably wrong.
     """
     peaks, quantile = {}, 0.0
     for key in dtypes:
-        images = [read(key, index) for index in indices]
-        for index, image in zip(indices, images, strict=True):
+        peaks[key], values = -np.inf, []
+        for index in indices:  # one image in memory at a time: some are hundreds of megabytes
+            image = read(key, index)
             bad = image.size - np.count_nonzero(np.isfinite(image))
             if bad:
                 raise UserError(
                     f"{name}: {key!r} holds {bad} NaN or infinite values in image {index}, "
                     "expected finite numbers; repair the image or leave it out"
                 )
-        if key != "lms":  # interpolation overshoots, so lms says nothing about the scale
-            peaks[key] = float(max(image.max() for image in images))
-            values = np.concatenate([image.ravel() for image in images])
-            quantile = max(quantile, float(np.quantile(values, 0.999)))
+            peaks[key] = max(peaks[key], float(image.max()))
+            values.append(image.ravel()[:: image.size // _QUANTILE_VALUES + 1].copy())
+        if key == "lms":  # interpolation overshoots, so lms says nothing about the scale
+            del peaks[key]
+            continue
+        quantile = max(quantile, float(np.quantile(np.concatenate(values), 0.999)))
     key, peak = max(peaks.items(), key=lambda item: item[1])
     divisor = f"the divisor in use, {max_value:g} ({origin})"
     is_float = np.dtype(dtypes[key]).kind == "f"
@@ -156,6 +177,11 @@ def check_values(
         raise UserError(
             f"{name}: values end at {peak:.4g}, so they are scaled to [0, 1] already, where "
             f"{divisor}, expects counts; give max_value=1"
+        )
+    if max_value <= 1 and peak > _COUNTS_ABOVE and not insisted:
+        raise UserError(
+            f"{name}: {key!r} reaches {peak:g}, so these are counts, where {divisor}, expects "
+            "[0, 1]; give max_value= with the full scale of the set, as 65535 for 16 bit"
         )
     if peak > max_value:
         _warn(
@@ -209,6 +235,47 @@ def check_phase(
             f"{max(gaps):.3g} of full scale); give ms_phase={(ratio - 1) / 2:g} if the set is "
             "area-aligned, else expect its 'ms' to be displaced"
         )
+
+
+def check_centred(
+    name: str, read: Callable[[str, int], np.ndarray], indices: Sequence[int], ratio: int
+) -> None:
+    """Measures whether a stored `lms` has MS pixels at (r - 1) / 2, as its family of sets should.
+
+    Warns:
+        DataWarning: it clearly has them at r // 2 in most of the images looked at.
+    """
+    if ratio % 2:
+        return  # both are the same
+    images = indices[:: max(len(indices) // _PHASE_IMAGES, 1)][:_PHASE_IMAGES]
+    parts = [middle(read("ms", i), ratio, _PHASE_SIDE, lms=read("lms", i)) for i in images]
+    found = [lms_phase(part["ms"], part["lms"], ratio)[0] for part in parts]
+    if 2 * found.count("r//2") > len(found):
+        _warn(
+            f"{name}: 'lms' puts MS pixels at PAN pixels {ratio // 2}, {ratio // 2 + ratio}, ... "
+            f"where sets of this kind have them at {(ratio - 1) / 2:g}; give ms_phase={ratio // 2} "
+            "if the set was decimated"
+        )
+
+
+def middle(ms: np.ndarray, ratio: int, side: int, **fine: np.ndarray) -> dict[str, np.ndarray]:
+    """The middle of an image, at most `side` MS pixels wide: enough to measure its phase.
+
+    Args:
+        ms: (h, w, C).
+        ratio: r.
+        side: in MS pixels.
+        **fine: arrays (r h, r w, C) of the same image by key.
+
+    Returns:
+        Views by key, `ms` among them.
+    """
+    starts = [max(length - side, 0) // 2 for length in ms.shape[:2]]
+    images = {"ms": (ms, 1), **{key: (image, ratio) for key, image in fine.items()}}
+    return {
+        key: image[tuple(slice(r * start, r * (start + side)) for start in starts)]
+        for key, (image, r) in images.items()
+    }
 
 
 def _times(size: tuple[int, int]) -> str:

@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from rsfusion_jax.data import check
+from rsfusion_jax.data.families import Family, find_names
 from rsfusion_jax.data.known_sets import recognise
 from rsfusion_jax.data.layout import Layout, find_layouts
-from rsfusion_jax.data.pancollection import NAMES, PanCollection, open_storage
+from rsfusion_jax.data.pancollection import PanCollection, open_storage
 from rsfusion_jax.data.phase import lms_phase, ms_phase
 from rsfusion_jax.data.source import SetInfo
 from rsfusion_jax.data.tally import Tally
@@ -27,6 +28,8 @@ from rsfusion_jax.sensors import Sensor, get_sensor, list_sensors
 
 _PHASE_IMAGES = 512
 """Images whose phase is measured, evenly spread; all others are only read."""
+_PHASE_SIDE = 64
+"""Side in MS pixels of the part of an image whose phase is measured."""
 _FALLBACK_GAIN = 0.3
 """The toolbox's gain for a sensor that it does not know."""
 
@@ -46,7 +49,7 @@ def examine(path: str | Path, sensor: str | Sensor | None = None) -> list[Findin
     """Reads a whole set and judges it.
 
     Args:
-        path: `.h5` or `.mat` in PanCollection's layout.
+        path: `.h5` or `.mat` of one of `families.FAMILIES`, or a folder of SEN12MS-CR.
         sensor: whose pixels these should be; by default the file's attribute, its name, or the
             published set that it looks like.
 
@@ -58,17 +61,21 @@ def examine(path: str | Path, sensor: str | Sensor | None = None) -> list[Findin
 
 def _examine(path: Path, sensor: str | Sensor | None) -> Iterator[Finding]:
     sensor = None if sensor is None else get_sensor(sensor)
+    if path.is_dir():
+        from rsfusion_jax.data.sen12ms_cr.verdicts import examine_folder
+
+        yield from examine_folder(path)
+        return
     storage, orders = open_storage(path)
     arrays, stored = storage.arrays(), storage.attributes()
-    found = {key: next((n for n in names if n in arrays), None) for key, names in NAMES.items()}
-    found = {key: name for key, name in found.items() if name}
+    family, found = find_names(arrays)
     listed = ", ".join(f"{n} {_shape(arrays[n].shape)} {arrays[n].dtype}" for n in found.values())
     missing = [key for key in ("pan", "ms") if key not in found]
     if missing:
         names = ", ".join(storage.keys()) or "none"
         yield Finding("error", "keys", f"{' and '.join(missing)} missing, found {names}")
         return
-    yield Finding("ok", "keys", listed)
+    yield Finding("ok", "keys", f"{listed} (names of {family.name})")
     if stored:
         text = ", ".join(f"{key} {_short(value)}" for key, value in stored.items())
         yield Finding("ok", "attributes", text)
@@ -84,12 +91,12 @@ def _examine(path: Path, sensor: str | Sensor | None) -> Iterator[Finding]:
         judge = sensor or _guess_sensor(path, stored, known, bands)
         expected = stored.get("ratio")
         if expected is None:
-            expected = max(round(size[0] / layouts["ms"].size("H")), 1)
+            expected = check.nearest_ratio(layouts)
         ratio = check.check_geometry(path.name, layouts, judge, int(expected))
     except UserError as error:
         yield Finding("error", "geometry", str(error).removeprefix(f"{path.name}: "))
         return
-    yield from _geometry(layouts, judge, sensor, ratio, stored)
+    yield from _geometry(layouts, judge, sensor, ratio, stored, family)
     yield from _identity(path, known, judge, "gt" in layouts)
 
     gains = _gains(judge, stored)
@@ -103,17 +110,22 @@ def _examine(path: Path, sensor: str | Sensor | None) -> Iterator[Finding]:
             continue
         reference = sample.get("gt", sample["ms"])
         integral = integral and bool(np.all(reference == np.rint(reference)))
-        if ratio > 1 and "gt" in sample:
-            ms_phases.append(ms_phase(sample["gt"], sample["ms"], gains, ratio))
-        if ratio > 1 and "lms" in sample:
-            lms_phases.append(lms_phase(sample["ms"], sample["lms"], ratio))
+        if ratio == 1:
+            continue
+        fine = {key: sample[key] for key in ("gt", "lms") if key in sample}
+        part = check.middle(sample["ms"], ratio, _PHASE_SIDE, **fine)
+        if "gt" in part:
+            ms_phases.append(ms_phase(part["gt"], part["ms"], gains, ratio))
+        if "lms" in part:
+            lms_phases.append(lms_phase(part["ms"], part["lms"], ratio))
     yield from judge_values(tally, judge, stored, integral)
     yield from judge_bands(tally)
     yield from judge_repetitions(tally)
+    declared = float(stored.get("ms_phase", family.ms_phase(ratio)))
     if ms_phases:
-        yield judge_ms_phase(ms_phases, ratio)
+        yield judge_ms_phase(ms_phases, ratio, declared)
     if lms_phases:
-        yield judge_lms_phase(lms_phases, ratio, stored.get("ms_phase"))
+        yield judge_lms_phase(lms_phases, ratio, declared)
 
 
 def _layouts(shapes, orders, sensor: Sensor | None) -> dict[str, Layout]:
@@ -167,14 +179,15 @@ def _gains(judge: Sensor, stored) -> tuple[float, ...]:
     return judge.mtf_ms
 
 
-def _geometry(layouts, judge, sensor, ratio: int, stored) -> Iterator[Finding]:
+def _geometry(layouts, judge, sensor, ratio: int, stored, family: Family) -> Iterator[Finding]:
     pan, ms = layouts["pan"], layouts["ms"]
     text = (
         f"{pan.size('N')} images, {ms.size('C')} bands, PAN {pan.size('H')}x{pan.size('W')}, MS "
         f"{ms.size('H')}x{ms.size('W')}, ratio {ratio}, stored {ms.axes}"
     )
     yield Finding("ok", "geometry", text)
-    if sensor is not None and ratio != sensor.ratio and "ratio" not in stored:
+    told = "ratio" in stored or family.any_ratio
+    if sensor is not None and ratio != sensor.ratio and not told:
         text = f"ratio {ratio} where sensor {sensor.name!r} has {sensor.ratio}; give ratio={ratio}"
         yield Finding("warning", "geometry", text)
     if judge.name == "unknown":

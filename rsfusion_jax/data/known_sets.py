@@ -45,6 +45,8 @@ KNOWN_SETS = (
             ("full resolution", 512, False, _OTHER_SCENES),
         )
     ),
+    KnownSet("CAVE test", ("cave",), 31, 11, 512, True),
+    KnownSet("Harvard test", ("harvard",), 31, 10, 1000, True),
 )
 
 

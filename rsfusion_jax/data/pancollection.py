@@ -1,8 +1,9 @@
-"""Stored sets with PanCollection's keys, `gt`, `ms`, `lms`, `pan`: `.h5` and `.mat` files.
+"""Stored sets of the kinds `data.families` knows, in `.h5` and `.mat` files.
 
 PanCollection (Deng et al., "Machine learning in pansharpening: a benchmark", IEEE GRSM 2022) ships
 train, valid and reduced-resolution test sets with `gt` and full-resolution ones without, as HDF5 in
-NCHW and as MATLAB files. Counts are stored; samples are float32 divided by `max_value`.
+NCHW and as MATLAB files. HyperPanCollection and the HISR sets (CAVE, Harvard) differ in the names
+of their arrays, and in that they are stored in [0, 1]. Samples are float32 divided by `max_value`.
 """
 
 import operator
@@ -14,6 +15,7 @@ import h5py
 import numpy as np
 
 from rsfusion_jax.data import check
+from rsfusion_jax.data.families import NAMES, find_names
 from rsfusion_jax.data.hdf5 import Hdf5File
 from rsfusion_jax.data.layout import (
     HDF5_ORDERS,
@@ -27,14 +29,6 @@ from rsfusion_jax.data.source import Sample, SetInfo
 from rsfusion_jax.errors import UserError
 from rsfusion_jax.ops.resample import imresize, interp23
 from rsfusion_jax.sensors import Sensor, get_sensor
-
-NAMES = {
-    "pan": ("pan", "I_PAN"),
-    "ms": ("ms", "lrms", "I_MS_LR", "I_MS"),
-    "lms": ("lms",),
-    "gt": ("gt", "I_GT"),
-}
-"""Names under which files hold each key: PanCollection's, then the MATLAB toolbox's."""
 
 
 class PanCollection:
@@ -106,14 +100,14 @@ def open_set(
 
     Args:
         path: `.h5` (NCHW, or NHWC where only that fits) or `.mat` (stacks NHWC or single images
-            HWC). Keys `pan` and `ms` (or `lrms`), `gt` and `lms` where they exist; the toolbox's
-            `I_PAN`, `I_MS_LR`, `I_MS`, `I_GT` are understood.
+            HWC), with the keys of one of `families.FAMILIES`; `gt` and `lms` where they exist.
         sensor: whose pixels these are; sets the number of bands.
-        ratio: PAN pixels per MS pixel; the sensor's by default. The shapes must agree.
+        ratio: PAN pixels per MS pixel, with which the shapes must agree; by default the sensor's,
+            in HISR files what the shapes say.
         max_value: divisor to [0, 1]; by default the file's attribute `max_value`, else the
-            sensor's full scale. Data in [0, 1] already needs `max_value=1` said.
+            sensor's full scale. Data in [0, 1] under a sensor of counts needs `max_value=1` said.
         ms_phase: PAN index of the centre of MS pixel 0; by default the file's attribute
-            `ms_phase`, else `ratio // 2`, the field's convention.
+            `ms_phase`, else the family's convention: `ratio // 2`, HISR `(ratio - 1) / 2`.
 
     Returns:
         The set as a `Source`.
@@ -128,33 +122,36 @@ def open_set(
     sensor = get_sensor(sensor)
     storage, orders = open_storage(Path(path))
     name, arrays = str(path), storage.arrays()
-    found = {key: next((n for n in names if n in arrays), None) for key, names in NAMES.items()}
-    found = {key: stored for key, stored in found.items() if stored}
+    family, found = find_names(arrays)
     missing = [key for key in ("pan", "ms") if key not in found]
     if missing:
         raise UserError(
             f"{name}: key {missing[0]!r} is missing, found {', '.join(storage.keys()) or 'none'}; "
-            "a set needs 'pan' and 'ms', and has 'gt' and 'lms' where they exist, so rename the "
-            "arrays"
+            "a set needs 'pan' and 'ms' ('RGB' and 'LRHSI'), and has 'gt' and 'lms' where they "
+            "exist, so rename the arrays"
         )
     shapes = {key: arrays[stored].shape for key, stored in found.items()}
     dtypes = {key: arrays[stored].dtype for key, stored in found.items()}
     check.check_dimensions(name, shapes, dtypes)
     layouts = find_layouts(shapes, orders, sensor.num_bands)
+    if ratio is None and family.any_ratio:
+        ratio = check.nearest_ratio(layouts)
     ratio = check.check_geometry(name, layouts, sensor, ratio)
 
-    stored = storage.attributes()
-    if max_value is not None:
+    stored, insisted = storage.attributes(), max_value is not None
+    if insisted:
         origin = "max_value="
     elif "max_value" in stored:
         max_value, origin = stored["max_value"], "attribute of the file"
     else:
         max_value = sensor.max_value
-        origin = f"full scale of sensor {sensor.name!r}, {sensor.bit_depth} bit"
+        depth = "" if sensor.full_scale else f", {sensor.bit_depth} bit"
+        origin = f"full scale of sensor {sensor.name!r}{depth}"
     if not 0 < float(max_value) < float("inf"):
         raise UserError(f"{name}: max_value={max_value} ({origin}) must be a positive number")
+    by_convention = ms_phase is None and "ms_phase" not in stored
     if ms_phase is None:
-        ms_phase = stored.get("ms_phase", ratio // 2)
+        ms_phase = stored.get("ms_phase", family.ms_phase(ratio))
     degradation = stored.get("pan_degradation")
     info = SetInfo(
         name=Path(path).name,
@@ -169,11 +166,13 @@ def open_set(
     )
     source = PanCollection(storage, {key: (found[key], layouts[key]) for key in found}, info)
     indices = check.sampled_indices(len(source))
-    check.check_values(name, source.counts, dtypes, indices, info.max_value, origin)
-    if "lms" in found:
-        check.check_phase(name, source.counts, indices, ratio, info.ms_phase, info.max_value)
-    else:
+    check.check_values(name, source.counts, dtypes, indices, info.max_value, origin, insisted)
+    if "lms" not in found:
         _check_upsampling(name, info)
+    elif by_convention and family.centred:
+        check.check_centred(name, source.counts, indices, ratio)
+    else:
+        check.check_phase(name, source.counts, indices, ratio, info.ms_phase, info.max_value)
     return source
 
 

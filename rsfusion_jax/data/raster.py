@@ -9,9 +9,9 @@ import h5py
 import numpy as np
 import scipy.ndimage
 
+from rsfusion_jax.data.families import NAMES
 from rsfusion_jax.data.hdf5 import Hdf5File
 from rsfusion_jax.data.matfile import MatFile
-from rsfusion_jax.data.pancollection import NAMES
 from rsfusion_jax.errors import UserError
 
 _GEOTIFF = (".tif", ".tiff")
@@ -60,7 +60,7 @@ def read_raster(path: str | Path, key: str, num_bands: int | None = None) -> Ras
         raise UserError(f"{path} is no file; give {key} as a .tif, .mat or .npy image")
     suffix = path.suffix.lower()
     if suffix in _GEOTIFF:
-        raster = _read_geotiff(path)
+        raster = read_geotiff(path)
     elif suffix == ".mat":
         raster = _read_mat(path, key, num_bands)
     elif suffix == ".npy":
@@ -90,7 +90,12 @@ def fill_holes(image: np.ndarray, valid: np.ndarray) -> np.ndarray:
     return image[rows, columns]
 
 
-def _read_geotiff(path: Path) -> Raster:
+def read_geotiff(path: Path) -> Raster:
+    """Reads a GeoTIFF as it is: alpha bands left out, `valid` where its masks and nodata say so.
+
+    Raises:
+        UserError: it cannot be read.
+    """
     import rasterio
     from rasterio.enums import ColorInterp
 
@@ -164,8 +169,9 @@ def _without_holes(raster: Raster) -> Raster:
     notices, valid = list(raster.notices), raster.valid
     if raster.image.dtype.kind == "f":
         valid = valid & np.isfinite(raster.image).all(axis=2)
-    if valid.all():
-        regions, _ = scipy.ndimage.label((raster.image == 0).all(axis=2), np.ones((3, 3)))
+    zero = (raster.image == 0).all(axis=2) if valid.all() else np.zeros((1, 1), bool)
+    if any(edge.any() for edge in (zero[0], zero[-1], zero[:, 0], zero[:, -1])):
+        regions, _ = scipy.ndimage.label(zero, np.ones((3, 3)))  # costs more memory than the image
         border = np.concatenate([regions[0], regions[-1], regions[:, 0], regions[:, -1]])
         sizes = np.bincount(regions.ravel())
         collars = [n for n in np.unique(border) if n and sizes[n] >= _SMALLEST_COLLAR]

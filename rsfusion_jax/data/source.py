@@ -9,7 +9,7 @@ from rsfusion_jax.sensors import Sensor
 
 Sample = dict[str, np.ndarray]
 """Keys `pan` (H, W, G), `ms` (h, w, C), `lms` (H, W, C) and, where it exists, `gt` (H, W, C);
-float32 divided by the set's `max_value`."""
+float32 divided by the set's `max_value`. Cloud removal may add `mask` (H, W, 1), 1 at clouds."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -59,6 +59,8 @@ def judge_values(tally: Tally, judge: Sensor, stored, integral: bool) -> Iterato
 def _judge_scale(peak: float, integral: bool, judge: Sensor, stored) -> Finding:
     if "max_value" in stored:
         scale, origin = float(stored["max_value"]), "attribute max_value"
+    elif judge.full_scale is not None:
+        scale, origin = judge.max_value, f"full scale of {judge.name}"
     elif 0 < peak <= 1:
         return Finding("warning", "scale", "scaled to [0, 1] already; open it with max_value=1")
     elif judge.name == "unknown":
@@ -69,7 +71,8 @@ def _judge_scale(peak: float, integral: bool, judge: Sensor, stored) -> Finding:
     if scale and peak > scale:
         hint = f"; {fitting:g} would hold it" if integral and fitting else ""
         text = f"values reach {peak:g}, beyond {scale:g} ({origin}){hint}: give max_value="
-        return Finding("warning", "scale", text)
+        counts = scale <= 1 and peak > 2
+        return Finding("error" if counts else "warning", "scale", text)
     if scale and peak < 0.05 * scale:
         text = f"values end at {peak:g}, under 5 % of {scale:g} ({origin}): give max_value="
         return Finding("warning", "scale", text)
@@ -114,35 +117,35 @@ def judge_repetitions(tally: Tally) -> Iterator[Finding]:
     yield Finding("error" if distinct == 1 else "warning", "duplicates", text)
 
 
-def judge_ms_phase(measured: list[tuple[str, float]], ratio: int) -> Finding:
-    """One phase of `ms` in `gt` for the whole set, and the field's.
+def judge_ms_phase(measured: list[tuple[str, float]], ratio: int, declared: float) -> Finding:
+    """One phase of `ms` in `gt` for the whole set, and the declared one.
 
     Training on mixed phases teaches a network to displace: PanCollection's QB training patches
     are of three phases, which makes its scores wander.
     """
-    field = f"({ratio // 2}, {ratio // 2})"
+    centred = declared == (ratio - 1) / 2 != ratio // 2
+    expected = "centre" if centred else f"({declared:g}, {declared:g})"
     shares, text = _shares(measured)
     text = f"ms of gt: {text}"
     if not shares:
         return Finding("warning", "phase", f"{text}; flat images, or ms is no blurred gt")
     phase, share = max(shares.items(), key=lambda item: item[1])
     if share < _ALIKE:
-        text += (
-            f"; expected {field} in all: filter gt again, take [{ratio // 2}::{ratio}] and make "
-            "lms of that"
-        )
+        text += f"; expected {expected} in all"
+        if not centred:
+            text += f": filter gt again, take [{declared:g}::{ratio}] and make lms of that"
         return Finding("warning" if share >= _MOSTLY else "error", "phase", text)
     miss = float(np.median([miss for name, miss in measured if name == phase]))
     text += f", missing by {miss:.2g} of its spread"
-    if phase != field:
-        return Finding("warning", "phase", f"{text}; the field's is {field}")
-    if miss > _OTHER_BLUR:
+    if phase != expected:
+        return Finding("warning", "phase", f"{text}; expected {expected}")
+    if miss > _OTHER_BLUR and not centred:  # centred sets are not blurred by a sensor's MTF
         return Finding("warning", "phase", f"{text}: blurred with other gains")
     return Finding("ok", "phase", text)
 
 
-def judge_lms_phase(measured, ratio: int, stored) -> Finding:
-    """One alignment of `lms` for the whole set; `stored` is the file's `ms_phase` or None."""
+def judge_lms_phase(measured, ratio: int, declared: float) -> Finding:
+    """One alignment of `lms` for the whole set, and the declared one."""
     shares, text = _shares(measured)
     text = f"lms of ms: {text}"
     if not shares:
@@ -153,7 +156,6 @@ def judge_lms_phase(measured, ratio: int, stored) -> Finding:
     if share < _ALIKE:
         return Finding("error", "phase", f"{text}; expected one alignment in all images")
     number = ratio // 2 if phase == "r//2" else (ratio - 1) / 2
-    declared = ratio // 2 if stored is None else float(stored)
     if declared != number:
         return Finding("warning", "phase", f"{text}; open it with ms_phase={number:g}")
     return Finding("ok", "phase", text)

@@ -60,6 +60,8 @@ def _first_card(specs: Sequence[str], workdir: str | None) -> dict | None:
 
 
 def _open(data, sensor, max_value, ratio, card) -> Source:
+    if Path(data).is_dir():
+        return _open_folder(data, ratio, card)
     from rsfusion_jax.data.pancollection import open_set
 
     scale = card["scale"] if card else {}
@@ -72,6 +74,18 @@ def _open(data, sensor, max_value, ratio, card) -> Source:
         ratio=ratio or (card["network"]["ratio"] if card else None),
         max_value=max_value or scale.get("max_value"),
     )
+
+
+def _open_folder(data, ratio, card) -> Source:
+    """The test split of a SEN12MS-CR folder, under the run's own options where there is a run."""
+    from rsfusion_jax.data.sen12ms_cr import open_sen12ms_cr
+    from rsfusion_jax.training.sets import open_folder
+
+    if card is None or "config" not in card:
+        return open_sen12ms_cr(data, split="test", ratio=ratio)
+    config = ml_collections.ConfigDict(card["config"])
+    ratio = ratio or card["network"]["ratio"]
+    return open_folder(data, "test", config.seed, ratio, config.data.sen12ms_cr)
 
 
 def _own_test_set(card: dict) -> Source:

@@ -1,4 +1,7 @@
-"""The sets that a config names: files in PanCollection's layout, or built-in scenes."""
+"""The sets that a config names: stored files, a folder of SEN12MS-CR, or built-in scenes."""
+
+import os
+from pathlib import Path
 
 from rsfusion_jax.data.pancollection import open_set
 from rsfusion_jax.data.pipeline import Cached
@@ -23,7 +26,7 @@ def open_split(data, split: str, seed: int) -> Source | None:
     Args:
         data: `config.data`.
         split: "train", "valid" or "test".
-        seed: of built-in scenes.
+        seed: of built-in scenes, and of a draw of SEN12MS-CR's scenes.
 
     Returns:
         The set, or None where the config names none.
@@ -34,16 +37,44 @@ def open_split(data, split: str, seed: int) -> Source | None:
     where = data[split]
     if not where:
         if split == "train":
-            raise UserError("data.train is empty; name an .h5 or .mat file, or synthetic")
+            raise UserError(
+                "data.train is empty; name an .h5 or .mat file, a folder of SEN12MS-CR or synthetic"
+            )
         return None
     if where == SYNTHETIC:
         return _render(data, split, seed)
+    if Path(where).is_dir() or (data.sensor == "sen12ms_cr" and not Path(where).is_file()):
+        return open_folder(where, split, seed, data.ratio, data.sen12ms_cr)
     source = open_set(where, sensor=config_sensor(data), ratio=data.ratio, max_value=data.max_value)
     if not source.info.has_gt:
         raise UserError(
             f"data.{split}={where} has no 'gt', which {split} needs; give a reduced-resolution set"
         )
     return source
+
+
+def open_folder(
+    where: str | os.PathLike, split: str, seed: int, ratio: int | None, options
+) -> Source:
+    """A split of a SEN12MS-CR folder; `options` as in `config.data.sen12ms_cr`."""
+    from rsfusion_jax.data.sen12ms_cr import open_sen12ms_cr
+    from rsfusion_jax.data.sen12ms_cr.normalisation import Normalisation
+
+    normalisation = options.normalisation
+    if normalisation == "own":
+        limits = tuple(options.vv), tuple(options.vh)
+        normalisation = Normalisation("own", *limits, options.s2_max)
+    return open_sen12ms_cr(
+        where,
+        split=split,
+        task=options.task,
+        ratio=ratio,
+        bands=options.bands,
+        normalisation=normalisation,
+        split_rule=options.split_rule,
+        holes=options.holes,
+        seed=seed,
+    )
 
 
 def _render(data, split: str, seed: int) -> Source:

@@ -9,6 +9,7 @@ import dataclasses
 import numpy as np
 
 from rsfusion_jax.data.synthetic.materials import WAVELENGTHS
+from rsfusion_jax.sensors import Sensor
 
 _MICRON = WAVELENGTHS / 1000.0
 SUN = _MICRON**-5 / (np.exp(14.388 / (_MICRON * 5.778)) - 1)
@@ -69,8 +70,10 @@ def draw_light(rng: np.random.Generator) -> Light:
     )
 
 
-def full_scale(responses: np.ndarray) -> np.ndarray:
+def full_scale(responses: np.ndarray, sensor: Sensor) -> np.ndarray:
     """Reflectance at which each response's counts reach full scale, (bands,)."""
+    if sensor.name == "sen12ms_cr":  # counts are reflectance by definition
+        return np.ones(len(responses))
     nodes, levels = zip(*_HEADROOM, strict=True)
     return responses @ np.interp(WAVELENGTHS, nodes, levels)
 

@@ -31,7 +31,29 @@ _MS = {
     "qb": ((450, 520), (520, 600), (630, 690), (760, 900)),
     "ikonos": ((445, 516), (506, 595), (632, 698), (757, 853)),
     "gf2": ((450, 520), (520, 590), (630, 690), (770, 890)),
+    "sen12ms_cr": (
+        (433, 453),
+        (458, 523),
+        (543, 578),
+        (650, 680),
+        (698, 713),
+        (733, 748),
+        (773, 793),
+        (785, 900),
+        (855, 875),
+        (935, 955),
+        (1360, 1390),
+        (1565, 1655),
+        (2100, 2280),
+    ),
 }
+_SPECTROMETERS = {
+    "cave": (395, 705),
+    "harvard": (415, 725),
+    "pavia": (430, 860),
+    "chikusei": (363, 1018),
+}
+"""Outer limits of cameras whose bands divide them evenly."""
 # Effective half-power limits: chosen so that PAN's regression on the bands resembles that of real
 # GeoEye-1 and IKONOS images (the nominal 450-800 and 526-929 nm overstate the near infrared).
 _PAN = {
@@ -69,8 +91,8 @@ def ms_responses(sensor: Sensor) -> np.ndarray:
     """Normalised responses of a sensor's MS bands, (C, 421); evenly spread for unknown sensors."""
     limits = _MS.get(sensor.name)
     if limits is None or len(limits) != sensor.num_bands:
-        edges = np.linspace(430, 900, sensor.num_bands + 1)
-        limits = tuple(itertools.pairwise(edges))
+        outer = _SPECTROMETERS.get(sensor.name, (430, 900))
+        limits = tuple(itertools.pairwise(np.linspace(*outer, sensor.num_bands + 1)))
     return np.stack([_response(pair) for pair in limits])
 
 
@@ -95,8 +117,9 @@ def hyperspectral_responses(num_bands: int) -> np.ndarray:
 
 
 def guide_responses(guide: str, sensor: Sensor, hyperspectral: bool) -> np.ndarray:
-    """Normalised responses of the optical guide's channels, (G, 421)."""
+    """Normalised responses of the optical guide's channels, (G, 421); with "sar" that of PAN."""
     if guide in _GUIDES:
         return np.stack([_response(pair) for pair in _GUIDES[guide]])
-    limits = _PAN_HYPERSPECTRAL if hyperspectral else _PAN.get(sensor.name, _PAN_OTHERS)
+    narrow = hyperspectral or sensor.name in _SPECTROMETERS
+    limits = _PAN_HYPERSPECTRAL if narrow else _PAN.get(sensor.name, _PAN_OTHERS)
     return _response(limits, _PAN_EDGE)[None]

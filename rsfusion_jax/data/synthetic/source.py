@@ -7,6 +7,7 @@ import numpy as np
 
 from rsfusion_jax.data.source import Sample, SetInfo
 from rsfusion_jax.data.synthetic import light, responses
+from rsfusion_jax.data.synthetic.clouds import Clouds
 from rsfusion_jax.data.synthetic.radar import backscatter
 from rsfusion_jax.data.synthetic.scene import Scene
 from rsfusion_jax.data.synthetic.sensor_model import (
@@ -29,7 +30,7 @@ _CHOICES = {
     "pan_degradation": ("imresize", "mtf_centred", "mixed"),
     "resolution": ("reduced", "full"),
 }
-_RATIOS = (2, 3, 4, 6, 8)
+_RATIOS = (1, 2, 3, 4, 6, 8)
 _GUIDE_BANDS = {"pan": 1, "rgb": 3, "msi4": 4, "sar": 2}
 _HYPERSPECTRAL_GAIN = 0.30
 
@@ -46,6 +47,8 @@ _PAN_METRES = {
     "gf2": 0.8,
 }
 _GUIDE_METRES = 1.5
+_OTHER_DAY = 0.03
+"""Spread of bands' brightness between two days, as a logarithm."""
 
 
 class SyntheticScenes:
@@ -61,6 +64,9 @@ class SyntheticScenes:
     sample holds PAN and MS as recorded and the unknowable ideal image as `truth_fr`. Optical and
     radar guides (`rgb`, `msi4`, `sar`) share the grid of the ideal image, which is then `gt` (or
     `truth_fr`) itself, and `ms` is made from it in one step.
+
+    `ratio=1` is cloud removal: `ms` and `lms` are the scene on a clouded day, `gt` on a clear one,
+    `pan` the radar image, which sees through, and `mask` (H, W, 1) is 1 at clouds and shadows.
 
     Counts are rounded to the sensor's bit depth and divided by its full scale. `sar` is scaled
     from the ranges `radar.DB_RANGE` in dB to [0, 1].
@@ -89,8 +95,8 @@ class SyntheticScenes:
             size: side of `gt` (of `pan` at full resolution) in pixels, a multiple of `ratio`.
             split: `train`, `valid` or `test`; their scenes never coincide.
             seed: which family of scenes.
-            ratio: 2, 3, 4, 6 or 8; the sensor's by default.
-            guide: `pan`, `rgb`, `msi4` or `sar`.
+            ratio: 1, 2, 3, 4, 6 or 8; the sensor's by default.
+            guide: `pan`, `rgb`, `msi4` or `sar`; `sar` where the ratio is 1.
             num_bands: None for the sensor's bands; another number makes that many narrow
                 contiguous bands (up to 100 over 400-1000 nm, up to 200 over 400-2450 nm, PAN over
                 400-700 nm).
@@ -120,6 +126,12 @@ class SyntheticScenes:
             raise UserError(
                 f"synthetic scenes: ratio={ratio} is not offered; "
                 f"choose one of {', '.join(map(str, _RATIOS))}"
+            )
+        if ratio == 1 and (guide, resolution) != ("sar", "reduced"):
+            raise UserError(
+                f"synthetic scenes: ratio=1 is cloud removal, which needs guide='sar' and "
+                f"resolution='reduced', found guide={guide!r} and resolution={resolution!r}; "
+                "choose these or another ratio"
             )
         if num_scenes < 1:
             raise UserError(f"synthetic scenes: num_scenes={num_scenes} must be at least 1")
@@ -151,7 +163,7 @@ class SyntheticScenes:
             num_bands=self._sensor.num_bands,
             guide_bands=_GUIDE_BANDS[guide],
             ratio=ratio,
-            max_value=base.max_value,
+            max_value=self._sensor.max_value,
             ms_phase=ratio // 2,
             has_gt=resolution == "reduced",
             pan_degradation=pan_degradation if wald else None,
@@ -176,11 +188,13 @@ class SyntheticScenes:
         rng = np.random.default_rng(acquisition)
         info = self.info
         pan_size = self._size * info.ratio if self._wald else self._size
-        margin = 2 * info.ratio  # more than the blur reaches, so that no edge enters
+        margin = max(2 * info.ratio, 4)  # more than the blur reaches, so that no edge enters
         gsd = self._metres * rng.uniform(1.0, 1.4)
         scene = Scene(geometry, pan_size + 2 * margin, gsd)
         ideal = no_nuisances(info.sensor)
         faults = draw_nuisances(rng, info.sensor) if self._nuisances else ideal
+        if info.ratio == 1:
+            return self._record_days(scene, faults, ideal, rng, margin)
         ms, truth, factor = self._record_bands(scene, faults, ideal, rng, margin, pan_size)
         guide = self._record_guide(scene, faults, factor, rng, margin, pan_size)
         if self._wald:
@@ -210,7 +224,7 @@ class SyntheticScenes:
         light_ms = np.empty((ms_size, ms_size, info.num_bands), np.float32)
         shape = (pan_size, pan_size, info.num_bands)
         truth = None if self._wald else np.empty(shape, np.float32)
-        scales = light.full_scale(self._bands)
+        scales = light.full_scale(self._bands, self._sensor)
         for band, plane in enumerate(scene.planes(self._bands, self._pan)):
             plane *= faults.ms_calibration[band] / scales[band]
             light_ms[..., band] = sample_ms(
@@ -221,24 +235,46 @@ class SyntheticScenes:
         factor = exposure(light_ms.max(axis=-1), faults)
         ms = np.empty_like(light_ms)
         for band in range(info.num_bands):
-            ms[..., band] = counts(factor * light_ms[..., band], info.max_value, faults, rng)
+            ms[..., band] = counts(factor * light_ms[..., band], info.sensor.levels, faults, rng)
         if truth is not None:
-            truth = counts(factor * truth, info.max_value, ideal, rng)
+            truth = counts(factor * truth, info.sensor.levels, ideal, rng)
         return ms, truth, factor
+
+    def _record_days(self, scene, faults, ideal, rng, margin) -> Sample:
+        """A clear and a clouded day, and the radar's view of either."""
+        info, size = self.info, self._size
+        clouds = Clouds(rng, size + 2 * margin, scene.light)
+        scales = light.full_scale(self._bands, self._sensor)
+        spread = _OTHER_DAY if self._nuisances else 0.0
+        other_day = np.exp(spread * rng.standard_normal(info.num_bands))
+        clear, clouded = (np.empty((size, size, info.num_bands), np.float32) for _ in range(2))
+        for band, plane in enumerate(scene.planes(self._bands, self._pan)):
+            covered = other_day[band] * clouds.over(plane, self._bands[band])
+            for image, seen, optics in ((clear, plane, ideal), (clouded, covered, faults)):
+                sampled = sample_pan(seen / scales[band], info.sensor, margin, size, optics)
+                image[..., band] = counts(sampled, info.sensor.levels, optics, rng)
+        inner = slice(margin, margin + size)
+        return {
+            "pan": backscatter(scene, rng, margin, size),
+            "ms": clouded,
+            "lms": clouded.copy(),
+            "gt": clear,
+            "mask": np.ascontiguousarray(clouds.mask()[inner, inner, None]),
+        }
 
     def _record_guide(self, scene, faults, factor, rng, margin, pan_size):
         """The guide (H, W, G)."""
         if self._guide_name == "sar":
             return backscatter(scene, rng, margin, pan_size)
         info = self.info
-        scales = light.full_scale(self._guide) / faults.pan_calibration
+        scales = light.full_scale(self._guide, self._sensor) / faults.pan_calibration
         planes = scene.planes(self._guide, self._pan, guide=True, moved=faults.moving)
         channels = []
         for plane, scale in zip(planes, scales, strict=True):
             if faults.parallax.any():
                 plane = scene.lean(plane, faults.parallax)
             seen = sample_pan(plane, info.sensor, margin, pan_size, faults)
-            channels.append(counts(factor / scale * seen, info.max_value, faults, rng))
+            channels.append(counts(factor / scale * seen, info.sensor.levels, faults, rng))
         return np.stack(channels, axis=-1)
 
 
@@ -255,4 +291,5 @@ def _hyperspectral(base: Sensor, num_bands: int) -> Sensor:
         mtf_ms=(_HYPERSPECTRAL_GAIN,) * num_bands,
         mtf_pan=None,
         source="no instrument: one gain for all of the generator's narrow bands",
+        full_scale=base.full_scale,
     )
