@@ -78,6 +78,12 @@ def test_every_parameter_gets_a_gradient(name):
             assert np.abs(grad).max() > 0, where
 
 
+def test_stored_fields_come_back_as_lists():
+    model = create_model("ramsf", num_bands=2, mlp_dim=[16, 8])
+    assert model == create_model("ramsf", num_bands=2, mlp_dim=(16, 8))
+    assert isinstance(hash(model), int)
+
+
 @every_network
 def test_has_a_record(name):
     publication = PUBLICATIONS[name]

@@ -7,6 +7,7 @@ import numpy as np
 import scipy.io
 
 from rsfusion_jax.data.source import Source
+from rsfusion_jax.evaluation.measures import reduced_metrics
 from rsfusion_jax.evaluation.methods import Method, classical_method, network_method
 from rsfusion_jax.evaluation.panels import panel, save_picture, zoom
 from rsfusion_jax.evaluation.report import print_table, write_report
@@ -72,7 +73,7 @@ def closing_report(fuser: Fuser, test_set: Source, config, workdir: Path) -> Non
         test_set,
         workdir,
         batch_size=config.eval.batch_size,
-        metrics=_CLOSING_COLUMNS,
+        metrics=[m for m in _CLOSING_COLUMNS if m in reduced_metrics(test_set.info.ratio)],
     )
     print(f"run folder   {workdir}")
     print(f"picture      {workdir / f'panel_{file_name(name)}.png'}")

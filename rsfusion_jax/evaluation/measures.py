@@ -31,6 +31,11 @@ LOWER_IS_BETTER = {**REDUCED, **FULL}
 and D_rho together: HQNR rewards an image that adds no detail at all."""
 
 
+def reduced_metrics(ratio: int) -> tuple[str, ...]:
+    """Metrics with a reference; ERGAS relates two resolutions and is not taken at ratio 1."""
+    return tuple(name for name in REDUCED if name != "ERGAS" or ratio > 1)
+
+
 def measure(batch: dict, fused: jax.Array, info: SetInfo) -> dict[str, jax.Array]:
     """Every metric of every image of a batch, in counts: Q2n rounds them as the toolbox does.
 
@@ -63,7 +68,7 @@ def _batched(one):
 @_batched
 def _reduced(batch, fused, info):
     gt, scale = batch["gt"], info.max_value
-    return {
+    values = {
         "SAM": metrics.sam(gt, fused),
         "ERGAS": metrics.ergas(gt, fused, ratio=info.ratio),
         "MAE": metrics.mae(gt, fused),
@@ -73,6 +78,7 @@ def _reduced(batch, fused, info):
         "SCC": metrics.scc(gt, fused),
         "Q2n": metrics.q2n(gt, fused, quantise=scale > 1),
     }
+    return {name: values[name] for name in reduced_metrics(info.ratio)}
 
 
 @_batched

@@ -54,6 +54,8 @@ def create_model(
     for field, value in (("num_bands", num_bands), ("guide_bands", guide_bands), ("ratio", ratio)):
         if not isinstance(value, int) or value < 1:
             raise UserError(f"{name}: {field} must be a positive integer, found {value!r}")
+    # Configurations that were stored come back with lists, which a module cannot be hashed with.
+    overrides = {k: tuple(v) if isinstance(v, list) else v for k, v in overrides.items()}
     return network(num_bands=num_bands, guide_bands=guide_bands, ratio=ratio, **overrides)
 
 

@@ -48,13 +48,13 @@ def train(config: ml_collections.ConfigDict, workdir: str | Path) -> Path:
         return workdir
 
     # Data.
-    check_options(config.eval)
     mesh = sharding.make_mesh(config.mesh.devices, config.mesh.fsdp)
     sharding.check_batch_size(mesh, config.train.batch_size, config.train.accumulate)
     train_set = open_split(config.data, "train", config.seed)
     valid_set = open_split(config.data, "valid", config.seed)
     test_set = open_split(config.data, "test", config.seed)
     info = train_set.info
+    check_options(config.eval, info.ratio)
     dataset = train_dataset(
         train_set,
         batch_size=config.train.batch_size,

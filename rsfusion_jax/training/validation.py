@@ -8,7 +8,7 @@ import numpy as np
 from rsfusion_jax.classical import list_methods
 from rsfusion_jax.data.source import Source
 from rsfusion_jax.errors import UserError
-from rsfusion_jax.evaluation.measures import REDUCED
+from rsfusion_jax.evaluation.measures import REDUCED, reduced_metrics
 from rsfusion_jax.evaluation.panels import as_array, panel
 from rsfusion_jax.evaluation.score import score
 from rsfusion_jax.inference.fuser import Fuser
@@ -19,10 +19,10 @@ from rsfusion_jax.training.writers import RunLog
 _PICTURES = 2
 
 
-def check_options(options) -> None:
+def check_options(options, ratio: int) -> None:
     """Refuses a `config.eval` that would only fail when the first validation is due."""
     for name, found, known in (
-        ("best_metric", {options.best_metric}, tuple(REDUCED)),
+        ("best_metric", {options.best_metric}, reduced_metrics(ratio)),
         ("methods", set(options.methods), list_methods()),
     ):
         if unknown := sorted(found - set(known)):
