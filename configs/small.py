@@ -17,7 +17,7 @@ WIDTHS = {
         "spe_edsr_num": 2,
         "mlp_dim": (64, 32),
     },
-    "mmapp": {},
+    "mmapp": {"blocks": 2},
     "ramsf": {"feat_dim": 32, "guide_dim": 32, "mlp_dim": (64, 32), "nir_dim": 17},
     "rsanet": {},
     "u2net": {"dim": 16, "dim_head": 8},
