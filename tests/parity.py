@@ -68,9 +68,13 @@ def read_case(folder: Path, inputs: Mapping[str, str], loss: str | Callable, out
     return Case(record, io, state_dict, inputs, outputs, loss)
 
 
-def assert_parity_float32(model, case: Case) -> None:
-    """Outputs, loss, parameter and input gradients within what float32 allows."""
-    _assert_float32(_Network(model, case), case)
+def assert_parity_float32(model, case: Case, undetermined: Mapping[str, float] = {}) -> None:
+    """Outputs, loss, parameter and input gradients within what float32 allows.
+
+    `undetermined` gives the error allowed to gradients of parameters whose names start so: those
+    next to a ReLU whose input is zero but for rounding. Float64 must tell the same of them.
+    """
+    _assert_float32(_Network(model, case), case, undetermined)
 
 
 def assert_parity_float64(model, case: Case) -> None:
@@ -132,19 +136,25 @@ class _Block:
         return self._block.apply({"params": params}, images["x"])
 
 
-def _assert_float32(subject, case: Case) -> None:
+def _assert_float32(subject, case: Case, undetermined: Mapping[str, float] = {}) -> None:
     loss, outputs, grads, input_grads = _run(subject, case, jnp.float32)
     for key, output in outputs.items():
         tolerance = max(20 * case.record["f32_f64_max_abs"][key], 1e-5)
         assert np.abs(output - case.io[key]).max() <= tolerance, key
     assert abs(loss - case.record["loss"]["loss"]) <= tolerance
     tolerance = max(10 * case.record["grad_rel_err_f32_f64"]["max"], 1e-4)
-    assert _gradient_error(subject, grads, case, "grad") <= tolerance
+    for name, error in _gradient_errors(subject, grads, case, "grad").items():
+        allowed = [e for start, e in undetermined.items() if name.startswith(start)]
+        assert error <= max([tolerance, *allowed]), name
     theirs = {key.removeprefix("gin/"): g for key, g in case.io.items() if key.startswith("gin/")}
     for name, grad in input_grads.items():
         # What the authors' network does not take must not matter to ours.
-        golden = theirs.pop(case.inputs[name], np.zeros_like(grad))
-        assert np.linalg.norm(grad - golden) <= tolerance * np.linalg.norm(golden)
+        key = case.inputs[name]
+        golden = theirs.pop(key, np.zeros_like(grad))
+        # The authors' own float32 gradients can be further from float64 than the tolerance is.
+        gap = case.record.get("gin_f32_f64_max_abs", {}).get(key, 0.0)
+        exact = np.abs(grad - golden).max() <= 20 * gap
+        assert exact or np.linalg.norm(grad - golden) <= tolerance * np.linalg.norm(golden)
     assert not theirs, f"inputs whose gradients were not compared: {list(theirs)}"
 
 
@@ -156,7 +166,7 @@ def _assert_float64(subject, case: Case) -> None:
         assert output.dtype == np.float64
         assert np.abs(output - golden).max() <= 1e-10 * np.abs(golden).max(), key
     assert abs(loss - case.record["loss64"]["loss"]) <= 1e-10
-    assert _gradient_error(subject, grads, case, "grad64") <= 1e-6
+    assert max(_gradient_errors(subject, grads, case, "grad64").values()) <= 1e-6
 
 
 def _run(subject, case: Case, dtype):
@@ -187,8 +197,8 @@ def _run(subject, case: Case, dtype):
     )
 
 
-def _gradient_error(subject, grads, case: Case, prefix: str) -> float:
-    """Worst relative L2 error of (sum, norm, first eight values) over the live parameters.
+def _gradient_errors(subject, grads, case: Case, prefix: str) -> dict[str, float]:
+    """Relative L2 errors of (sum, norm, first eight values) of the live parameters, by name.
 
     Gradients that are zero in exact arithmetic are compared with the median norm instead.
     """
@@ -201,12 +211,12 @@ def _gradient_error(subject, grads, case: Case, prefix: str) -> float:
         if isinstance(tensor, Live) and f"{prefix}/{tensor.name}" in case.io
     }
     usual = np.median([np.linalg.norm(theirs) for theirs in found.values()])
-    worst = 0.0
+    errors = {}
     for tensor, theirs in found.items():
         grad = np.asarray(tensor.to_torch(np.asarray(flat[tensor.path], np.float64)))
         first = np.resize(grad, 8) if grad.size >= 8 else np.pad(grad.ravel(), (0, 8 - grad.size))
         mine = np.array([grad.sum(), np.linalg.norm(grad), *first])
         scale = usual if tensor.name in zero else np.linalg.norm(theirs)
-        worst = max(worst, np.linalg.norm(mine - theirs) / scale)
+        errors[tensor.name] = np.linalg.norm(mine - theirs) / scale
     assert {tensor.path for tensor in found} == set(flat), "parameters without a golden gradient"
-    return worst
+    return errors

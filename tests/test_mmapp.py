@@ -15,6 +15,9 @@ from rsfusion_jax.porting import mmapp as porting
 from rsfusion_jax.training.objectives import deep_supervision_loss
 
 CASES = ["wv3", "wv3_48x80"]
+UNDETERMINED = {"wv3": {"F2.0.RB1.conv2.attention1.0.": 2e-3}}
+"""The ReLU behind this ACmix has an input that is zero but for rounding: its side of zero moves
+the gradients before it by 1e-3, and no others; in float64 they agree to 1e-6."""
 OUTPUTS = {
     "out3": lambda returned: returned["fused"],
     "out1": lambda returned: returned["stages"][0],
@@ -37,7 +40,7 @@ def _case(shared, name):
 @pytest.mark.parametrize("name", CASES)
 def test_parity_float32(shared, name):
     case, model = _case(shared, name)
-    parity.assert_parity_float32(model, case)
+    parity.assert_parity_float32(model, case, UNDETERMINED.get(name, {}))
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rsfusion_jax.ops.implicit import CORNERS, blend_corners, corner_offsets, corner_values
+from rsfusion_jax.ops.implicit import blend_corners, map_corners
 
 
 def uniform_fan_in(fan_in: int) -> Callable:
@@ -165,19 +165,15 @@ class ImplicitMLP(nn.Module):
         first, of_guide, *others, of_offset = jnp.split(kernel, np.cumsum(widths)[:-1])
         low = sum(product(x, k) for x, k in zip(coarse, (first, *others), strict=True))
         fine = product(guide, of_guide) + bias
-        size, low_size = guide.shape[1:3], low.shape[1:3]
 
-        def predict(low, fine, deeper, corner):
-            offset = corner_offsets(low_size, size, corner, fine.dtype)
-            offset = offset if shift is None else offset + shift.astype(fine.dtype)
-            x = corner_values(low, size, corner) + fine + product(offset, of_offset)
+        def predict(values, offset):
+            offset = offset if shift is None else offset + shift.astype(offset.dtype)
+            x = values + fine + product(offset, of_offset)
             for kernel, bias in deeper:
                 x = product(nn.relu(x), kernel) + bias
             return x
 
-        # What lies between the layers is formed again in the backward pass, corner by corner.
-        predict = jax.checkpoint(predict, static_argnums=3)
-        return blend_corners([predict(low, fine, deeper, corner) for corner in CORNERS])
+        return blend_corners(map_corners(predict, low, guide.shape[1:3]))
 
 
 class Upconv(nn.Module):

@@ -1,7 +1,23 @@
-"""The one door to the real 2-D Fourier transform, for numpy and jax arrays alike.
+"""The one door to the 2-D Fourier transform, for numpy and jax arrays alike.
 
 Transforms run in at least float32: a half-precision image is promoted, a float64 one stays.
+
+The compiler does not split a Fourier transform over devices: it gathers the whole batch on each of
+them. A traced (B, ..., H, W, C) array under a mesh is therefore transformed inside `jax.shard_map`,
+its batch spread over all axes of the mesh, where the devices can share it evenly.
 """
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import AxisType
+from jax.sharding import PartitionSpec as P
+
+AXES = (-3, -2)
+NEGLIGIBLE = 1e-6
+"""Share of a map's RMS magnitude below which a bin is noise and its gradient zero."""
 
 
 def rfft2(image, size: tuple[int, int]):
@@ -12,10 +28,90 @@ def rfft2(image, size: tuple[int, int]):
     """
     xp = image.__array_namespace__()
     image = image.astype(xp.promote_types(image.dtype, xp.float32))
-    return xp.fft.rfft2(image, s=size, axes=(-3, -2))
+    return _by_device(lambda x: xp.fft.rfft2(x, s=size, axes=AXES), image)
 
 
 def irfft2(spectrum, size: tuple[int, int]):
     """Real (..., H, W, C) image of `size` whose half spectrum is given."""
     xp = spectrum.__array_namespace__()
-    return xp.fft.irfft2(spectrum, s=size, axes=(-3, -2))
+    return _by_device(lambda x: xp.fft.irfft2(x, s=size, axes=AXES), spectrum)
+
+
+def fft2(image):
+    """Whole spectrum, unscaled, of the two spatial axes of a real (..., H, W, C) image.
+
+    The bins that are their own mirror images, up to four, have the imaginary part +0 exactly, so
+    that the phase of a negative one is +pi and never -pi; columns beyond the middle are the
+    conjugates of those before it.
+
+    Returns:
+        Complex (..., H, W, C), bin (0, 0) first.
+    """
+    xp = image.__array_namespace__()
+    height, width = image.shape[-3:-1]
+    half = rfft2(image, (height, width))
+    rows, columns = (np.arange(n) for n in (height, width // 2 + 1))
+    own_mirror = (2 * rows % height == 0)[:, None] & (2 * columns % width == 0)
+    half = xp.where(own_mirror[..., None], half.real, half)
+    mirrored = xp.conj(half[..., 1 : (width + 1) // 2, :][..., ::-1, :])
+    mirrored = xp.concat([mirrored[..., :1, :, :], mirrored[..., :0:-1, :, :]], axis=-3)
+    return xp.concat([half, mirrored], axis=-2)
+
+
+def ifft2(spectrum):
+    """Complex (..., H, W, C) image whose whole spectrum is given, scaled by 1 / (H W)."""
+    xp = spectrum.__array_namespace__()
+    return _by_device(lambda x: xp.fft.ifft2(x, axes=AXES), spectrum)
+
+
+@jax.custom_jvp
+def magnitude(z):
+    """|z| of complex (..., H, W, C); the gradient is 0 where |z| is negligible (`NEGLIGIBLE`)."""
+    return jnp.abs(z)
+
+
+@jax.custom_jvp
+def phase(z):
+    """Angle in (-pi, pi] of complex (..., H, W, C); the gradient is 0 where |z| is negligible.
+
+    A constant, saturated or clipped image has mostly empty bins, whose angles have no derivative.
+    """
+    return jnp.angle(z)
+
+
+@magnitude.defjvp
+def _magnitude_jvp(primals, tangents):
+    (z,), (dz,) = primals, tangents
+    size, direction = magnitude(z), _direction(z)
+    return size, direction.real * dz.real + direction.imag * dz.imag
+
+
+@phase.defjvp
+def _phase_jvp(primals, tangents):
+    (z,), (dz,) = primals, tangents
+    direction, size = _direction(z), jnp.abs(z)
+    turned = direction.real * dz.imag - direction.imag * dz.real
+    return phase(z), turned / jnp.where(direction == 0, 1, size)
+
+
+def _direction(z):
+    """z / |z|; 0 where |z| is negligible within its map, or too small to be divided by."""
+    size = jnp.abs(z)
+    rms = jnp.sqrt(jnp.square(size).mean(AXES, keepdims=True))
+    least = float(jnp.finfo(size.dtype).tiny) ** 0.5
+    negligible = size <= jnp.maximum(NEGLIGIBLE * rms, least)
+    return jnp.where(negligible, 0, z / jnp.where(negligible, 1, size))
+
+
+def _by_device(transform, x):
+    """`transform(x)`, each device on its own part of the batch where that can be arranged."""
+    if x.ndim < 4 or not isinstance(x, jax.core.Tracer):
+        return transform(x)
+    mesh = jax.sharding.get_abstract_mesh()
+    kinds = zip(mesh.axis_names, mesh.axis_types, strict=True)
+    axes = tuple(name for name, kind in kinds if kind == AxisType.Auto)
+    devices = functools.reduce(lambda n, axis: n * mesh.shape[axis], axes, 1)
+    if devices == 1 or x.shape[0] % devices:
+        return transform(x)
+    split = jax.shard_map(transform, in_specs=P(axes), out_specs=P(axes), axis_names=set(axes))
+    return split(x)

@@ -6,6 +6,7 @@ those of RAMSF and FeINFN, which share it.
 """
 
 import functools
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -65,6 +66,31 @@ def corner_offsets(low: tuple[int, int], size: tuple[int, int], corner: tuple[in
         )
         offsets.append(jnp.where(inside, to_corner, to_centre))
     return jnp.stack(offsets, axis=-1)
+
+
+def map_corners(predict: Callable, low, size: tuple[int, int]):
+    """`predict` at the four corners, one after the other in a loop that is compiled once.
+
+    The backward pass forms again what `predict` holds: at no time is more than one corner's there.
+
+    Args:
+        predict: `corner_values` (B, H, W, c) and `corner_offsets` -> array or tree of arrays.
+        low: (B, h, w, c).
+        size: (H, W) of the fine grid.
+
+    Returns:
+        What `predict` returns, with a leading axis of corners.
+    """
+
+    def at(corner):
+        return lambda low: (
+            corner_values(low, size, corner),
+            corner_offsets(low.shape[1:3], size, corner, low.dtype),
+        )
+
+    branches = [at(corner) for corner in CORNERS]
+    step = jax.checkpoint(lambda index: predict(*jax.lax.switch(index, branches, low)))
+    return jax.lax.map(step, jnp.arange(len(CORNERS)))
 
 
 def blend_corners(predictions):

@@ -23,13 +23,8 @@ def pad_sample(pan, ms, lms, *, ratio: int, multiple: int):
     Raises:
         UserError: `pan` is not exactly `ratio` times `ms`.
     """
-    height, width = ms.shape[-3], ms.shape[-2]
-    if pan.shape[-3:-1] != (ratio * height, ratio * width):
-        raise UserError(
-            f"pan is {pan.shape[-3]}x{pan.shape[-2]} and ms {height}x{width}: at ratio {ratio} pan "
-            f"must be {ratio * height}x{ratio * width}; crop it or choose another ratio"
-        )
-    down, right = (_missing(size, ratio, multiple) for size in (height, width))
+    check_sizes(pan, ms, ratio)
+    down, right = (_missing(size, ratio, multiple) for size in ms.shape[-3:-1])
     if not (down or right):
         return pan, ms, lms
 
@@ -44,6 +39,16 @@ def pad_sample(pan, ms, lms, *, ratio: int, multiple: int):
         return image
 
     return reflect(pan, ratio), reflect(ms, 1), None if lms is None else reflect(lms, ratio)
+
+
+def check_sizes(pan, ms, ratio: int) -> None:
+    """Raises UserError unless `pan` (B, H, W, G) is exactly `ratio` times `ms` (B, h, w, C)."""
+    height, width = ms.shape[-3], ms.shape[-2]
+    if pan.shape[-3:-1] != (ratio * height, ratio * width):
+        raise UserError(
+            f"pan is {pan.shape[-3]}x{pan.shape[-2]} and ms {height}x{width}: at ratio {ratio} pan "
+            f"must be {ratio * height}x{ratio * width}; crop it or choose another ratio"
+        )
 
 
 def _missing(size: int, ratio: int, multiple: int) -> int:
