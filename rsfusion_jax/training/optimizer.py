@@ -51,7 +51,8 @@ def _main_schedule(optim, steps: int, steps_per_epoch: int) -> optax.Schedule:
         case "constant":
             return optax.constant_schedule(rate)
         case "cosine":
-            return optax.cosine_decay_schedule(rate, steps, alpha=final / rate)
+            cosine = optax.cosine_decay_schedule(1.0, steps)
+            return lambda step: final + (rate - final) * cosine(step)
         case "cosine_periodic":
             # PyTorch's CosineAnnealingLR: constant within an epoch, down and up again for ever.
             def periodic(step):
