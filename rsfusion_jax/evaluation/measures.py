@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from rsfusion_jax import metrics
 from rsfusion_jax.data.source import SetInfo
+from rsfusion_jax.evaluation.per_image import per_image
 
 REDUCED = {
     "SAM": True,
@@ -60,7 +61,8 @@ def _batched(one):
         def counts(image):
             return image.astype(jnp.float32) * info.max_value
 
-        return jax.vmap(lambda b, f: one(b, f, info))(jax.tree.map(counts, batch), counts(fused))
+        scaled = jax.tree.map(counts, batch)
+        return per_image(lambda b, f: one(b, f, info), scaled, counts(fused))
 
     return many
 

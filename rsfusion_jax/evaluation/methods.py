@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from rsfusion_jax import classical
 from rsfusion_jax.data.source import SetInfo
 from rsfusion_jax.errors import UserError
+from rsfusion_jax.evaluation.per_image import per_image
 from rsfusion_jax.evaluation.score import FuseUnit
 from rsfusion_jax.inference.fuser import Fuser
 from rsfusion_jax.inference.load import load, load_torch
@@ -40,7 +41,7 @@ def classical_method(name: str, info: SetInfo) -> Method:
     @jax.jit
     def fuse(pan, ms, lms):
         one = functools.partial(classical.fuse, name, sensor=info.sensor, ratio=info.ratio)
-        return jnp.clip(jax.vmap(lambda p, m, u: one(p, m, lms=u))(pan, ms, lms), 0, 1)
+        return jnp.clip(per_image(lambda p, m, u: one(p, m, lms=u), pan, ms, lms), 0, 1)
 
     return Method(label, fuse)
 

@@ -22,11 +22,15 @@ import jax.numpy as jnp
 
 from rsfusion_jax.errors import UserError
 from rsfusion_jax.metrics.hypercomplex import q2n
+from rsfusion_jax.metrics.pair import check_version
 from rsfusion_jax.metrics.scene import scene_metric
 from rsfusion_jax.metrics.uiqi import block_quality
 from rsfusion_jax.ops.mtf import mtf_filter
 from rsfusion_jax.ops.resample import imresize, interp23
 from rsfusion_jax.sensors import mtf_gains
+
+_WIDTH_1_0 = 41
+"""Frequency samples that span the fine band in the toolbox's version 1.0; see `ops.mtf`."""
 
 
 @scene_metric
@@ -63,7 +67,20 @@ def d_lambda(fused, ms, *, ratio, lms=None, wrap=False, block=32, p=1, original=
 
 
 @scene_metric
-def d_s(fused, ms, pan, *, ratio, lms=None, wrap=False, block=32, q=1, original=False):
+def d_s(
+    fused,
+    ms,
+    pan,
+    *,
+    ratio,
+    lms=None,
+    wrap=False,
+    block=32,
+    q=1,
+    original=False,
+    version="2020",
+    sensor=None,
+):
     """Spatial distortion of QNR: how far fusion changes Q between the bands and PAN.
 
     `(mean over bands of |Q(F_b, P) - Q(lms_b, P_low)|^q)^(1/q)`, Q the mean over blocks side by
@@ -83,13 +100,21 @@ def d_s(fused, ms, pan, *, ratio, lms=None, wrap=False, block=32, q=1, original=
         block: side of a block in PAN pixels.
         q: exponent of the differences.
         original: compare `ms` and `imresize(P, 1 / r)` in blocks of block / r, as the paper does.
+        version: of the toolbox. In "1.0" (2015) P_low is PAN blurred by its own MTF and not
+            decimated; D_lambda is the same in both.
+        sensor: whose MTF that is; for version "1.0" alone.
     """
-    low_pan = imresize(pan, ms.shape[:2])
-    if original:
+    if check_version("d_s", version) == "1.0":
+        if original:
+            raise UserError("d_s: original=True and version='1.0' are two definitions; choose one")
+        low, low_block = _enlarged(ms, lms, ratio, wrap), block
+        low_pan = mtf_filter(pan, _pan_gain(sensor), ratio, width=_WIDTH_1_0)
+    elif original:
         low, low_block = ms, _low_block("d_s", block, ratio)
+        low_pan = imresize(pan, ms.shape[:2])
     else:
         low, low_block = _enlarged(ms, lms, ratio, wrap), block
-        low_pan = interp23(low_pan, ratio, wrap=wrap)
+        low_pan = interp23(imresize(pan, ms.shape[:2]), ratio, wrap=wrap)
     change = block_quality(fused, pan, block) - block_quality(low, low_pan, low_block)
     return _power_mean(change, q)
 
@@ -109,6 +134,8 @@ def qnr(
     alpha=1,
     beta=1,
     original=False,
+    version="2020",
+    sensor=None,
 ):
     """Quality with no reference: `(1 - D_lambda)^alpha (1 - D_S)^beta`.
 
@@ -120,7 +147,7 @@ def qnr(
     options = {"ratio": ratio, "wrap": wrap, "block": block, "original": original}
     lms = _enlarged(ms, lms, ratio, wrap)
     spectral = d_lambda(fused, ms, lms=lms, p=p, **options)
-    spatial = d_s(fused, ms, pan, lms=lms, q=q, **options)
+    spatial = d_s(fused, ms, pan, lms=lms, q=q, version=version, sensor=sensor, **options)
     return (1 - spectral) ** alpha * (1 - spatial) ** beta
 
 
@@ -185,6 +212,17 @@ def hqnr(
 
 def _enlarged(ms, lms, ratio: int, wrap: bool):
     return interp23(ms, ratio, wrap=wrap) if lms is None else lms
+
+
+def _pan_gain(sensor) -> float:
+    if sensor is None:
+        raise UserError("d_s: version='1.0' blurs PAN with its MTF; name it with sensor=")
+    if sensor.mtf_pan is None:
+        raise UserError(
+            f"d_s: sensor {sensor.name!r} has no PAN gain for version='1.0'; name another sensor "
+            "or declare one with mtf_pan="
+        )
+    return sensor.mtf_pan
 
 
 def _low_block(name: str, block: int, ratio: int) -> int:

@@ -8,6 +8,7 @@ import numpy as np
 
 from rsfusion_jax.errors import UserError
 from rsfusion_jax.metrics.pair import metric
+from rsfusion_jax.metrics.windows import centre_blocks
 
 
 @metric
@@ -55,8 +56,8 @@ def q2n(gt, fused, *, block=32, shift=32, quantise=None):
     x, y = (_blocks(image, block, shift) for image in (gt, fused))  # (blocks, pixels, C)
 
     # A flat band is recognised by its values: its computed deviation may be a rounding error.
-    mean_x, centred_x = _centre(x)
-    mean_y, centred_y = _centre(y)
+    mean_x, centred_x = centre_blocks(x)
+    mean_y, centred_y = centre_blocks(y)
     scale = x.shape[1] / (x.shape[1] - 1)
     deviation = jnp.sqrt(scale * (centred_x**2).mean(axis=1, keepdims=True))
     deviation = jnp.where(deviation == 0, jnp.finfo(x.dtype).eps, deviation)
@@ -117,13 +118,6 @@ def _conjugate_signs(size: int) -> np.ndarray:
 
 def _conjugation(size: int) -> np.ndarray:
     return np.where(np.arange(size) == 0, 1, -1).astype(np.int8)
-
-
-def _centre(blocks):
-    """Mean over pixels (blocks, 1, C) and the rest; exactly zero rest where a band is flat."""
-    first = blocks[:, :1]
-    mean = first + (blocks - first).mean(axis=1, keepdims=True)
-    return mean, blocks - mean
 
 
 def _to_uint16(image):

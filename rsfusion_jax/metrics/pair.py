@@ -1,55 +1,17 @@
-"""What every metric shares: its two images, its precision, and the toolbox's border cut."""
+"""What metrics of a pair share: the check of its two images, and the toolbox's border cut."""
 
-import functools
-import inspect
-
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from rsfusion_jax.errors import UserError
+from rsfusion_jax.metrics.precision import compiled_metric
 
 
 def metric(function):
     """Turns `function(gt, fused, *, options)` into a metric of one image pair.
 
-    Checks that both images are (H, W, C) of one shape, brings them to a common float dtype of at
-    least float32, compiles the function with its options as static values, and adds the keyword
-    `precision`: "float32" (default) computes as jax is set up and can be traced and vmapped;
-    "float64" computes in double precision whatever jax's setting and returns a Python float (a
-    numpy array where the metric gives one number per band).
+    Checks that both images are (H, W, C) of one shape; the rest is `precision.compiled_metric`.
     """
-    signature = inspect.signature(function)
-    options = [p.name for p in signature.parameters.values() if p.kind is p.KEYWORD_ONLY]
-    compiled = jax.jit(function, static_argnames=options)
-
-    @functools.wraps(function)
-    def evaluate(gt, fused, *, precision: str = "float32", **keywords):
-        if precision == "float32":
-            _check(function.__name__, gt, fused)
-            return compiled(_promote(gt), _promote(fused), **keywords)
-        if precision != "float64":
-            raise UserError(f"precision {precision!r} is unknown; use 'float32' or 'float64'")
-        if isinstance(gt, jax.core.Tracer) or isinstance(fused, jax.core.Tracer):
-            raise UserError(
-                f"{function.__name__}(precision='float64') works on arrays with values and cannot "
-                "be traced by jit or vmap; drop precision= inside compiled code"
-            )
-        gt, fused = np.asarray(gt), np.asarray(fused)
-        _check(function.__name__, gt, fused)
-        with jax.enable_x64(True):
-            value = np.asarray(
-                compiled(jnp.asarray(gt, jnp.float64), jnp.asarray(fused, jnp.float64), **keywords)
-            )
-        return value if value.ndim else float(value)
-
-    precision = inspect.Parameter(
-        "precision", inspect.Parameter.KEYWORD_ONLY, default="float32", annotation=str
-    )
-    evaluate.__signature__ = signature.replace(
-        parameters=[*signature.parameters.values(), precision]
-    )
-    return evaluate
+    return compiled_metric(function, ("gt", "fused"), _prepare)
 
 
 def cut_border(image, dim_cut: int = 21):
@@ -82,19 +44,21 @@ def image_mean(image):
     return image.mean(axis=1).mean(axis=0)
 
 
-def _promote(image):
-    image = jnp.asarray(image)
-    return image.astype(jnp.promote_types(image.dtype, jnp.float32))
+def check_version(name: str, version: str) -> str:
+    """The version of the MATLAB toolbox that a metric follows; UserError for an unknown one."""
+    if version not in ("2020", "1.0"):
+        raise UserError(f"{name}: version {version!r} is unknown; use '2020' or '1.0'")
+    return version
 
 
-def _check(name: str, gt, fused) -> None:
-    for label, image in (("gt", gt), ("fused", fused)):
+def _prepare(name: str, images: dict, options: dict) -> dict:
+    for label, image in images.items():
         if np.ndim(image) != 3:
             raise UserError(
                 f"{name}: {label} has shape {np.shape(image)}; give one image (H, W, C), and "
                 "jax.vmap over a batch"
             )
-    if np.shape(gt) != np.shape(fused):
-        raise UserError(
-            f"{name}: gt is {np.shape(gt)} and fused {np.shape(fused)}; both must have one shape"
-        )
+    gt, fused = (np.shape(image) for image in images.values())
+    if gt != fused:
+        raise UserError(f"{name}: gt is {gt} and fused {fused}; both must have one shape")
+    return options

@@ -7,7 +7,7 @@ pansharpening toolbox (Vivone et al., IEEE GRSM 9(1), 2021) where it has them.
 import jax.numpy as jnp
 
 from rsfusion_jax.errors import UserError
-from rsfusion_jax.metrics.pair import image_mean, metric
+from rsfusion_jax.metrics.pair import check_version, image_mean, metric
 
 
 @metric
@@ -97,7 +97,7 @@ def mae(gt, fused):
 
 
 @metric
-def scc(gt, fused):
+def scc(gt, fused, *, version="2020"):
     """Spatial correlation coefficient of the toolbox: uncentred correlation of Sobel magnitudes.
 
     Both images lose one pixel at each side; `G = sqrt(gx^2 + gy^2)` with the 3x3 Sobel pair and
@@ -107,15 +107,28 @@ def scc(gt, fused):
 
     Range 0 to 1, higher is better. Identical images give 1, constant non-zero images 1 (their
     frames agree), an all-zero image NaN.
+
+    Args:
+        gt: (H, W, C), at least 3x3 pixels.
+        fused: (H, W, C).
+        version: of the toolbox. "1.0" (2015) takes the signed response across rows alone, of the
+            uncropped images; its range is -1 to 1.
     """
     if min(gt.shape[:2]) < 3:
         raise UserError(f"scc: image of {gt.shape[0]}x{gt.shape[1]} is smaller than 3x3 pixels")
-    x, y = (_sobel_magnitude(image[1:-1, 1:-1]) for image in (gt, fused))
+    if check_version("scc", version) == "1.0":
+        x, y = (_sobel(image)[0] for image in (gt, fused))
+    else:
+        x, y = (
+            jnp.sqrt(sum(response**2 for response in _sobel(image[1:-1, 1:-1])))
+            for image in (gt, fused)
+        )
     power_x, power_y, product = (image_mean(z).mean() for z in (x * x, y * y, x * y))
     return product / jnp.sqrt(power_x) / jnp.sqrt(power_y)
 
 
-def _sobel_magnitude(image):
+def _sobel(image):
+    """Responses across rows and across columns, both (H, W, C), with zeros beyond the border."""
     height, width = image.shape[:2]
     padded = jnp.pad(image, ((1, 1), (1, 1), (0, 0)))
 
@@ -125,7 +138,7 @@ def _sobel_magnitude(image):
 
     across = smooth(padded, 1, width)
     down = smooth(padded, 0, height)
-    return jnp.sqrt((across[:-2] - across[2:]) ** 2 + (down[:, :-2] - down[:, 2:]) ** 2)
+    return across[:-2] - across[2:], down[:, :-2] - down[:, 2:]
 
 
 def _check_range(name: str, data_range) -> None:

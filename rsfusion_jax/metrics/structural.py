@@ -10,7 +10,7 @@ _WINDOW = 11
 
 
 @metric
-def ssim(gt, fused, *, data_range, per_band=False):
+def ssim(gt, fused, *, data_range, per_band=False, zero_padding=False):
     """Structural similarity with an 11x11 Gaussian window, mean over pixels, then over bands.
 
     Per band and 'valid' window position, with Gaussian (sigma 1.5) weighted population moments,
@@ -26,7 +26,13 @@ def ssim(gt, fused, *, data_range, per_band=False):
         fused: (H, W, C).
         data_range: full scale in the images' units: 1 for [0, 1], 2047 for 11-bit counts.
         per_band: return the value of each band, (C,), instead.
+        zero_padding: count every pixel, its window continued by zeros beyond the border, as losses
+            in PyTorch do; then images may be of any size.
     """
+    if zero_padding:
+        reach = _WINDOW // 2
+        widths = ((reach, reach), (reach, reach), (0, 0))
+        gt, fused = (jnp.pad(image, widths) for image in (gt, fused))
     value = _gaussian_ssim(gt, fused, data_range)
     return value if per_band else value.mean()
 

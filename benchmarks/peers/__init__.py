@@ -1,0 +1,1 @@
+"""The same computations without JAX, to measure against."""
