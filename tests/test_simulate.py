@@ -8,6 +8,7 @@ import pytest
 import scipy.io
 
 from rsfusion_jax.cli.main import run
+from rsfusion_jax.data import set_samples
 from rsfusion_jax.data.areas import GAP, split_areas
 from rsfusion_jax.data.pancollection import open_set
 from rsfusion_jax.data.wald import simulate
@@ -90,6 +91,7 @@ def test_whole_image_is_the_simulation(tmp_path):
     assert attributes == {
         "max_value": 2047,
         "ms_phase": 2,
+        "psf": "mtf",
         "pan_degradation": "imresize",
         "sensor": "wv2",
         "mtf": "wv3",
@@ -215,6 +217,23 @@ def test_nodata_is_left_out_and_never_bleeds(tmp_path, capsys, where):
     for key in made[0]:
         np.testing.assert_array_equal(made[0][key], made[1][key])
         assert 0 < made[0][key].min() and made[0][key].max() < 3000, key
+
+
+def test_strips_equal_the_whole(tmp_path, monkeypatch):
+    """Computed strip by strip, with a hole near a seam, every sample is what one piece gives."""
+    pan, ms = counts(400, 16)
+    ms[130:134, 8, 0] = 0
+    pair = write_pair(tmp_path, pan, ms, nodata=0)
+    made = []
+    for name, size in (("whole", 4096), ("strips", 64)):
+        monkeypatch.setattr(set_samples, "_STRIP", size)
+        out = tmp_path / f"{name}.h5"
+        run(["simulate", *pair, str(out), "--sensor=qb", "--patch=16", "--full-resolution"])
+        made.append([read(path)[0] for path in (out, out.with_name(f"{name}_full.h5"))])
+    assert len(made[0][0]["gt"]) == 24  # the hole lies in one of 25
+    for whole, strips in zip(*made, strict=True):
+        for key, image in whole.items():
+            np.testing.assert_allclose(strips[key], image, rtol=2e-7, atol=0, err_msg=key)
 
 
 def test_splits_share_no_pixel(tmp_path):

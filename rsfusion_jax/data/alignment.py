@@ -50,7 +50,7 @@ class Pair:
             ms=self.ms[rows, columns],
             pan_valid=self.pan_valid[fine],
             ms_valid=self.ms_valid[rows, columns],
-            geometry=_moved(self.geometry, fine[0].start, fine[1].start),
+            geometry=moved(self.geometry, fine[0].start, fine[1].start),
         )
 
     def filled(self) -> tuple[np.ndarray, np.ndarray]:
@@ -111,7 +111,7 @@ def align(pan: Raster, ms: Raster, ratio: int) -> Pair:
         ms=image,
         pan_valid=pan.valid[fine],
         ms_valid=valid,
-        geometry=_moved(pan.geometry, *starts),
+        geometry=moved(pan.geometry, *starts),
         crs=pan.crs,
         notices=tuple(notices),
     )
@@ -207,7 +207,8 @@ def _resampling(offsets, scales, ratio: int) -> str:
     return text
 
 
-def _moved(geometry, row: int, column: int):
+def moved(geometry: tuple[float, ...] | None, row: int, column: int):
+    """The transform of a grid cut at that pixel; None without one."""
     if geometry is None:
         return None
     a, b, c, d, e, f = geometry

@@ -43,6 +43,7 @@ def write_set(
     samples: Iterator[dict[str, np.ndarray]],
     count: int,
     attributes: Mapping[str, object],
+    places: Sequence[int] | None = None,
 ) -> None:
     """Writes samples of one size as arrays (N, C, H, W), one chunk per image.
 
@@ -51,10 +52,12 @@ def write_set(
         samples: dicts of (H, W, C) with the same keys, shapes and dtypes; read one at a time.
         count: how many there are.
         attributes: of the file's root.
+        places: index in the file of each sample; by default as they come.
     """
+    places = range(count) if places is None else places
     with h5py.File(path, "w") as file:
         file.attrs.update(attributes)
-        for index, sample in enumerate(samples):
+        for index, sample in zip(places, samples, strict=True):
             for key, image in sample.items():
                 image = np.moveaxis(image, -1, 0)
                 if key not in file:

@@ -1,9 +1,9 @@
-"""`rsfusion simulate`: a PAN and an MS image to sets that networks train and are scored on."""
+"""`rsfusion simulate`: a pair or a cube to sets that networks train and are scored on."""
 
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,20 +11,27 @@ import numpy as np
 from rsfusion_jax import __version__
 from rsfusion_jax.data.alignment import Pair, align
 from rsfusion_jax.data.areas import Window, patch_windows, split_areas
+from rsfusion_jax.data.cube import Cube
+from rsfusion_jax.data.full_scale import full_scale
+from rsfusion_jax.data.psf import Psf, coarse_phase
 from rsfusion_jax.data.raster import Raster, read_raster
 from rsfusion_jax.data.set_file import new_files, write_set
-from rsfusion_jax.data.wald import simulate
+from rsfusion_jax.data.set_samples import full_samples, reduced_samples
+from rsfusion_jax.data.srf import band_centres, spectral_response
 from rsfusion_jax.errors import UserError
-from rsfusion_jax.ops.resample import interpolate_at
 from rsfusion_jax.sensors import Sensor, get_sensor
+
+_MTF = Psf("mtf")
+_UNKNOWN_GAIN = 0.3
+"""MTF gain of a camera that no one has named, the toolbox's own fallback."""
 
 
 @dataclasses.dataclass(frozen=True)
 class _Job:
-    """One set to be written: `pair` is its own crop, `window` where that lies in the pair."""
+    """One set to be written: `scene` is its own crop, `window` where that lies in the whole."""
 
     path: Path
-    pair: Pair
+    scene: Pair | Cube
     window: Window
     patches: list[Window]
     left_out: int
@@ -32,13 +39,17 @@ class _Job:
 
 
 def simulate_sets(
-    pan: str | Path,
+    pan: str | Path | None,
     ms: str | Path,
     out: str | Path,
     *,
-    sensor: str,
+    sensor: str | None = None,
     ratio: int | None = None,
     mtf: str | None = None,
+    psf: Psf = _MTF,
+    centred: bool = False,
+    srf: str | None = None,
+    wavelengths: tuple[float, float] | None = None,
     pan_degradation: str = "imresize",
     patch: int | None = 64,
     split: Sequence[float] | None = None,
@@ -46,19 +57,25 @@ def simulate_sets(
     max_value: float | None = None,
     seed: int = 0,
 ) -> list[Path]:
-    """Writes reduced-resolution sets with `gt`, and a full-resolution one without, from one pair.
+    """Writes reduced-resolution sets with `gt`, and a full-resolution one without, of one scene.
 
-    Every area is simulated from its own crop, so that no filter carries one split into another.
-    Nodata is filled from the nearest valid pixel before any filter, and patches that touch it are
-    left out. Files appear together, complete, or not at all. The images are held in memory.
+    The scene is a pair, or with `srf` a hyperspectral cube alone. Every area is simulated from its
+    own crop, so that no filter carries one split into another. Nodata is filled from the nearest
+    valid pixel before any filter, and patches that touch it are left out. Files appear together,
+    complete, or not at all. The images are held in memory as stored, and computed strip by strip.
 
     Args:
-        pan: PAN as `.tif`, `.mat` or `.npy`.
-        ms: MS likewise; may be the same `.mat` file.
+        pan: PAN as `.tif`, `.mat` or `.npy`; None for a cube.
+        ms: MS or the cube likewise; MS may lie in the same `.mat` file as PAN.
         out: `OUT.h5`; with `split` `OUT_train.h5`, `OUT_valid.h5` and `OUT_test.h5`.
-        sensor: whose pixels these are.
+        sensor: whose pixels these are; a cube may go without.
         ratio: PAN pixels per MS pixel; the sensor's by default.
         mtf: sensor whose MTF gains are used instead.
+        psf: how MS is blurred.
+        centred: whether coarse pixels lie at (r - 1) / 2, see `data.psf`.
+        srf: spectral response of a cube's guide, see `data.srf.spectral_response`.
+        wavelengths: in nm of a cube's first and last band, evenly spaced between; by default the
+            sensor's.
         pan_degradation: see `rsfusion_jax.data.simulate`.
         patch: side in pixels of `gt`, and of `pan` at full resolution; None for whole areas.
         split: shares of the scene for train, valid and test.
@@ -72,104 +89,114 @@ def simulate_sets(
 
     Raises:
         UserError: images that cannot be read or paired, an unknown full scale, an existing output,
-            or an area without a single valid patch.
+            an area without a single valid patch, or options that contradict each other.
     """
-    record = get_sensor(sensor)
+    coarse, record = _read_coarse(ms, sensor, cube=pan is None)
     ratio = record.ratio if ratio is None else ratio
-    _check_options(out, ratio, patch)
-    inputs = [Path(pan), Path(ms)]
-    guide = read_raster(inputs[0], "pan")
-    coarse = read_raster(inputs[1], "ms", record.num_bands)
-    scale, notices = _full_scale(guide, coarse, record, max_value)
-    pair = align(guide, coarse, ratio)
-    if pan_degradation == "mtf" and ratio % 2 == 0:
-        notices.append(
-            f"--pan-degradation=mtf leaves PAN 1/{2 * ratio} of a pixel off gt, mtf_centred not"
-        )
-    for notice in (*pair.notices, *notices):
+    _check_options(out, ratio, patch, pan, srf, full_resolution)
+    options = {"ratio": ratio, "sensor": record, "mtf": mtf, "centred": centred}
+    options["psf"] = psf = psf.resolved(ratio, centred)
+    inputs = {"ms": _fingerprint(Path(ms))}
+    attributes = {"ms_phase": coarse_phase(ratio, centred), "psf": psf.name}
+    numbers = {"psf_sigma": psf.sigma, "psf_size": psf.size}
+    attributes |= {key: number for key, number in numbers.items() if number is not None}
+    notices = []
+    if pan is None:
+        scene, rasters = Cube.from_raster(coarse), (coarse,)
+        response = _response(srf, coarse, record, wavelengths)
+        options["srf"] = response.pop("array")
+        inputs["srf"] = response
+        attributes["srf"] = response["name"]
+    else:
+        guide = read_raster(pan, "pan")
+        scene, rasters = align(guide, coarse, ratio), (guide, coarse)
+        inputs = {"pan": _fingerprint(Path(pan)), **inputs}
+        options["pan_degradation"] = attributes["pan_degradation"] = pan_degradation
+        if pan_degradation == "mtf" and ratio % 2 == 0:
+            notices.append(
+                f"--pan-degradation=mtf leaves PAN 1/{2 * ratio} of a pixel off gt, mtf_centred not"
+            )
+    scale, doubts = full_scale(rasters, record, max_value)
+    notices = [*scene.notices, *doubts, *notices]
+    for notice in notices:
         print(f"notice: {notice}")
-    jobs = _plan(pair, Path(out), ratio, patch, split, full_resolution)
+    jobs = _plan(scene, Path(out), ratio, patch, split, full_resolution)
     common = {
         "max_value": scale,
         "sensor": record.name,
         "mtf": get_sensor(mtf or record).name,
         "ratio": ratio,
     }
-    options = {"ratio": ratio, "sensor": record, "mtf": mtf, "pan_degradation": pan_degradation}
     origin = {
         "program": f"rsfusion simulate {__version__}",
-        "pan": _fingerprint(inputs[0]),
-        "ms": _fingerprint(inputs[1]),
+        **inputs,
         "split": split and [float(share) for share in split],
         "seed": seed,
-        "notices": [*pair.notices, *notices],
+        "notices": notices,
     }
     with new_files([job.path for job in jobs]) as unfinished:
         for job in jobs:
-            order = np.random.default_rng(seed).permutation(len(job.patches))
-            patches = [job.patches[index] for index in order]
+            count = len(job.patches)
+            order = np.random.default_rng(seed).permutation(count)
             if job.full_resolution:
-                samples = _full_samples(job.pair, patches, ratio)
-                attributes = {"ms_phase": (ratio - 1) / 2}
+                samples = full_samples(job.scene, job.patches, ratio)
+                own = {"ms_phase": (ratio - 1) / 2}
             else:
-                samples = _reduced_samples(job.pair, patches, options)
-                attributes = {"ms_phase": ratio // 2, "pan_degradation": pan_degradation}
-            provenance = json.dumps({**origin, **_place(job)})
-            attributes |= {**common, "provenance": provenance}
-            write_set(unfinished[job.path], samples, len(patches), attributes)
+                samples, own = reduced_samples(job.scene, job.patches, options), attributes
+            stored = {**common, **own, "provenance": json.dumps({**origin, **_place(job)})}
+            write_set(unfinished[job.path], samples, count, stored, np.argsort(order))
     for job in jobs:
         print(_summary(job, ratio, scale))
     return [job.path for job in jobs]
 
 
-def _check_options(out: str | Path, ratio: int, patch: int | None) -> None:
+def _read_coarse(path, sensor: str | None, cube: bool) -> tuple[Raster, Sensor]:
+    """MS or the cube, and whose pixels it holds."""
+    if sensor is None and not cube:
+        raise UserError("name the sensor of the images as --sensor, one of `rsfusion models`")
+    record = None if sensor is None else get_sensor(sensor)
+    raster = read_raster(path, "gt" if cube else "ms", record and record.num_bands)
+    if record is None:
+        bands = raster.image.shape[2]
+        record = get_sensor({"bands": bands, "mtf_ms": _UNKNOWN_GAIN, "bit_depth": 16})
+    return raster, record
+
+
+def _response(srf: str, cube: Raster, sensor: Sensor, wavelengths) -> dict:
+    """The response, as `array` and as the file records it."""
+    bands = cube.image.shape[2]
+    if wavelengths is None:
+        centres = band_centres(sensor)
+    else:
+        centres = np.linspace(*wavelengths, bands).tolist()
+    response = spectral_response(srf, bands, centres)
+    return {
+        "name": response.name,
+        "sha256": response.sha256,
+        "weights": response.weights.tolist(),
+        "wavelengths": centres,
+        "array": response.weights,
+    }
+
+
+def _check_options(out, ratio: int, patch: int | None, pan, srf, full_resolution) -> None:
     if Path(out).suffix != ".h5":
         raise UserError(f"{out} must end with .h5; sets are written as HDF5")
     if ratio < 2:
         raise UserError(f"--ratio={ratio} must be at least 2; at 1 there is nothing to degrade")
     if patch is not None and (patch < 1 or patch % ratio):
         raise UserError(f"--patch={patch} must be a positive multiple of the ratio, {ratio}")
+    if pan is None and srf is None:
+        raise UserError("one image alone has no guide; give PAN and MS, or --srf for a cube")
+    if pan is not None and srf is not None:
+        raise UserError(f"--srf={srf} makes the guide of a cube alone; give one image, or no --srf")
+    if pan is None and full_resolution:
+        raise UserError("--full-resolution needs PAN: a cube has no finer guide; leave it out")
 
 
-def _full_scale(pan: Raster, ms: Raster, sensor: Sensor, max_value: float | None):
-    """The divisor to [0, 1] and what to tell about it; nodata does not count."""
-    values = [raster.image[raster.valid] for raster in (pan, ms)]
-    peak, name = max(
-        (float(array.max()), raster.name) for array, raster in zip(values, (pan, ms), strict=True)
-    )
-    if max_value is not None:
-        if not 0 < max_value < float("inf"):
-            raise UserError(f"--max-value={max_value:g} must be a positive number")
-        if peak > max_value:
-            return max_value, [f"{name} reaches {peak:g}, beyond --max-value={max_value:g}"]
-        return max_value, []
-    if any(array.dtype.kind == "f" and np.any(array != np.rint(array)) for array in values):
-        raise UserError(
-            f"{name} holds fractions up to {peak:g}, no counts of a known bit depth; give the full "
-            "scale that stands for 1 as --max-value, at least that maximum"
-        )
-    depths = {raster.bit_depth for raster in (pan, ms)} - {None}
-    bits = max(depths, default=sensor.bit_depth)
-    width = max(8 * a.dtype.itemsize if a.dtype.kind in "ui" else 16 for a in values)
-    scale, notices = float(2 ** min(bits, width) - 1), []
-    if scale != sensor.max_value:
-        reason = "the file says" if depths else "the stored type ends"
-        notices.append(
-            f"full scale {scale:g} ({reason}) instead of sensor {sensor.name!r}'s "
-            f"{sensor.max_value:g}"
-        )
-    top = max(float(np.quantile(array, 0.9999)) for array in values)
-    if top > scale:
-        raise UserError(
-            f"{name} reaches {peak:g} (99.99 % below {top:g}), beyond the full scale {scale:g} of "
-            f"sensor {sensor.name!r}; give the full scale of the data as --max-value"
-        )
-    return scale, notices
-
-
-def _plan(pair: Pair, out: Path, ratio, patch, split, full_resolution) -> list[_Job]:
-    """The files to write, each with its own crop of the pair."""
-    height, width = pair.ms_valid.shape
+def _plan(scene: Pair | Cube, out: Path, ratio, patch, split, full_resolution) -> list[_Job]:
+    """The files to write, each with its own crop of the scene."""
+    height, width = scene.ms_valid.shape
     if split is None:
         areas = {"": (slice(0, height), slice(0, width))}
     else:
@@ -177,19 +204,19 @@ def _plan(pair: Pair, out: Path, ratio, patch, split, full_resolution) -> list[_
     jobs = []
     for name, window in areas.items():
         path = out.with_name(f"{out.stem}_{name}.h5") if name else out
-        crop = pair.crop(*window, ratio)
+        crop = scene.crop(*window, ratio)
         patches, left_out = patch_windows(crop.complete(ratio), patch, ratio)
         jobs.append(_Job(path, crop, window, patches, left_out, False))
     if full_resolution:
         window = areas.get("test", areas.get("", (slice(0, height), slice(0, width))))
-        crop = pair.crop(*window, ratio)
+        crop = scene.crop(*window, ratio)
         side = None if patch is None else patch // ratio
         patches, left_out = patch_windows(crop.complete(ratio), side, 1)
         path = out.with_name(f"{out.stem}_full.h5")
         jobs.append(_Job(path, crop, window, patches, left_out, True))
     for job in jobs:
         if not job.patches:
-            rows, columns = job.pair.ms_valid.shape
+            rows, columns = job.scene.ms_valid.shape
             found = f"{job.left_out} patches, all touching nodata" if job.left_out else "no patch"
             needed = "the whole area" if patch is None else f"--patch={patch}"
             raise UserError(
@@ -199,43 +226,6 @@ def _plan(pair: Pair, out: Path, ratio, patch, split, full_resolution) -> list[_
     return jobs
 
 
-def _reduced_samples(pair: Pair, patches, options) -> Iterator[dict[str, np.ndarray]]:
-    pan, ms = pair.filled()
-    ratio = options["ratio"]
-    height, width = (size // ratio * ratio for size in ms.shape[:2])
-    pan, ms = pan[: ratio * height, : ratio * width], ms[:height, :width]
-    area = simulate(pan, ms, **options)
-    stored = ms.astype(_stored_type(ms))
-    for rows, columns in patches:
-        low = tuple(slice(s.start // ratio, s.stop // ratio) for s in (rows, columns))
-        yield {
-            "gt": stored[rows, columns],
-            "ms": area["ms"][low].astype(np.float32),
-            "lms": area["lms"][rows, columns].astype(np.float32),
-            "pan": area["pan"][rows, columns].astype(np.float32),
-        }
-
-
-def _full_samples(pair: Pair, patches, ratio: int) -> Iterator[dict[str, np.ndarray]]:
-    pan, ms = pair.filled()
-    precise = ms if ms.dtype == np.float32 else ms.astype(np.float64)
-    # PAN pixel u lies at (u - (r - 1) / 2) / r of a corner-aligned MS.
-    positions = [(np.arange(ratio * n) - (ratio - 1) / 2) / ratio for n in ms.shape[:2]]
-    lms = interpolate_at(precise, *positions)
-    for rows, columns in patches:
-        fine = tuple(slice(ratio * s.start, ratio * s.stop) for s in (rows, columns))
-        yield {
-            "ms": ms[rows, columns].astype(_stored_type(ms)),
-            "lms": lms[fine].astype(np.float32),
-            "pan": pan[fine].astype(_stored_type(pan)),
-        }
-
-
-def _stored_type(image: np.ndarray) -> np.dtype:
-    """Counts stay what they are; fractions are stored as float32."""
-    return np.dtype(np.float32) if image.dtype.kind == "f" else image.dtype
-
-
 def _fingerprint(path: Path) -> dict[str, str]:
     with path.open("rb") as file:
         return {"name": path.name, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
@@ -243,11 +233,11 @@ def _fingerprint(path: Path) -> dict[str, str]:
 
 def _place(job: _Job) -> dict[str, object]:
     rows, columns = job.window
-    geometry = job.pair.geometry
+    geometry = job.scene.geometry
     return {
         "rows": [rows.start, rows.stop],
         "columns": [columns.start, columns.stop],
-        "crs": job.pair.crs,
+        "crs": job.scene.crs,
         "pan_transform": None if geometry is None else [float(value) for value in geometry],
     }
 

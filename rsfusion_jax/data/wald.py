@@ -1,4 +1,4 @@
-"""Reduced-resolution simulation: degrade a pair by its ratio so that the MS itself is the truth.
+"""Reduced-resolution simulation: degrade images by their ratio so that the MS is the truth.
 
 Wald, Ranchin, Mangolini, "Fusion of satellite images of different spatial resolutions: assessing
 the quality of resulting images", PERS 63(6), 1997; the details are those of the MATLAB
@@ -9,9 +9,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from rsfusion_jax.data.psf import Psf, observe
 from rsfusion_jax.errors import UserError
-from rsfusion_jax.ops.mtf import mtf_filter
-from rsfusion_jax.ops.resample import decimate, imresize, interp23
+from rsfusion_jax.ops.resample import imresize, interp23
 from rsfusion_jax.sensors import Sensor, get_sensor, mtf_gains
 
 PAN_DEGRADATIONS = ("imresize", "mtf", "mtf_centred")
@@ -24,14 +24,20 @@ def simulate(
     sensor: str | Mapping | Sensor,
     ratio: int = 4,
     mtf: str | Mapping | Sensor | None = None,
+    psf: str | Psf = "mtf",
+    centred: bool = False,
+    srf=None,
     pan_degradation: str = "imresize",
     wrap: bool = False,
 ) -> dict[str, np.ndarray]:
-    """Degrades a full-resolution pair; the MS given becomes `gt`.
+    """Degrades a full-resolution pair, or a hyperspectral cube alone; the MS given becomes `gt`.
 
-    `ms` is blurred by the sensor's MTF and decimated at `[r // 2 :: r]`; `lms` is its `interp23`
-    enlargement, so both have the field's phase. `pan` is brought to the size of `gt` by
-    `pan_degradation`, which decides rankings and belongs in every report:
+    `ms` is blurred by `psf` (the sensor's MTF) and decimated at `[r // 2 :: r]`; `lms` is its
+    `interp23` enlargement, so both have the field's phase. With `centred` they have that of the
+    CAVE and Harvard sets, `(r - 1) / 2`: see `data.psf`, and bicubic enlargement.
+
+    The guide of a cube (`pan=None`) is `ms @ srf`, at the size of `gt` as it is. `pan` is brought
+    to that size by `pan_degradation`, which decides rankings and belongs in every report:
 
     - "imresize": antialiased bicubic, the toolbox's choice. Area-aligned: with a pair whose
       corners coincide the reduced PAN lies on `gt` exactly. No MTF.
@@ -42,29 +48,31 @@ def simulate(
       below the MTF's pass band); for odd r the same as "mtf".
 
     Args:
-        pan: (r H, r W, G) guide, counts or [0, 1].
+        pan: (r H, r W, G) guide, counts or [0, 1]; None with `srf`.
         ms: (H, W, C) in the same units; H and W multiples of r.
         sensor: whose pixels these are; its MTF gains unless `mtf` is given.
         ratio: r.
         mtf: sensor whose gains are used instead, e.g. "ikonos" for GF2 as papers do.
+        psf: how `ms` is blurred.
+        centred: where the coarse pixels lie.
+        srf: (C, G) spectral response of a cube's guide, see `data.srf`.
         pan_degradation: see above.
-        wrap: periodic borders in `lms` as the toolbox has them; default edge-replicated.
+        wrap: periodic borders in `lms` as the toolbox has them; default edge-replicated. Without
+            effect on a centred one.
 
     Returns:
         `pan` (H, W, G), `ms` (H / r, W / r, C), `lms` (H, W, C) and `gt` (H, W, C), unclipped, in
         the units of the input: float32 for float32 input, else float64.
 
     Raises:
-        UserError: sizes that do not fit together, an unknown `pan_degradation`, a sensor with
-            another number of bands, or no PAN gain where one is needed.
+        UserError: sizes that do not fit together, an unknown `psf` or `pan_degradation`, a sensor
+            with another number of bands, no PAN gain where one is needed, or not exactly one of
+            `pan` and `srf`.
     """
-    pan, ms = _as_float(pan, "pan"), _as_float(ms, "ms")
+    if (pan is None) == (srf is None):
+        raise UserError("simulate: give pan, or srf and pan=None for a hyperspectral cube alone")
+    ms = _as_float(ms, "ms")
     height, width, bands = ms.shape
-    if pan.shape[:2] != (ratio * height, ratio * width):
-        raise UserError(
-            f"pan is {pan.shape[0]}x{pan.shape[1]} and ms {height}x{width}: at ratio {ratio} pan "
-            f"must be {ratio * height}x{ratio * width}; crop it or choose another ratio"
-        )
     if pan_degradation not in PAN_DEGRADATIONS:
         raise UserError(
             f"pan_degradation {pan_degradation!r} is unknown; choose one of "
@@ -72,16 +80,34 @@ def simulate(
         )
     get_sensor(sensor)  # a misspelt name is refused even where mtf= gives the gains
     optics = get_sensor(sensor if mtf is None else mtf)
-    low = decimate(mtf_filter(ms, mtf_gains(optics, bands), ratio), ratio)
-    return {
-        "pan": _degrade_pan(pan, (height, width), optics, ratio, pan_degradation),
-        "ms": low,
-        "lms": interp23(low, ratio, wrap=wrap),
-        "gt": ms,
-    }
+    if pan is None:
+        guide = _spectral_guide(ms, np.asarray(srf))
+    else:
+        guide = _degrade_pan(_as_float(pan, "pan"), ms.shape[:2], optics, ratio, pan_degradation)
+    psf = Psf(psf) if isinstance(psf, str) else psf
+    low = observe(ms, psf, ratio, gains=mtf_gains(optics, bands), centred=centred)
+    if centred and ratio % 2 == 0:
+        lms = imresize(low, (height, width))
+    else:
+        lms = interp23(low, ratio, wrap=wrap)
+    return {"pan": guide, "ms": low, "lms": lms, "gt": ms}
+
+
+def _spectral_guide(cube: np.ndarray, srf: np.ndarray) -> np.ndarray:
+    """(H, W, G), rounded once from double precision."""
+    if srf.ndim != 2 or srf.shape[0] != cube.shape[2]:
+        raise UserError(
+            f"srf has shape {srf.shape}, expected one row for each of the {cube.shape[2]} bands"
+        )
+    return (cube.astype(np.float64) @ srf.astype(np.float64)).astype(cube.dtype)
 
 
 def _degrade_pan(pan, size, optics: Sensor, ratio: int, pan_degradation: str) -> np.ndarray:
+    if pan.shape[:2] != (ratio * size[0], ratio * size[1]):
+        raise UserError(
+            f"pan is {pan.shape[0]}x{pan.shape[1]} and ms {size[0]}x{size[1]}: at ratio {ratio} "
+            f"pan must be {ratio * size[0]}x{ratio * size[1]}; crop it or choose another ratio"
+        )
     if pan_degradation == "imresize":
         return imresize(pan, size)
     if optics.mtf_pan is None:
@@ -89,11 +115,8 @@ def _degrade_pan(pan, size, optics: Sensor, ratio: int, pan_degradation: str) ->
             f"sensor {optics.name!r} has no PAN gain for pan_degradation={pan_degradation!r}; use "
             "'imresize', or mtf= with a sensor that has one"
         )
-    blurred = mtf_filter(pan, optics.mtf_pan, ratio)
-    if pan_degradation == "mtf":
-        return decimate(blurred, ratio)
-    # Enlarged by two, pixel i lies at 2 i + 1 and the centre r k + (r - 1) / 2 at 2 r k + r.
-    return decimate(interp23(blurred, 2), 2 * ratio)
+    centred = pan_degradation == "mtf_centred"
+    return observe(pan, Psf("mtf"), ratio, gains=optics.mtf_pan, centred=centred)
 
 
 def _as_float(image, name: str) -> np.ndarray:

@@ -18,7 +18,7 @@ from rsfusion_jax.ops.resample import check_image, check_ratio
 _BINOMIAL = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)
 
 
-def mtf_kernel(gain: float, ratio: int, size: int = 41) -> np.ndarray:
+def mtf_kernel(gain: float, ratio: int, size: int = 41, width: int | None = None) -> np.ndarray:
     """Gaussian whose frequency response is `gain` at the Nyquist frequency of the coarse grid.
 
     Aiazzi, Alparone, Baronti, Garzelli, Selva, "MTF-tailored multiscale fusion of high-resolution
@@ -32,6 +32,8 @@ def mtf_kernel(gain: float, ratio: int, size: int = 41) -> np.ndarray:
         gain: amplitude response at Nyquist, in (0, 1).
         ratio: fine pixels per coarse pixel, >= 1.
         size: odd number of taps along one axis.
+        width: frequency samples that span the fine band; default `size - 1`. The toolbox's first
+            version (2015) had `size` in its methods and indices.
 
     Returns:
         (size, size) float64, symmetric, read-only.
@@ -39,25 +41,27 @@ def mtf_kernel(gain: float, ratio: int, size: int = 41) -> np.ndarray:
     Raises:
         UserError: gain outside (0, 1), ratio below 1, or an even size.
     """
-    return _gaussian_kernel(float(gain), check_ratio(ratio), size, size - 1)
+    return _gaussian_kernel(float(gain), check_ratio(ratio), size, width or size - 1)
 
 
-def mtf_filter(image, gains: float | Sequence[float], ratio: int):
+def mtf_filter(image, gains: float | Sequence[float], ratio: int, width: int | None = None):
     """Blurs each band of (..., H, W, C) with the MTF kernel of its gain; borders replicated.
 
     Args:
         image: (..., H, W, C), float.
         gains: one gain for all bands, or one per band.
         ratio: fine pixels per coarse pixel.
+        width: as for `mtf_kernel`.
     """
     if np.ndim(gains) == 0:
-        return filter_replicate(image, mtf_kernel(gains, ratio))
-    return filter_replicate(image, np.stack([mtf_kernel(gain, ratio) for gain in gains], axis=-1))
+        return filter_replicate(image, mtf_kernel(gains, ratio, width=width))
+    kernels = [mtf_kernel(gain, ratio, width=width) for gain in gains]
+    return filter_replicate(image, np.stack(kernels, axis=-1))
 
 
 def gauss_lowpass(image, ratio: int):
     """The toolbox's LPfilterGauss: a Gaussian of gain 0.3 at Nyquist, its width set with `size`."""
-    return filter_replicate(image, _gaussian_kernel(0.3, check_ratio(ratio), 41, 41))
+    return mtf_filter(image, 0.3, ratio, width=41)
 
 
 def filter_replicate(image, kernels):
@@ -113,7 +117,7 @@ def atrous_lowpass(image, ratio: int):
 
 @functools.lru_cache
 def _gaussian_kernel(gain: float, ratio: int, size: int, width: int) -> np.ndarray:
-    """Windowed Gaussian; `width` is the number of frequency samples that spans the fine band."""
+    """`mtf_kernel`, kept per process."""
     if not 0 < gain < 1:
         raise UserError(f"MTF gain {gain} is not between 0 and 1; give the response at Nyquist")
     if size % 2 == 0:

@@ -1,0 +1,57 @@
+"""Which count stands for 1 in images as they were delivered."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from rsfusion_jax.data.raster import Raster
+from rsfusion_jax.errors import UserError
+from rsfusion_jax.sensors import Sensor
+
+
+def full_scale(
+    rasters: Sequence[Raster], sensor: Sensor, max_value: float | None
+) -> tuple[float, list[str]]:
+    """The divisor to [0, 1] of images of one scene, and what to tell about it.
+
+    Nodata does not count. Without `max_value` it is the bit depth that a file states or the
+    sensor's, and 1 for fractions up to 1 of a sensor whose full scale is 1.
+
+    Raises:
+        UserError: a `max_value` that is no positive number, or a full scale that the values
+            contradict or leave open.
+    """
+    values = [r.image if r.valid.all() else r.image[r.valid] for r in rasters]
+    peak, name = max(
+        (float(array.max()), raster.name) for array, raster in zip(values, rasters, strict=True)
+    )
+    if max_value is not None:
+        if not 0 < max_value < float("inf"):
+            raise UserError(f"--max-value={max_value:g} must be a positive number")
+        if peak > max_value:
+            return max_value, [f"{name} reaches {peak:g}, beyond --max-value={max_value:g}"]
+        return max_value, []
+    if any(array.dtype.kind == "f" and np.any(array != np.rint(array)) for array in values):
+        if sensor.max_value == 1 >= peak:
+            return 1.0, []
+        raise UserError(
+            f"{name} holds fractions up to {peak:g}, no counts of a known bit depth; give the full "
+            "scale that stands for 1 as --max-value, at least that maximum"
+        )
+    depths = {raster.bit_depth for raster in rasters} - {None}
+    bits = max(depths, default=sensor.bit_depth)
+    width = max(8 * a.dtype.itemsize if a.dtype.kind in "ui" else 16 for a in values)
+    scale, notices = float(2 ** min(bits, width) - 1), []
+    if scale != sensor.max_value:
+        reason = "the file says" if depths else "the stored type ends"
+        notices.append(
+            f"full scale {scale:g} ({reason}) instead of sensor {sensor.name!r}'s "
+            f"{sensor.max_value:g}"
+        )
+    top = max(float(np.quantile(array, 0.9999)) for array in values)
+    if top > scale:
+        raise UserError(
+            f"{name} reaches {peak:g} (99.99 % below {top:g}), beyond the full scale {scale:g} of "
+            f"sensor {sensor.name!r}; give the full scale of the data as --max-value"
+        )
+    return scale, notices
