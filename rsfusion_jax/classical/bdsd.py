@@ -21,7 +21,8 @@ def fit_bdsd(pan, ms, lms, setting):
     Raises:
         UserError: fewer MS pixels than weights per band.
     """
-    regressors, detail = _coarse_scale("bdsd", pan, ms, lms, setting)
+    _enough_pixels("bdsd", ms)
+    regressors, detail = coarse_scale(pan, ms, lms, setting)
     return least_squares(regressors, detail)
 
 
@@ -34,7 +35,8 @@ def fit_bdsd_pc(pan, ms, lms, setting):
     Raises:
         UserError: fewer MS pixels than weights per band.
     """
-    regressors, detail = _coarse_scale("bdsd_pc", pan, ms, lms, setting)
+    _enough_pixels("bdsd_pc", ms)
+    regressors, detail = coarse_scale(pan, ms, lms, setting)
     signs = jnp.asarray([-1.0] * lms.shape[-1] + [1.0], lms.dtype)
     return signs[:, None] * non_negative_least_squares(signs * regressors, detail)
 
@@ -44,15 +46,18 @@ def apply_bdsd(coefficients, pan, ms, lms, setting):
     return lms + mix(jnp.concatenate([lms, pan], axis=-1), coefficients)
 
 
-def _coarse_scale(name: str, pan, ms, lms, setting):
+def coarse_scale(pan, ms, lms, setting):
     """Regressors (h, w, C + 1) [M_L, P_L] and detail (h, w, C) M - M_L at the scale of MS."""
+    coarse = imresize(lms, ms.shape[:2])
+    low = mtf_filter(coarse, setting.gains, setting.ratio)
+    pan_low = decimate(mtf_filter(pan, setting.pan_gain, setting.ratio), setting.ratio)
+    return jnp.concatenate([low, pan_low], axis=-1), coarse - low
+
+
+def _enough_pixels(name: str, ms) -> None:
     height, width, bands = ms.shape
     if height * width < bands + 1:
         raise UserError(
             f"method {name!r} fits {bands + 1} weights to each band, but ms has only "
             f"{height}x{width} pixels; give a larger image or fewer bands"
         )
-    coarse = imresize(lms, (height, width))
-    low = mtf_filter(coarse, setting.gains, setting.ratio)
-    pan_low = decimate(mtf_filter(pan, setting.pan_gain, setting.ratio), setting.ratio)
-    return jnp.concatenate([low, pan_low], axis=-1), coarse - low

@@ -50,14 +50,15 @@ def fit_c_gsa(pan, ms, lms, setting):
     reduced = decimate(gauss_lowpass(pan, setting.ratio), setting.ratio)
     weights = least_squares(centred(ms), centred(reduced))[:, 0]
     level = mean(reduced) - (mean(ms) * weights).sum()
-    scale = lms.max(axis=(0, 1))
-    spectra = quotient(lms, scale).reshape(-1, lms.shape[-1])
+    return clusters(lms.reshape(-1, lms.shape[-1]), weights, level, lms.max(axis=(0, 1)))
+
+
+def clusters(pixels, weights, level, scale) -> Clustered:
+    """The part of the fit that needs all pixels (N, C) of `lms` at once: k-means, then gains."""
+    spectra = quotient(pixels, scale)
     centres = _k_means(spectra)
     labels = _nearest(spectra, centres)
-    intensity = weighted_sum(lms, weights)
-    gains = _regression_gains(
-        intensity.reshape(-1, 1), lms.reshape(spectra.shape), labels, len(centres)
-    )
+    gains = _regression_gains(weighted_sum(pixels, weights), pixels, labels, len(centres))
     return Clustered(weights, level, scale, centres, gains)
 
 

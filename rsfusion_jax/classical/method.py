@@ -95,7 +95,7 @@ def quotient(numerator, denominator):
 
 def weighted_sum(image, weights):
     """(H, W, 1) sum over bands of (H, W, C) times (C,), in full precision on every device."""
-    return (image * weights).sum(axis=-1, keepdims=True)
+    return mix(image, weights[:, None])
 
 
 def mix(image, weights):

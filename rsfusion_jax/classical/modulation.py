@@ -20,7 +20,7 @@ from rsfusion_jax.classical.method import (
 from rsfusion_jax.ops.mtf import gauss_lowpass
 
 # Share of each band's 1st percentile that counts as haze, for blue, green, red, near infrared.
-_FOUR_BAND_HAZE = (0.95, 0.45, 0.40, 0.05)
+FOUR_BAND_HAZE = (0.95, 0.45, 0.40, 0.05)
 
 
 class Modulation(NamedTuple):
@@ -95,13 +95,17 @@ def _modulation(coefficients: Modulation, pan, lms):
 
 def _haze(lms):
     pixels = lms.reshape(-1, lms.shape[-1])
-    if lms.shape[-1] != len(_FOUR_BAND_HAZE):
+    if lms.shape[-1] != len(FOUR_BAND_HAZE):
         return pixels.min(axis=0)
-    # Hazen's percentile, as MATLAB's prctile: the k-th smallest of n stands at (k - 0.5) / n.
     ordered = jnp.sort(pixels, axis=0)
-    position = min(max(0.01 * len(pixels) - 0.5, 0.0), len(pixels) - 1.0)
-    below = int(position)
-    above = min(below + 1, len(pixels) - 1)
-    fraction = position - below
+    below, above, fraction = haze_ranks(len(pixels))
     percentile = (1 - fraction) * ordered[below] + fraction * ordered[above]
-    return percentile * jnp.asarray(_FOUR_BAND_HAZE, lms.dtype)
+    return percentile * jnp.asarray(FOUR_BAND_HAZE, lms.dtype)
+
+
+def haze_ranks(count: int) -> tuple[int, int, float]:
+    """The two of `count` sorted values between which the 1st percentile lies, and how far."""
+    # Hazen's percentile, as MATLAB's prctile: the k-th smallest of n stands at (k - 0.5) / n.
+    position = min(max(0.01 * count - 0.5, 0.0), count - 1.0)
+    below = int(position)
+    return below, min(below + 1, count - 1), position - below

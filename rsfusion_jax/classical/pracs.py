@@ -20,7 +20,7 @@ from rsfusion_jax.classical.method import (
 )
 from rsfusion_jax.ops.resample import imresize
 
-_BETA = 0.95  # share of the detail that is put in
+BETA = 0.95  # share of the detail that is put in
 
 
 class Pracs(NamedTuple):
@@ -57,7 +57,7 @@ def fit_pracs(pan, ms, lms, setting):
         mean(lms),
         quotient(deviation(pan), deviation(lms)),
     )
-    matched = _match(lms, band_means, band_gains, pan_mean)
+    matched = match_bands(lms, band_means, band_gains, pan_mean)
     images = jnp.concatenate([pan, matched], axis=-1)
     smooth = imresize(imresize(images, coarse), fine)
     # One factorisation: regressions of PAN's and of every matched band's low-pass. Those of the
@@ -77,7 +77,7 @@ def fit_pracs(pan, ms, lms, setting):
         shares=shares,
         weights=weights,
         level=level,
-        strengths=_BETA * correlation(low, lms) * quotient(deviation(lms), deviation(lms).mean()),
+        strengths=BETA * correlation(low, lms) * quotient(deviation(lms), deviation(lms).mean()),
         likeness=correlation(intensity, lms),
     )
 
@@ -85,12 +85,13 @@ def fit_pracs(pan, ms, lms, setting):
 def apply_pracs(coefficients: Pracs, pan, ms, lms, setting):
     """`M_b + w_b L_b (I_Hb - I_Lb)`, L_b = 1 - |1 - likeness_b M_b / I_Lb| lowering instability."""
     c = coefficients
-    matched = _match(lms, c.band_means, c.band_gains, c.pan_mean)
+    matched = match_bands(lms, c.band_means, c.band_gains, c.pan_mean)
     low_detail = mix(matched - c.matched_means, c.weights)
     high_detail = c.shares * (pan - c.pan_mean) + (1 - c.shares) * (matched - c.matched_means)
     local = 1 - jnp.abs(1 - c.likeness * quotient(lms, low_detail + c.level))
     return lms + c.strengths * local * (high_detail - low_detail)
 
 
-def _match(lms, band_means, band_gains, pan_mean):
+def match_bands(lms, band_means, band_gains, pan_mean):
+    """(H, W, C): bands of `lms` in the mean and deviation of PAN, never negative."""
     return jnp.maximum(band_gains * (lms - band_means) + pan_mean, 0)

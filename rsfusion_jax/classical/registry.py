@@ -113,13 +113,19 @@ def fuse(
         )
     if lms is not None and lms.shape != (height, width, bands):
         raise UserError(f"lms has shape {lms.shape}; expected {(height, width, bands)}")
-    setting = _setting(name, method, sensor, ratio, bands, wrap)
+    setting = method_setting(name, sensor, ratio, bands, wrap)
     images = [None if image is None else _to_float(image) for image in (pan, ms, lms)]
     fused = _fuse(*images, method=method, setting=setting)
     return fused if isinstance(ms, jax.Array) else jax.device_get(fused)
 
 
-def _setting(name: str, method: Method, sensor, ratio: int, bands: int, wrap: bool) -> Setting:
+def method_setting(name: str, sensor, ratio: int, bands: int, wrap: bool = False) -> Setting:
+    """What a method must know beside the pixels; arguments as for `fuse`.
+
+    Raises:
+        UserError: unknown method, a missing sensor or one of another number of bands.
+    """
+    method = get_method(name)
     if not method.needs_sensor:
         return Setting(ratio, wrap=wrap)
     if sensor is None:

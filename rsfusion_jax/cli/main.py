@@ -5,6 +5,9 @@ import sys
 from collections.abc import Sequence
 
 from rsfusion_jax.cli.entry import guarded
+from rsfusion_jax.cli.export import add_export
+from rsfusion_jax.cli.fuse import add_fuse
+from rsfusion_jax.errors import UserError
 
 
 def run(argv: Sequence[str] | None = None) -> None:
@@ -16,6 +19,9 @@ def run(argv: Sequence[str] | None = None) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="rsfusion", description="Remote-sensing image fusion.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    add_fuse(commands)
+    add_export(commands)
 
     port = commands.add_parser("port", help="PyTorch weights to a checkpoint, or back")
     port.add_argument("source", help=".pth file; with --to-torch a run folder or checkpoint")
@@ -36,13 +42,37 @@ def _parser() -> argparse.ArgumentParser:
     )
     port.set_defaults(command=_port)
 
-    simulate = commands.add_parser("simulate", help="a PAN and an MS image to sets with truth")
-    simulate.add_argument("pan", help="PAN image: .tif, .mat or .npy")
-    simulate.add_argument("ms", help="MS image; may be the same .mat file")
+    simulate = commands.add_parser("simulate", help="a pair or a cube to sets with truth")
+    simulate.add_argument(
+        "images",
+        nargs="+",
+        metavar="IMAGE",
+        help="PAN and MS (may be one .mat file twice), or a hyperspectral cube with --srf: .tif, "
+        ".mat or .npy",
+    )
     simulate.add_argument("out", help="new .h5 set; OUT_train.h5 and so on with --split")
-    simulate.add_argument("--sensor", required=True, help="whose pixels these are")
+    simulate.add_argument("--sensor", help="whose pixels these are; a cube may go without")
     simulate.add_argument("--ratio", type=int, help="PAN pixels per MS pixel; the sensor's")
     simulate.add_argument("--mtf", metavar="SENSOR", help="take the MTF gains of another sensor")
+    simulate.add_argument(
+        "--psf", default="mtf", choices=("mtf", "gaussian", "box"), help="how MS is blurred"
+    )
+    simulate.add_argument("--psf-sigma", type=float, metavar="PIXELS", help="of --psf=gaussian")
+    simulate.add_argument("--psf-size", type=int, metavar="N", help="taps of it or --psf=box")
+    simulate.add_argument(
+        "--phase",
+        default="decimated",
+        choices=("decimated", "centred"),
+        help="where MS pixels lie: at r // 2 or at (r - 1) / 2",
+    )
+    simulate.add_argument(
+        "--srf",
+        help="response of a cube's guide: nikon_d700, rgb, msi4, a sensor, uniform:LOW-HIGH,..., "
+        "gaussian:LOW-HIGH,... in nm, or a .csv or .npy of C rows",
+    )
+    simulate.add_argument(
+        "--wavelengths", type=_range, metavar="FIRST:LAST", help="of a cube's bands in nm"
+    )
     simulate.add_argument(
         "--pan-degradation",
         default="imresize",
@@ -63,7 +93,7 @@ def _parser() -> argparse.ArgumentParser:
     simulate.set_defaults(command=_simulate)
 
     check = commands.add_parser("check", help="what is right and wrong with a stored set")
-    check.add_argument("file", help=".h5 or .mat set")
+    check.add_argument("file", help=".h5 or .mat set, or a folder of SEN12MS-CR")
     check.add_argument("--sensor", help="whose pixels these should be")
     check.set_defaults(command=_check)
 
@@ -92,10 +122,17 @@ def _port(arguments: argparse.Namespace) -> None:
 
 
 def _simulate(arguments: argparse.Namespace) -> None:
+    from rsfusion_jax.data.psf import Psf
     from rsfusion_jax.data.simulate_command import simulate_sets
 
     options = {key: value for key, value in vars(arguments).items() if key != "command"}
-    simulate_sets(options.pop("pan"), options.pop("ms"), options.pop("out"), **options)
+    images = options.pop("images")
+    if len(images) > 2:
+        raise UserError(f"{len(images)} images are given; expected PAN and MS, or a cube alone")
+    pan = None if len(images) == 1 else images[0]
+    psf = Psf(options.pop("psf"), options.pop("psf_sigma"), options.pop("psf_size"))
+    centred = options.pop("phase") == "centred"
+    simulate_sets(pan, images[-1], options.pop("out"), psf=psf, centred=centred, **options)
 
 
 def _check(arguments: argparse.Namespace) -> None:
@@ -111,6 +148,14 @@ def _patch(text: str) -> int | None:
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"{text!r} is neither a number of pixels nor 'whole'")
     return int(text)
+
+
+def _range(text: str) -> tuple[float, float]:
+    try:
+        first, last = (float(edge) for edge in text.split(":"))
+        return first, last
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no range like 400:700") from None
 
 
 def _numbers(text: str) -> tuple[float, ...]:

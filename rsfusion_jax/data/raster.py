@@ -164,23 +164,34 @@ def _from_array(path: Path, image: np.ndarray, num_bands: int | None) -> Raster:
     return Raster(path.name, image, np.ones(image.shape[:2], bool))
 
 
+def zero_collars(zero: np.ndarray, area: int = 1) -> np.ndarray:
+    """(H, W) bool: regions of zero pixels that touch the border and are no dark roofs.
+
+    Args:
+        zero: (H, W) bool, pixels that are zero in every band.
+        area: pixels of the image for which each of them stands.
+    """
+    if not any(edge.any() for edge in (zero[0], zero[-1], zero[:, 0], zero[:, -1])):
+        return np.zeros_like(zero)
+    regions, _ = scipy.ndimage.label(zero, np.ones((3, 3)))  # costs more memory than the image
+    border = np.concatenate([regions[0], regions[-1], regions[:, 0], regions[:, -1]])
+    sizes = np.bincount(regions.ravel()) * area
+    return np.isin(regions, [n for n in np.unique(border) if n and sizes[n] >= _SMALLEST_COLLAR])
+
+
 def _without_holes(raster: Raster) -> Raster:
     """Marks as invalid what no tag does: NaN, infinities, and zero collars where no tag exists."""
     notices, valid = list(raster.notices), raster.valid
     if raster.image.dtype.kind == "f":
         valid = valid & np.isfinite(raster.image).all(axis=2)
     zero = (raster.image == 0).all(axis=2) if valid.all() else np.zeros((1, 1), bool)
-    if any(edge.any() for edge in (zero[0], zero[-1], zero[:, 0], zero[:, -1])):
-        regions, _ = scipy.ndimage.label(zero, np.ones((3, 3)))  # costs more memory than the image
-        border = np.concatenate([regions[0], regions[-1], regions[:, 0], regions[:, -1]])
-        sizes = np.bincount(regions.ravel())
-        collars = [n for n in np.unique(border) if n and sizes[n] >= _SMALLEST_COLLAR]
-        valid = ~np.isin(regions, collars)
-        if collars:
-            notices.append(
-                f"{raster.name}: no nodata tag, but a border of zeros "
-                f"({math.ceil(1000 * np.mean(~valid)) / 10:g} % of the image), taken as nodata"
-            )
+    collars = zero_collars(zero)
+    if collars.any():
+        valid = ~collars
+        notices.append(
+            f"{raster.name}: no nodata tag, but a border of zeros "
+            f"({math.ceil(1000 * np.mean(collars)) / 10:g} % of the image), taken as nodata"
+        )
     if not valid.any():
         raise UserError(f"{raster.name} holds no valid pixel; give another image")
     return dataclasses.replace(raster, valid=valid, notices=tuple(notices))

@@ -82,6 +82,20 @@ class Fuser:
         fused = np.asarray(fused) * np.float32(self.max_value)
         return fused[0] if single else fused
 
+    def fuse_scene(self, pan, ms, out, **options):
+        """Fuses a PAN and an MS GeoTIFF into a new one, in bounded memory.
+
+        Args:
+            pan, ms, out: files.
+            **options: see `inference.scene.Options`; `scene.fuse_scene` says more.
+
+        Returns:
+            `inference.scene.Result`.
+        """
+        from rsfusion_jax.inference.scene import fuse_scene
+
+        return fuse_scene(pan, ms, out, fuser=self, **options)
+
     def fuse_unit(self, pan, ms, lms) -> jax.Array:
         """The compiled core: batches divided by `max_value` in, the same clipped to [0, 1] out."""
         return _fuse(self.model, self.variables, pan, ms, lms)

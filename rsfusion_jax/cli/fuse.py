@@ -1,0 +1,124 @@
+"""`rsfusion fuse`: a PAN and an MS GeoTIFF to a sharpened one."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from rsfusion_jax.errors import UserError
+
+
+def add_fuse(commands) -> None:
+    """Adds the subcommand."""
+    fuse = commands.add_parser("fuse", help="a PAN and an MS GeoTIFF to a sharpened one")
+    fuse.add_argument("pan", help="PAN image, .tif")
+    fuse.add_argument("ms", help="MS image, .tif")
+    fuse.add_argument("out", help="new .tif on PAN's grid, in MS's units and type")
+    how = fuse.add_argument_group("method")
+    how.add_argument("--weights", help="run folder, checkpoint, or .pth with --model")
+    how.add_argument("--model", help="network of a .pth, one of `rsfusion models`")
+    how.add_argument("--method", help="classical method; auto is the best one for the sensor")
+    how.add_argument("--sensor", help="whose pixels these are; default from the metadata")
+    how.add_argument("--max-value", type=float, help="full scale, where not that of the weights")
+    how.add_argument("--bands", type=_integers, metavar="I,J,..", help="MS bands to fuse, from 1")
+    how.add_argument("--tile", type=int, help="side of blended tiles, for global networks")
+    how.add_argument("--overlap", type=int, help="PAN pixels that such tiles share; default half")
+    grids = fuse.add_argument_group("grids")
+    grids.add_argument(
+        "--extent",
+        default="intersection",
+        choices=("intersection", "union", "pan", "refuse"),
+        help="what is written where the extents differ",
+    )
+    grids.add_argument(
+        "--shift",
+        type=_shift,
+        default="report",
+        metavar="report|auto|none|ROWS,COLUMNS",
+        help="residual shift of MS in PAN pixels: measure, correct as measured, or as given",
+    )
+    grids.add_argument(
+        "--grid", type=_numbers, metavar="ROW,COLUMN", help="PAN corner where MS begins"
+    )
+    grids.add_argument(
+        "--no-warp", dest="warp", action="store_false", help="refuse different coordinate systems"
+    )
+    output = fuse.add_argument_group("output")
+    output.add_argument("--dtype", help="stored type; default that of MS")
+    output.add_argument("--format", default="gtiff", choices=("gtiff", "cog"))
+    output.add_argument("--compress", default="deflate", choices=("deflate", "zstd", "lzw", "none"))
+    output.add_argument(
+        "--no-overviews", dest="overviews", action="store_false", help="no reduced copies"
+    )
+    output.add_argument("--quicklook", metavar="PNG", help="also a small picture")
+    output.add_argument("--report", metavar="JSON", help="also indices without ground truth")
+    output.add_argument("--samples", type=int, default=9, help="parts of the scene they look at")
+    output.add_argument("--overwrite", action="store_true", help="replace an existing output")
+    work = fuse.add_argument_group("work")
+    work.add_argument("--memory", default="2GB", help="budget of this process: 2GB, 800MB")
+    work.add_argument("--block", type=int, help="PAN pixels along a side of a block")
+    work.add_argument("--batch", type=int, help="windows that the device takes at once")
+    work.add_argument("--resume", action="store_true", help="go on with an interrupted run")
+    work.add_argument("--shard", type=_shard, default=(1, 1), metavar="I/N", help="part I of N")
+    work.add_argument("--quiet", action="store_true", help="nothing on the screen")
+    fuse.set_defaults(command=_fuse)
+
+
+def _fuse(arguments: argparse.Namespace) -> None:
+    from rsfusion_jax.inference.scene import fuse_scene
+    from rsfusion_jax.inference.scene.weights import load_weights
+
+    options = vars(arguments)
+    options.pop("command")
+    pan, ms, out = (options.pop(name) for name in ("pan", "ms", "out"))
+    weights, model = options.pop("weights"), options.pop("model")
+    fuser = None
+    if weights is not None:
+        scale = {key: options[key] for key in ("sensor", "max_value", "bands")}
+        fuser = load_weights(weights, model, pan, ms, **scale)
+    elif model is not None:
+        raise UserError("--model names the network of --weights=file.pth; give both")
+    try:
+        result = fuse_scene(pan, ms, out, fuser=fuser, **options)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    if options["quiet"]:
+        return
+    if result.path is None:
+        print(f"{Path(out).name}: this part is done; the last of the shards writes the file")
+        return
+    figures, seconds = result.figures, result.seconds
+    drift = ", ".join(f"{value:+.3g}" for value in figures["mean_drift"])
+    error = figures["r_ergas"]
+    print(
+        f"{result.path}: "
+        + ("" if error is None else f"R-ERGAS {error:.3f}, ")
+        + f"mean drift per band {drift}, clipped {figures['clipped']:.2%}, valid "
+        f"{figures['valid']:.1%}"
+    )
+    print("seconds: " + ", ".join(f"{name} {value:.1f}" for name, value in seconds.items()))
+
+
+def _integers(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(number) for number in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no list like 1,2,3") from None
+
+
+def _numbers(text: str) -> tuple[float, float]:
+    try:
+        row, column = (float(number) for number in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no pair of numbers like 1.5,-0.2") from None
+    return row, column
+
+
+def _shift(text: str):
+    return text if text in ("report", "auto", "none") else _numbers(text)
+
+
+def _shard(text: str) -> tuple[int, int]:
+    index, slash, total = text.partition("/")
+    if not (slash and index.isdecimal() and total.isdecimal()):
+        raise argparse.ArgumentTypeError(f"{text!r} is no part like 1/4")
+    return int(index), int(total)

@@ -1,0 +1,91 @@
+"""A compiled method in a file: weights, sizes and units included, loadable without this package.
+
+The file is a zip archive: `fuse.stablehlo`, what `jax.export.deserialize` takes, and `card.json`,
+which says in words and numbers what it takes and gives. A program that runs it needs jax alone:
+
+    archive = zipfile.ZipFile("fuse.rsfusion")
+    call = jax.export.deserialize(archive.read("fuse.stablehlo")).call
+    fused = call(pan, ms)                        # (B, H, W, G), (B, H / r, W / r, C) in counts
+"""
+
+import json
+import zipfile
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+
+from rsfusion_jax import __version__
+from rsfusion_jax.errors import UserError
+from rsfusion_jax.inference.fuser import Fuser
+from rsfusion_jax.ops.resample import interp23
+
+PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
+
+
+def export_fuser(
+    fuser: Fuser, path: str | Path, *, tile: int, batch: int = 1, platforms=("cpu",)
+) -> dict:
+    """Writes a network with its weights for tiles of one size.
+
+    Args:
+        fuser: what is exported.
+        path: new file.
+        tile: PAN pixels along a side, a multiple of the ratio.
+        batch: tiles per call.
+        platforms: where it shall run: "cpu", "cuda", "rocm", "tpu".
+
+    Returns:
+        The card.
+
+    Raises:
+        UserError: a size that does not fit, an unknown platform, an existing file, or a missing
+            package `flatbuffers`, which jax writes the file with.
+    """
+    path, model = Path(path), fuser.model
+    if path.exists():
+        raise UserError(f"{path} exists already; choose another name or delete it")
+    if not path.parent.is_dir():
+        raise UserError(f"{path}: its folder does not exist; create it first")
+    if tile < model.ratio or tile % model.ratio or batch < 1:
+        raise UserError(
+            f"--tile={tile} must be a multiple of the ratio {model.ratio}, and --batch={batch} at "
+            "least 1"
+        )
+    unknown = [name for name in platforms if name not in PLATFORMS]
+    if unknown:
+        raise UserError(f"platform {unknown[0]!r} is unknown; choose among {', '.join(PLATFORMS)}")
+    low = tile // model.ratio
+    shapes = (batch, tile, tile, model.guide_bands), (batch, low, low, model.num_bands)
+
+    def fuse(pan, ms):
+        pan, ms = (image.astype(jnp.float32) / fuser.max_value for image in (pan, ms))
+        fused = model.apply(fuser.variables, pan, ms, interp23(ms, model.ratio))["fused"]
+        return fused * fuser.max_value
+
+    inputs = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes]
+    exported = jax.export.export(jax.jit(fuse), platforms=platforms)(*inputs)
+    try:
+        data = exported.serialize()
+    except ImportError as error:
+        raise UserError(
+            "writing a compiled artefact needs the package flatbuffers; pip install flatbuffers"
+        ) from error
+    card = {
+        "version": __version__,
+        "network": type(model).__name__,
+        "pan": shapes[0],
+        "ms": shapes[1],
+        "fused": [batch, tile, tile, model.num_bands],
+        "dtype": "float32",
+        "units": f"counts, full scale {fuser.max_value:g}; not clipped",
+        "ratio": model.ratio,
+        "ms_phase": fuser.ms_phase,
+        "sensor": None if fuser.sensor is None else fuser.sensor.name,
+        "receptive_field": model.receptive_field,
+        "platforms": list(platforms),
+    }
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("card.json", json.dumps(card, indent=1))
+        archive.writestr("fuse.stablehlo", bytes(data))
+    return card

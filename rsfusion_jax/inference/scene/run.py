@@ -1,0 +1,121 @@
+"""Fuses a whole scene from file to file."""
+
+import dataclasses
+import math
+import time
+from pathlib import Path
+
+import rasterio
+
+from rsfusion_jax import __version__
+from rsfusion_jax.errors import UserError
+from rsfusion_jax.inference.scene import memory
+from rsfusion_jax.inference.scene.finish import all_stores, finish
+from rsfusion_jax.inference.scene.inputs import Inputs
+from rsfusion_jax.inference.scene.journal import Store, shard_blocks, store_paths
+from rsfusion_jax.inference.scene.loop import fuse_blocks
+from rsfusion_jax.inference.scene.options import Options
+from rsfusion_jax.inference.scene.output import Style, check_room, check_target, disk_errors
+
+_SHARD_SIDE = 512
+"""Blocks of a scene in shards, which must be the same on every machine."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """What became of a scene.
+
+    Attributes:
+        path: of the output; None where other shards still have to do their part.
+        notices: what the user was told.
+        figures: mean and its drift per band, R-ERGAS, residual shift, clipped share and the phase
+            used, as they stand in the file's tags.
+        seconds: per stage: fit, read, device, write, fuse, assemble, total.
+    """
+
+    path: Path | None
+    notices: tuple[str, ...]
+    figures: dict
+    seconds: dict[str, float]
+
+
+def fuse_scene(pan, ms, out, *, fuser=None, **options) -> Result:
+    """Fuses two GeoTIFFs into a third, in bounded memory.
+
+    Args:
+        pan: guide.
+        ms: low-resolution image.
+        out: new GeoTIFF on the grid of `pan`, in the units and type of `ms`.
+        fuser: network with its weights; None for a classical method.
+        **options: fields of `Options`.
+
+    Returns:
+        What was measured; the same stands in the file's tags.
+
+    Raises:
+        UserError: inputs that do not fit each other or the method, an output that cannot be
+            written; nothing is left behind then.
+        KeyboardInterrupt: what is done stays beside the output for `resume`.
+    """
+    unknown = sorted(set(options) - {field.name for field in dataclasses.fields(Options)})
+    if unknown:
+        raise UserError(f"option {unknown[0]!r} of fuse_scene is unknown; see its Options")
+    chosen = Options(**options)
+    out = Path(out)
+    style = Style(chosen.format, chosen.compress, chosen.overviews)
+    budget = memory.parse_memory(chosen.memory)
+    check_target(out, [Path(pan), Path(ms)], chosen.overwrite)
+    for extra in (chosen.quicklook, chosen.report):
+        if extra is not None and not Path(extra).parent.is_dir():
+            raise UserError(f"{extra}: its folder does not exist; create it first")
+    with rasterio.Env(GDAL_CACHEMAX=memory.CACHE // 2**20):
+        inputs = Inputs(Path(pan), Path(ms), fuser, chosen)
+        try:
+            return _run(out, inputs, chosen, style, budget)
+        finally:
+            inputs.close()
+
+
+def _run(out: Path, inputs: Inputs, options: Options, style: Style, budget: int) -> Result:
+    begin = time.perf_counter()
+    inputs.survey()
+    run = {**options.of_pixels, "version": __version__, **inputs.fingerprint()}
+    store = Store(*store_paths(out, options.shard), {"run": run, "found": {}})
+    found = store.header["found"] if options.resume and store.recall() else {}
+    shift = inputs.shift(found)
+    engine, scene = inputs.prepare(shift, found, budget)
+    side = options.block or (_SHARD_SIDE if options.shard[1] > 1 else None)
+    plan = memory.plan(
+        engine, scene, budget, found.get("side", side), found.get("batch", options.batch)
+    )
+    windows, pixels = plan.windows, inputs.pixels(scene)
+    planes = len(inputs.ms.bands) + (pixels.extra is not None)
+    block = planes * math.prod(windows.sides) * pixels.dtype.itemsize
+    mine = shard_blocks(len(windows.blocks), options.shard)
+    store.lay_out({index: slot for slot, index in enumerate(mine)}, block)
+    store.header["found"] = {
+        "side": windows.side,
+        "batch": plan.batch,
+        "coefficients": inputs.coefficients or {"kind": "none", "fields": []},
+    }
+    height, width = scene.size
+    whole = planes * height * width * pixels.dtype.itemsize * 4 // 3
+    check_room(out.parent, block * (len(mine) - len(store.lines)) + whole)
+    seconds = {"fit": inputs.seconds}
+    try:
+        with disk_errors(out):
+            store.open_for_writing()
+            seconds |= fuse_blocks(engine, plan, pixels, store, mine, options.quiet)
+        stores = all_stores(store, out, options.shard, len(windows.blocks))
+        if stores is None:
+            return Result(None, tuple(inputs.notices), {}, seconds)
+        start = time.perf_counter()
+        figures = finish(out, inputs, scene, windows, pixels, style, options, stores)
+        seconds["assemble"] = time.perf_counter() - start
+        seconds["total"] = time.perf_counter() - begin
+        return Result(out, tuple(inputs.notices), figures, seconds)
+    except UserError:
+        store.close(remove=True)
+        raise
+    finally:
+        store.close()

@@ -1,0 +1,131 @@
+"""The windows of a scene: read, put together for the device, the same shape every time."""
+
+import dataclasses
+
+import numpy as np
+
+from rsfusion_jax.inference.scene.blocks import Cut, cuts, even_side, lattice, touching
+from rsfusion_jax.inference.scene.engines import TOGETHER, Engine
+from rsfusion_jax.inference.scene.enlarge import covered, reading
+from rsfusion_jax.inference.scene.geometry import Span
+from rsfusion_jax.inference.scene.source import Source
+
+_MS_REACH = 16
+"""MS pixels around a window that are searched for what fills a hole."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Block:
+    """One block: what is written, and the window that is read for it."""
+
+    index: int
+    rows: Cut
+    columns: Cut
+
+
+@dataclasses.dataclass(frozen=True)
+class Scene:
+    """A pair on the PAN grid.
+
+    Attributes:
+        pan, ms: inputs.
+        rows, columns: what is written along each axis.
+    """
+
+    pan: Source
+    ms: Source
+    rows: Span
+    columns: Span
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) of the output."""
+        return self.rows.size, self.columns.size
+
+
+class Windows:
+    """All blocks of a scene, and their windows.
+
+    Attributes:
+        blocks: in the order of the output's rows.
+        side: of a block at most.
+        sides: of blocks, rows and columns.
+        shape: (P, Q) of every window.
+    """
+
+    def __init__(
+        self, scene: Scene, side: int, halo: int, align: int, engine: Engine | None = None
+    ):
+        self.scene, self._halo, self._engine = scene, halo, engine
+        self.side = side
+        self.sides = tuple(even_side(size, side) for size in scene.size)
+        rows, height = cuts(scene.rows, self.sides[0], halo, align)
+        columns, width = cuts(scene.columns, self.sides[1], halo, align)
+        self.shape = height, width
+        pairs = [(row, column) for row in rows for column in columns]
+        self.blocks = [Block(index, *pair) for index, pair in enumerate(pairs)]
+        if engine is not None and engine.tile is not None:
+            spans = scene.rows, scene.columns
+            self._starts = [lattice(s.length, engine.tile, engine.stride) for s in spans]
+            counts = [len(self._tiles(block)) for block in self.blocks]
+            self._count = -(-max(counts) // TOGETHER) * TOGETHER
+
+    def over(self, row: int, column: int, height: int, width: int) -> list[Block]:
+        """The blocks that a part of the output lies on."""
+        ranges = [
+            range(start // side, -(-(start + size) // side))
+            for start, size, side in zip((row, column), (height, width), self.sides, strict=True)
+        ]
+        across = -(-self.scene.size[1] // self.sides[1])
+        return [self.blocks[i * across + j] for i in ranges[0] for j in ranges[1]]
+
+    def read(self, block: Block) -> tuple[dict[str, np.ndarray], np.ndarray]:
+        """A window for `Engine.run`, without the batch axis, and (H, W) bool: what is valid."""
+        scene, (height, width) = self.scene, self.shape
+        spans = (scene.rows, scene.columns)
+        begins = (block.rows.begin, block.columns.begin)
+        bounds = [
+            (span.frame + begin, span.frame + begin + length)
+            for span, begin, length in zip(spans, begins, self.shape, strict=True)
+        ]
+        pan, valid = scene.pan.read(*bounds, reach=self._halo)
+        rows, columns = reading(spans[0], begins[0], height), reading(spans[1], begins[1], width)
+        ms, ms_valid = scene.ms.read(
+            (rows.start, rows.stop), (columns.start, columns.stop), reach=_MS_REACH
+        )
+        valid = valid & covered(ms_valid, rows, columns)
+        core = np.s_[
+            block.rows.core : block.rows.core + block.rows.size,
+            block.columns.core : block.columns.core + block.columns.size,
+        ]
+        weight = np.zeros(self.shape, np.float32)
+        weight[core] = valid[core]
+        sample = {
+            "pan": pan,
+            "ms": ms,
+            "rows_fine": rows.fine,
+            "rows_coarse": rows.coarse,
+            "columns_fine": columns.fine,
+            "columns_coarse": columns.coarse,
+            "weight": weight,
+        }
+        if self._engine is not None and self._engine.tile is not None:
+            sample |= self._places(block)
+        return sample, valid[core]
+
+    def _tiles(self, block: Block) -> list[tuple[int, int]]:
+        """Where the tiles of the scene's lattice that reach into a block begin in its window."""
+        along = []
+        for cut, starts in zip((block.rows, block.columns), self._starts, strict=True):
+            begin = cut.begin + cut.core
+            needed = touching(starts, self._engine.tile, begin, begin + cut.size)
+            along.append([start - cut.begin for start in needed])
+        return [(top, left) for top in along[0] for left in along[1]]
+
+    def _places(self, block: Block) -> dict[str, np.ndarray]:
+        tiles = self._tiles(block)
+        fill = self._count - len(tiles)
+        tops, lefts = np.array(tiles + tiles[-1:] * fill, np.int32).T
+        used = np.array([1.0] * len(tiles) + [0.0] * fill, np.float32)
+        chunks = np.array(-(-len(tiles) // TOGETHER), np.int32)
+        return {"tops": tops, "lefts": lefts, "used": used, "chunks": chunks}
