@@ -133,7 +133,7 @@ class Inputs:
             coefficients = from_plain(found["coefficients"])
         else:
             total = len(streamed.passes(bands)) * scene.size[0] * scene.size[1]
-            room = budget - memory.resident()
+            room = budget - memory.held()
             with Stage("statistics", total, quiet=options.quiet) as stage:
                 coefficients = fit_scene(
                     self.method, setting, scene, _FIT_SIDE, room, stage.advance

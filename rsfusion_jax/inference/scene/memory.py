@@ -75,7 +75,7 @@ def plan(engine: Engine, scene: Scene, budget: int, side: int | None, batch: int
     on_cpu = jax.default_backend() == "cpu"
     batch = batch or (1 if on_cpu else _ACCELERATOR_BATCH)
     halo = -(-engine.halo // engine.align) * engine.align
-    base = min(resident(), _PROGRAM) + CACHE + _COMPILER
+    base = held() + CACHE + _COMPILER
     sides = [side] if side else list(SIDES)
     while True:
         side = sides.pop(0)
@@ -93,13 +93,14 @@ def plan(engine: Engine, scene: Scene, budget: int, side: int | None, batch: int
             )
 
 
-def resident() -> int:
-    """Bytes of memory that this process holds now."""
+def held() -> int:
+    """Bytes of memory that this program holds now, for all that a budget is concerned with."""
     try:
         with open("/proc/self/statm") as file:
-            return int(file.read().split()[1]) * os.sysconf("SC_PAGESIZE")
+            resident = int(file.read().split()[1]) * os.sysconf("SC_PAGESIZE")
     except OSError:
         return 400 * 2**20
+    return min(resident, _PROGRAM)
 
 
 def _compile(engine: Engine, windows: Windows, batch: int):
