@@ -13,8 +13,9 @@ from rasterio.enums import ColorInterp, MaskFlags, Resampling
 from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
-from rsfusion_jax.data.raster import fill_holes, zero_collars
+from rsfusion_jax.data.raster import zero_collars
 from rsfusion_jax.errors import UserError
+from rsfusion_jax.inference.scene.image import Image
 
 _SURVEY = 1024
 """Pixels along the longer side of the reduced reading from which values are judged."""
@@ -32,7 +33,7 @@ class Warp:
     width: int
 
 
-class Source:
+class Source(Image):
     """One input image; windows of it come as float32 with what is missing filled.
 
     Attributes:
@@ -155,70 +156,27 @@ class Source:
         """Whether a pixel may be nodata."""
         return self._masked or self.has_alpha or self._collar is not None or self.dtype.kind == "f"
 
-    def read(self, rows: tuple[int, int], columns: tuple[int, int], reach: int = 0):
-        """A window, also beyond the file's edges.
-
-        Args:
-            rows, columns: (start, stop) in pixels of the file.
-            reach: pixels around the window that are searched for what fills a hole.
-
-        Returns:
-            (h, w, C) float32 with holes and what lies beyond the file filled from the nearest valid
-            pixel, and (h, w) bool, whether a pixel is valid itself.
+    def inside(self, rows: slice, columns: slice) -> tuple[np.ndarray, np.ndarray]:
+        """A window of the file: (C, h, w) as stored, and (h, w), what is valid.
 
         Raises:
             UserError: the file cannot be read there.
         """
-        image, valid, complete = self._inside(rows, columns)
-        if not complete and reach:
-            bounds = [
-                (max(start - reach, min(start, 0)), min(stop + reach, max(stop, size)))
-                for (start, stop), size in zip((rows, columns), self.size, strict=True)
-            ]
-            image, valid, _ = self._inside(*bounds)
-            image = fill_holes(image, valid)
-            cut = tuple(
-                slice(start - low, stop - low)
-                for (start, stop), (low, _) in zip((rows, columns), bounds, strict=True)
-            )
-            return image[cut], valid[cut]
-        return (image if complete else fill_holes(image, valid)), valid
-
-    def _inside(self, rows, columns):
-        """The window padded by repetition, its validity, and whether the file's part is whole."""
-        cut = [
-            (min(max(start, 0), size), max(min(stop, size), 0))
-            for (start, stop), size in zip((rows, columns), self.size, strict=True)
-        ]
-        height, width = rows[1] - rows[0], columns[1] - columns[0]
-        if any(start >= stop for start, stop in cut):
-            shape = (height, width)
-            return np.zeros((*shape, len(self.bands)), np.float32), np.zeros(shape, bool), True
-        window = Window.from_slices(*cut)
+        window = Window.from_slices((rows.start, rows.stop), (columns.start, columns.stop))
         with self.reading():
             file = self._file()
             image = file.read(self.bands, window=window)
-            part = np.ones(image.shape[1:], bool)
+            valid = np.ones(image.shape[1:], bool)
             if self._masked:
-                part = (file.read_masks(self.bands, window=window) > 0).all(axis=0)
+                valid = (file.read_masks(self.bands, window=window) > 0).all(axis=0)
             if self._alpha is not None:
-                part &= file.read(self._alpha, window=window) > 0
+                valid &= file.read(self._alpha, window=window) > 0
         if image.dtype.kind == "f":
-            part &= np.isfinite(image).all(axis=0)
+            valid &= np.isfinite(image).all(axis=0)
         if self._collar is not None:
-            inside = [np.arange(*c) // self._step for c in cut]
-            part &= ~(self._collar[np.ix_(*inside)] & (image == 0).all(axis=0))
-        image = np.moveaxis(image, 0, -1).astype(np.float32)
-        pads = [
-            (low - start, stop - high)
-            for (start, stop), (low, high) in zip((rows, columns), cut, strict=True)
-        ]
-        if any(map(any, pads)):
-            image = np.pad(image, (*pads, (0, 0)), mode="edge")
-            valid = np.pad(part, pads)
-        else:
-            valid = part
-        return np.ascontiguousarray(image), valid, bool(part.all())
+            places = [np.arange(cut.start, cut.stop) // self._step for cut in (rows, columns)]
+            valid &= ~(self._collar[np.ix_(*places)] & (image == 0).all(axis=0))
+        return image, valid
 
     @contextlib.contextmanager
     def reading(self):

@@ -6,9 +6,9 @@ import numpy as np
 
 from rsfusion_jax.inference.scene.blocks import Cut, cuts, even_side, lattice, touching
 from rsfusion_jax.inference.scene.engines import TOGETHER, Engine
-from rsfusion_jax.inference.scene.enlarge import covered, reading
+from rsfusion_jax.inference.scene.enlarge import Reading, covered, reading
 from rsfusion_jax.inference.scene.geometry import Span
-from rsfusion_jax.inference.scene.source import Source
+from rsfusion_jax.inference.scene.image import Image
 
 _MS_REACH = 16
 """MS pixels around a window that are searched for what fills a hole."""
@@ -32,8 +32,8 @@ class Scene:
         rows, columns: what is written along each axis.
     """
 
-    pan: Source
-    ms: Source
+    pan: Image
+    ms: Image
     rows: Span
     columns: Span
 
@@ -81,15 +81,9 @@ class Windows:
 
     def read(self, block: Block) -> tuple[dict[str, np.ndarray], np.ndarray]:
         """A window for `Engine.run`, without the batch axis, and (H, W) bool: what is valid."""
-        scene, (height, width) = self.scene, self.shape
-        spans = (scene.rows, scene.columns)
-        begins = (block.rows.begin, block.columns.begin)
-        bounds = [
-            (span.frame + begin, span.frame + begin + length)
-            for span, begin, length in zip(spans, begins, self.shape, strict=True)
-        ]
-        pan, valid = scene.pan.read(*bounds, reach=self._halo)
-        rows, columns = reading(spans[0], begins[0], height), reading(spans[1], begins[1], width)
+        scene = self.scene
+        pan, valid = scene.pan.read(*self._fine(block), reach=self._halo)
+        rows, columns = self._readings(block)
         ms, ms_valid = scene.ms.read(
             (rows.start, rows.stop), (columns.start, columns.stop), reach=_MS_REACH
         )
@@ -112,6 +106,43 @@ class Windows:
         if self._engine is not None and self._engine.tile is not None:
             sample |= self._places(block)
         return sample, valid[core]
+
+    def needed(self, blocks: list[Block]) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
+        """(start, stop) of the rows and columns of PAN, and of MS, that reading blocks may touch.
+
+        They may lie beyond the images.
+        """
+        fine = [self._fine(block) for block in blocks]
+        coarse = [[(r.start, r.stop) for r in self._readings(block)] for block in blocks]
+        return tuple(
+            [
+                (min(b[axis][0] for b in bounds) - reach, max(b[axis][1] for b in bounds) + reach)
+                for axis in (0, 1)
+            ]
+            for bounds, reach in ((fine, self._halo), (coarse, _MS_REACH))
+        )
+
+    def _fine(self, block: Block) -> list[tuple[int, int]]:
+        """(start, stop) of a block's window in PAN pixels, rows and columns."""
+        spans, begins = (
+            (self.scene.rows, self.scene.columns),
+            (block.rows.begin, block.columns.begin),
+        )
+        return [
+            (span.frame + begin, span.frame + begin + length)
+            for span, begin, length in zip(spans, begins, self.shape, strict=True)
+        ]
+
+    def _readings(self, block: Block) -> list[Reading]:
+        """What a block's window needs of MS, rows and columns."""
+        spans, begins = (
+            (self.scene.rows, self.scene.columns),
+            (block.rows.begin, block.columns.begin),
+        )
+        return [
+            reading(span, begin, length)
+            for span, begin, length in zip(spans, begins, self.shape, strict=True)
+        ]
 
     def _tiles(self, block: Block) -> list[tuple[int, int]]:
         """Where the tiles of the scene's lattice that reach into a block begin in its window."""
