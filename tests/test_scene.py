@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import rasterio
 import scipy.ndimage
-from scenes import counts, left_behind, read, write_pair
+from scenes import counts, left_behind, read, write_pair, write_tif
 
 import rsfusion_jax as rsf
 from rsfusion_jax import classical
@@ -327,12 +327,12 @@ def test_shards_make_the_same_file(tmp_path):
     assert left_behind(tmp_path) == ["ms.tif", "one.tif", "pan.tif", "two.tif"]
 
 
-def gdal_pansharpened(pan, ms, folder):
+def gdal_pansharpened(pan, ms, folder, count=4):
     """GDAL's own pansharpening, through the virtual format that gdal_pansharpen writes."""
     bands = "".join(
         f'<SpectralBand dstBand="{i}"><SourceFilename>{ms}</SourceFilename>'
         f"<SourceBand>{i}</SourceBand></SpectralBand>"
-        for i in (1, 2, 3, 4)
+        for i in range(1, count + 1)
     )
     text = (
         '<VRTDataset subClass="VRTPansharpenedDataset"><PansharpeningOptions>'
@@ -353,3 +353,17 @@ def test_weighted_brovey_is_gdal_pansharpen(tmp_path):
     assert ours.shape == theirs.shape
     assert np.abs(ours - theirs)[8:-8, 8:-8].max() <= 1
     assert np.abs(ours - theirs).max() <= 1
+
+
+def test_weighted_brovey_on_a_real_pair(shared, tmp_path):
+    """PAN is cut to where MS begins: GDAL stretches one extent to the other where they differ."""
+    pan, ms = (shared / "data" / f"wv3_cristianics_{name}_utm42n.tif" for name in ("pan", "ms"))
+    with rasterio.open(pan) as file:
+        window = rasterio.windows.Window(2, 1, 4 * 144, 4 * 143)
+        cut = np.moveaxis(file.read(window=window), 0, -1)
+        transform = file.window_transform(window)
+    pan = write_tif(tmp_path / "pan.tif", cut, pixel=0.3, transform=transform, nodata=0)
+    fuse_scene(pan, ms, tmp_path / "out.tif", method="weighted_brovey", **QUICK)
+    ours, theirs = read(tmp_path / "out.tif")[0], gdal_pansharpened(pan, ms, tmp_path, 8)
+    assert ours.shape == theirs.shape == (572, 576, 8)
+    assert np.abs(ours - theirs).max() < 1e-4
