@@ -37,7 +37,7 @@ def get_config() -> ml_collections.ConfigDict:
     data.valid = "synthetic"  # "" trains without validation
     data.test = "synthetic"  # "" ends without the table
     data.ratio = placeholder(int)  # PAN pixels per MS pixel; unset: the sensor's
-    data.max_value = placeholder(float)  # divisor of files' counts; unset: the sensor's full scale
+    data.max_value = placeholder(float)  # divisor of files that state none; unset: the sensor's
     data.patch_size = 24  # PAN pixels along a side of a training crop; 0: whole samples
     data.crops_per_sample = 16  # crops taken from one sample in one epoch
     data.augment = "none"  # or "d4": flips and quarter turns, `ms` re-made from the turned `lms`

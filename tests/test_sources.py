@@ -157,6 +157,8 @@ def test_attributes_of_the_file_hold_unless_given(tmp_path):
     info = open_set(path, sensor="wv3").info
     assert (info.max_value, info.ms_phase, info.pan_degradation) == (1000.0, 1.5, "mtf_centred")
     assert open_set(path, sensor="wv3", max_value=2047).info.max_value == 2047.0
+    # What a recipe usually divides by does not overrule what a file states.
+    assert open_set(path, sensor="wv3", usual_max_value=2047).info == info
 
 
 def test_opening_reads_few_images_and_keeps_none(tmp_path, monkeypatch):

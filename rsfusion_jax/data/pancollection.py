@@ -91,6 +91,7 @@ def open_set(
     sensor: str | Mapping | Sensor,
     ratio: int | None = None,
     max_value: float | None = None,
+    usual_max_value: float | None = None,
     ms_phase: float | None = None,
 ) -> PanCollection:
     """Opens and checks a stored set.
@@ -104,8 +105,10 @@ def open_set(
         sensor: whose pixels these are; sets the number of bands.
         ratio: PAN pixels per MS pixel, with which the shapes must agree; by default the sensor's,
             in HISR files what the shapes say.
-        max_value: divisor to [0, 1]; by default the file's attribute `max_value`, else the
-            sensor's full scale. Data in [0, 1] under a sensor of counts needs `max_value=1` said.
+        max_value: divisor to [0, 1]; by default the file's attribute `max_value`, else
+            `usual_max_value`, else the sensor's full scale. Data in [0, 1] under a sensor of counts
+            needs 1 said in one of the two.
+        usual_max_value: divisor of files that do not state theirs, as a recipe has it.
         ms_phase: PAN index of the centre of MS pixel 0; by default the file's attribute
             `ms_phase`, else the family's convention: `ratio // 2`, HISR `(ratio - 1) / 2`.
 
@@ -138,7 +141,10 @@ def open_set(
         ratio = check.nearest_ratio(layouts)
     ratio = check.check_geometry(name, layouts, sensor, ratio)
 
-    stored, insisted = storage.attributes(), max_value is not None
+    stored = storage.attributes()
+    if max_value is None and "max_value" not in stored:
+        max_value = usual_max_value
+    insisted = max_value is not None
     if insisted:
         origin = "max_value="
     elif "max_value" in stored:

@@ -72,7 +72,8 @@ def _open(data, sensor, max_value, ratio, card) -> Source:
         data,
         sensor=sensor,
         ratio=ratio or (card["network"]["ratio"] if card else None),
-        max_value=max_value or scale.get("max_value"),
+        max_value=max_value,
+        usual_max_value=scale.get("max_value"),
     )
 
 
