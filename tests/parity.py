@@ -68,23 +68,27 @@ def read_case(folder: Path, inputs: Mapping[str, str], loss: str | Callable, out
     return Case(record, io, state_dict, inputs, outputs, loss)
 
 
-def assert_parity_float32(model, case: Case, undetermined: Mapping[str, float] = {}) -> None:
+def assert_parity_float32(
+    model, case: Case, undetermined: Mapping[str, float] = {}, call: Callable | None = None
+) -> None:
     """Outputs, loss, parameter and input gradients within what float32 allows.
 
     `undetermined` gives the error allowed to gradients of parameters whose names start so: those
     next to a ReLU whose input is zero but for rounding. Float64 must tell the same of them.
+    `call` is (params, images by name) -> what the network returns, where that is not
+    `model.apply` of `pan`, `ms` and `lms`.
     """
-    _assert_float32(_Network(model, case), case, undetermined)
+    _assert_float32(Network(model, case, call), case, undetermined)
 
 
-def assert_parity_float64(model, case: Case) -> None:
+def assert_parity_float64(model, case: Case, call: Callable | None = None) -> None:
     """The strict check: nothing but the order of summation may differ."""
-    _assert_float64(_Network(model, case), case)
+    _assert_float64(Network(model, case, call), case)
 
 
-def assert_block_parity(block, tensors, folder: Path) -> None:
-    """Both checks for one block, a module of one image `x` whose tensors are listed."""
-    case = read_case(folder, {"x": "x"}, "l1", {"out": lambda returned: returned})
+def assert_block_parity(block, tensors, folder: Path, inputs=("x",)) -> None:
+    """Both checks for one block, a module of the arrays `inputs` whose tensors are listed."""
+    case = read_case(folder, {x: x for x in inputs}, "l1", {"out": lambda returned: returned})
     subject = _Block(block, list(tensors), case)
     assert {t.name for t in subject.table} == set(case.state_dict)
     _assert_float32(subject, case)
@@ -105,35 +109,39 @@ def assert_round_trip(model, case: Case) -> None:
 
 
 def nhwc(image, dtype=None):
-    """(B, C, H, W) -> (B, H, W, C)."""
+    """(B, C, H, W) -> (B, H, W, C); a vector (B, E) stays."""
     return jnp.asarray(np.moveaxis(image, 1, -1), dtype)
 
 
 def nchw(image) -> np.ndarray:
-    """(B, H, W, C) -> (B, C, H, W)."""
+    """(B, H, W, C) -> (B, C, H, W); a vector (B, E) stays."""
     return np.moveaxis(np.asarray(image), -1, 1)
 
 
-class _Network:
-    def __init__(self, model, case):
-        self._model = model
+class Network:
+    """A network with the authors' parameters."""
+
+    def __init__(self, model, case, call=None):
+        self._model, self._call = model, call
         self.table = porting_table(model)
         self.params = from_torch(model, case.state_dict)["params"]
 
     def __call__(self, params, images):
+        if self._call:
+            return self._call(params, images)
         pan, ms, lms = (images.get(name) for name in ("pan", "ms", "lms"))
         return self._model.apply({"params": params}, pan, ms, lms)
 
 
 class _Block:
     def __init__(self, block, table, case):
-        self._block, self.table = block, table
+        self._block, self.table, self._inputs = block, table, list(case.inputs)
         live = [tensor for tensor in table if isinstance(tensor, Live)]
         flat = {tensor.path: tensor.to_flax(case.state_dict[tensor.name]) for tensor in live}
         self.params = flax.traverse_util.unflatten_dict(flat)
 
     def __call__(self, params, images):
-        return self._block.apply({"params": params}, images["x"])
+        return self._block.apply({"params": params}, *(images[name] for name in self._inputs))
 
 
 def _assert_float32(subject, case: Case, undetermined: Mapping[str, float] = {}) -> None:

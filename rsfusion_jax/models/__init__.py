@@ -59,13 +59,32 @@ def create_model(
     return network(num_bands=num_bands, guide_bands=guide_bands, ratio=ratio, **overrides)
 
 
+def input_shapes(model: nn.Module, height: int, width: int, batch: int = 1) -> tuple:
+    """Shapes and dtypes of what a network is called with, for `lms` of `height` x `width` / r.
+
+    Args:
+        model: the network.
+        height: h, rows of the low-resolution image.
+        width: w.
+        batch: B.
+
+    Returns:
+        `jax.ShapeDtypeStruct`s of (pan, ms, lms), or of (x_t, t, pan, lms) where the network is the
+        denoiser of a diffusion.
+    """
+    low, full = (batch, height, width), (batch, height * model.ratio, width * model.ratio)
+    pan, ms, lms = (
+        jax.ShapeDtypeStruct(shape, jnp.float32)
+        for shape in ((*full, model.guide_bands), (*low, model.num_bands), (*full, model.num_bands))
+    )
+    if model.predicts == "fused":
+        return pan, ms, lms
+    return lms, jax.ShapeDtypeStruct((batch,), jnp.int32), pan, lms
+
+
 def init_params(model: nn.Module, key: jax.Array) -> dict:
     """Draws a network's parameters as its authors do, without running it."""
-    side = 4
-    low, full = (1, side, side), (1, side * model.ratio, side * model.ratio)
-    shapes = (*full, model.guide_bands), (*low, model.num_bands), (*full, model.num_bands)
-    images = (jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes)
-    return model.lazy_init(key, *images)["params"]
+    return model.lazy_init(key, *input_shapes(model, 8, 8))["params"]
 
 
 def abstract_params(model: nn.Module) -> dict:

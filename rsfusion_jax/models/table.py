@@ -3,11 +3,10 @@
 import math
 
 import jax
-import jax.numpy as jnp
 from rich.console import Console
 from rich.table import Table
 
-from rsfusion_jax.models import abstract_params, create_model, list_models
+from rsfusion_jax.models import abstract_params, create_model, input_shapes, list_models
 from rsfusion_jax.models.catalogue import PUBLICATIONS
 from rsfusion_jax.models.cost import multiply_adds
 
@@ -41,8 +40,6 @@ def size_and_cost(name: str, num_bands: int, ratio: int = 4) -> tuple[int, int]:
     """Parameters of a network at its published width, and multiply-adds of one 64 x 64 sample."""
     model = create_model(name, num_bands=num_bands, ratio=ratio)
     params = abstract_params(model)
-    full, low = (1, _SIDE, _SIDE), (1, _SIDE // ratio, _SIDE // ratio)
-    shapes = ((*full, 1), (*low, num_bands), (*full, num_bands))
-    images = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes]
+    images = input_shapes(model, _SIDE // ratio, _SIDE // ratio)
     cost = multiply_adds(lambda p, *sample: model.apply({"params": p}, *sample), params, *images)
     return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(params)), cost

@@ -17,6 +17,13 @@ from rsfusion_jax.models import abstract_params, create_model, list_models
 
 FOLDER = Path(__file__).parent
 SMALL = {
+    "ddif": {
+        "inner_channel": 8,
+        "channel_mults": (1, 2),
+        "attn_res": (32,),
+        "res_blocks": 1,
+        "dropout": 0.0,
+    },
     "feinfn": {
         "feat_dim": 8,
         "guide_dim": 8,
@@ -37,14 +44,18 @@ def build(name: str):
     params = [0.1 * rng.standard_normal(leaf.shape) for leaf in leaves]
     pan, ms = rng.random((1, 16, 24, 1)), rng.random((1, 4, 6, 4))
     lms = np.repeat(np.repeat(ms, 4, 1), 4, 2)
-    return model, jax.tree.unflatten(tree, params), (pan, ms, lms)
+    inputs = pan, ms, lms
+    if model.predicts != "fused":
+        inputs = 0.1 * rng.standard_normal(lms.shape), np.array([37]), pan, lms
+    return model, jax.tree.unflatten(tree, params), inputs
 
 
 def output(name: str) -> np.ndarray:
-    """The fused image in float64, (1, 16, 24, 4)."""
+    """The fused image, or the denoiser's prediction, in float64, (1, 16, 24, 4)."""
     with jax.enable_x64(True):
         model, params, inputs = build(name)
-        return np.asarray(jax.jit(model.apply)({"params": params}, *inputs)["fused"])
+        returned = jax.jit(model.apply)({"params": params}, *inputs)
+        return np.asarray(returned["fused"] if model.predicts == "fused" else returned)
 
 
 def main(names):
