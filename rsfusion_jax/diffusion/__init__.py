@@ -1,0 +1,1 @@
+"""The diffusion process behind DDIF: pure functions that know no network, only a `denoise` call."""

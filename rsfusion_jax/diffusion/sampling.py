@@ -1,0 +1,116 @@
+"""The loop that turns noise into a sample: one `lax.scan`, whatever the sampler."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from rsfusion_jax.diffusion.process import x0_of
+from rsfusion_jax.diffusion.samplers import Sampler
+from rsfusion_jax.errors import UserError
+
+
+class Trajectory(NamedTuple):
+    """A sample and how it came about; arrays start with the noisiest step.
+
+    Attributes:
+        sample: (B, H, W, C).
+        x_t: (n, B, H, W, C) after every step.
+        x0: (n, B, H, W, C) the estimates that led there.
+    """
+
+    sample: jax.Array
+    x_t: jax.Array
+    x0: jax.Array
+
+
+def sample(denoise: Callable, sampler: Sampler, x_init, key=None, **options):
+    """Sample (B, H, W, C) that noise `x_init` becomes; arguments as of `trajectory`."""
+    return _run(denoise, sampler, x_init, key, keep=False, **options)[0]
+
+
+def trajectory(denoise: Callable, sampler: Sampler, x_init, key=None, **options) -> Trajectory:
+    """The sample with all steps towards it.
+
+    Args:
+        denoise: `(x_t, t, x_self) -> prediction`; `t` (B,) int32, `x_self` an estimate of x_0 or
+            None, which must mean the same as `x_t`.
+        sampler: from `diffusion.samplers`.
+        x_init: (B, H, W, C) standard normal noise, in the precision to compute in.
+        key: PRNG key of the steps' noise; not needed where the sampler draws none.
+        predicts: what `denoise` returns, "x0", "noise" or "v".
+        clip: x_0 -> x_0, applied to every estimate, e.g. `process.clip_x0` with its `lms`; None.
+        self_condition: "none" gives the network no estimate, as in the authors' DDIM. (Their
+            ancestral loop gives it the last sample, which is x_t: the same.) "x0" gives it the
+            estimate of the step before, as training does; the first step has none.
+        timestep_index: "original" gives the network the timestep as it was trained with;
+            "respaced" numbers the steps of this sampler from 0 instead, as the authors' code does
+            (24..0 where the original is 480, 460, .., 0): needed to repeat their numbers.
+        noise: (n, B, H, W, C) noise of the steps in place of drawn one.
+
+    Raises:
+        UserError: unknown option, or neither `key` nor `noise` for a sampler that draws.
+    """
+    x, steps = _run(denoise, sampler, x_init, key, keep=True, **options)
+    return Trajectory(x, *steps)
+
+
+def _run(
+    denoise,
+    sampler,
+    x_init,
+    key,
+    *,
+    keep: bool,
+    predicts: str = "x0",
+    clip: Callable | None = None,
+    self_condition: str = "none",
+    timestep_index: str = "original",
+    noise=None,
+):
+    if self_condition not in ("none", "x0"):
+        raise UserError(f"self_condition={self_condition!r} is unknown; choose none or x0")
+    if timestep_index not in ("original", "respaced"):
+        raise UserError(f"timestep_index={timestep_index!r}; choose original or respaced")
+    if sampler.is_random and key is None and noise is None:
+        raise UserError("this sampler draws noise at every step: give it a key")
+    count, schedule, dtype = len(sampler), sampler.schedule, x_init.dtype
+    known = sampler.x0.shape[1]
+    index = schedule.timesteps if timestep_index == "original" else range(count)
+    rows = {
+        "t": jnp.asarray(index, jnp.int32)[::-1],
+        "signal": jnp.asarray(schedule.signal[::-1], dtype),
+        "sigma": jnp.asarray(schedule.sigma[::-1], dtype),
+        "of_x": jnp.asarray(sampler.x_t, dtype),
+        "of_x0": jnp.asarray(sampler.x0, dtype),
+        "of_noise": jnp.asarray(sampler.noise, dtype),
+    }
+    if sampler.is_random:
+        rows["noise"] = jax.random.split(key, count) if noise is None else noise
+
+    def step(carry, row):
+        x, estimates = carry
+        x_self = None
+        if self_condition == "x0":
+            # Before the first step the newest "estimate" is x_init, which stands for none.
+            x_self = estimates[0]
+        t = jnp.full(x.shape[:1], row["t"])
+        prediction = denoise(x, t, x_self).astype(dtype)
+        x0 = x0_of(predicts, prediction, x, row["signal"], row["sigma"])
+        if clip is not None:
+            x0 = clip(x0)
+        estimates = (x0, *estimates)[:known]
+        x = row["of_x"] * x
+        for i, estimate in enumerate(estimates):
+            x += row["of_x0"][i] * estimate
+        if sampler.is_random:
+            drawn = (
+                jax.random.normal(row["noise"], x.shape, dtype) if noise is None else row["noise"]
+            )
+            x += row["of_noise"] * drawn
+        return (x, estimates), (x, x0) if keep else None
+
+    # Coefficients of estimates that do not exist yet are zero.
+    (x, _), steps = jax.lax.scan(step, (x_init, (x_init,) * known), rows)
+    return x, steps
