@@ -111,11 +111,8 @@ def training_loss(
     x_start,
     key,
     *,
-    predicts: str = "x0",
-    distance: Callable = l1,
     self_condition: bool = True,
-    p2_gamma: float = 0.0,
-    p2_k: float = 1.0,
+    **options,
 ):
     """Loss of one batch: timestep, noise and the coin of self-conditioning are drawn from `key`.
 
@@ -125,36 +122,64 @@ def training_loss(
         schedule: the whole one, not respaced.
         x_start: (B, H, W, C).
         key: PRNG key.
-        predicts: see the head of this file.
-        distance: (prediction, truth) -> scalar.
         self_condition: for half of the batches let the network see its own first estimate, through
             which no gradient goes: T. Chen et al., "Analog Bits", ICLR 2023.
+        **options: of `loss_at`.
+
+    Returns:
+        Scalar.
+    """
+    t_key, noise_key, coin_key, key = jax.random.split(key, 4)
+    t = jax.random.randint(t_key, x_start.shape[:1], 0, len(schedule))
+    noise = jax.random.normal(noise_key, x_start.shape, x_start.dtype)
+    coin = jax.random.bernoulli(coin_key) if self_condition else False
+    return loss_at(denoise, schedule, x_start, t, noise, coin, key, **options)
+
+
+def loss_at(
+    denoise: Callable,
+    schedule: Schedule,
+    x_start,
+    t,
+    noise,
+    sees_estimate,
+    key,
+    *,
+    predicts: str = "x0",
+    distance: Callable = l1,
+    p2_gamma: float = 0.0,
+    p2_k: float = 1.0,
+):
+    """`training_loss` with everything but dropout given.
+
+    Args:
+        denoise, schedule, x_start: as there.
+        t: (B,) timesteps.
+        noise: (B, H, W, C).
+        sees_estimate: bool, or an array of one: whether the network sees its first estimate.
+        key: for dropout.
+        predicts: see the head of this file.
+        distance: (prediction, truth) -> scalar.
         p2_gamma, p2_k: the loss times the batch's mean of `Schedule.p2_weight`, as DDIF has it;
             gamma 0 is no weighting.
 
     Returns:
         Scalar.
     """
-    t_key, noise_key, coin_key, first_key, second_key = jax.random.split(key, 5)
-    t = jax.random.randint(t_key, x_start.shape[:1], 0, len(schedule))
-    noise = jax.random.normal(noise_key, x_start.shape, x_start.dtype)
+    first_key, second_key = jax.random.split(key)
     x_t = q_sample(schedule, x_start, t, noise)
-    x_self = x_t
-    if self_condition:
 
-        def estimate():
-            return first_estimate(denoise, schedule, x_t, t, first_key, predicts)
+    def estimate():
+        prediction = denoise(x_t, t, x_t, first_key).astype(x_t.dtype)
+        return jax.lax.stop_gradient(to_x0(predicts, schedule, prediction, x_t, t))
 
-        x_self = jax.lax.cond(jax.random.bernoulli(coin_key), estimate, lambda: x_t)
+    if isinstance(sees_estimate, bool):
+        x_self = estimate() if sees_estimate else x_t
+    else:
+        x_self = jax.lax.cond(sees_estimate, estimate, lambda: x_t)
     prediction = denoise(x_t, t, x_self, second_key)
     loss = distance(prediction, target(predicts, schedule, x_start, t, noise))
-    return loss * jnp.mean(jnp.asarray(schedule.p2_weight(p2_gamma, p2_k), loss.dtype)[t])
-
-
-def first_estimate(denoise: Callable, schedule: Schedule, x_t, t, key, predicts: str):
-    """x_0 by a network that has no earlier estimate, as a constant of the gradient."""
-    prediction = denoise(x_t, t, x_t, key).astype(x_t.dtype)
-    return jax.lax.stop_gradient(to_x0(predicts, schedule, prediction, x_t, t))
+    return loss * jnp.asarray(schedule.p2_weight(p2_gamma, p2_k), loss.dtype)[t].mean()
 
 
 def _at(values: np.ndarray, t, image):
