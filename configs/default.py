@@ -66,7 +66,7 @@ def get_config() -> ml_collections.ConfigDict:
     sen12.s2_max = 10000.0  # counts that become 1
 
     config.train = train = ml_collections.ConfigDict()
-    train.objective = "supervised"  # or "deep_supervision" (mmapp)
+    train.objective = "supervised"  # or "deep_supervision" (mmapp), "diffusion" (ddif)
     train.loss = "l1"  # or "mse", "l1ssim"
     train.batch_size = 4  # over all devices
     train.steps = 3000  # 0: from epochs
@@ -80,6 +80,13 @@ def get_config() -> ml_collections.ConfigDict:
     train.log_every = 200
     train.eval_every = 1500  # steps between validations; the best checkpoint is kept too
     train.checkpoint_every = 1000
+
+    # Diffusion networks only.
+    config.diffusion = diffusion = ml_collections.ConfigDict()
+    diffusion.schedule = "cosine"  # or "linear", "quad", "warmup10", "warmup50", "const", "jsd"
+    diffusion.steps = 500  # of the schedule
+    diffusion.sampler = "ddim"  # of validation and test; or "ddpm", "dpm2", "dpm3"
+    diffusion.sampling_steps = 25  # of the schedule's steps that it takes; 0: all
 
     config.optim = optim = ml_collections.ConfigDict()
     optim.name = "adam"  # or "adamw", "sgd"

@@ -39,10 +39,15 @@ def export_fuser(
         The card.
 
     Raises:
-        UserError: a size that does not fit, an unknown platform, an existing file, or a missing
-            package `flatbuffers`, which jax writes the file with.
+        UserError: a size that does not fit, an unknown platform, an existing file, a
+            diffusion network, or a missing package `flatbuffers`, which jax writes the file with.
     """
     path, model = Path(path), fuser.model
+    if model.predicts != "fused":
+        raise UserError(
+            f"{type(model).__name__} fuses by drawing samples, which is not exported; choose a "
+            "network that fuses in one pass"
+        )
     if path.exists():
         raise UserError(f"{path} exists already; choose another name or delete it")
     if not path.parent.is_dir():

@@ -9,6 +9,7 @@ import numpy as np
 from flax import linen as nn
 
 from rsfusion_jax.errors import UserError
+from rsfusion_jax.inference.draw import Diffusion, draw
 from rsfusion_jax.inference.tiles import fuse_tiles
 from rsfusion_jax.ops.resample import interp23
 from rsfusion_jax.sensors import Sensor, get_sensor
@@ -26,6 +27,8 @@ class Fuser:
         sensor: whose pixels the weights know, or None.
         max_value: divisor of counts; 1 where images are taken and given in [0, 1].
         ms_phase: PAN index of the centre of MS pixel 0 in the training data.
+        diffusion: process and sampler of a diffusion network (given as a mapping of what differs
+            from DDIF's); None for networks that fuse in one pass.
     """
 
     def __init__(
@@ -36,6 +39,7 @@ class Fuser:
         sensor: str | Mapping | Sensor | None = None,
         max_value: float | None = None,
         ms_phase: float | None = None,
+        diffusion: Mapping | None = None,
     ):
         self.sensor = None if sensor is None else get_sensor(sensor)
         if self.sensor is not None and self.sensor.num_bands != model.num_bands:
@@ -50,8 +54,23 @@ class Fuser:
         scale = self.sensor.max_value if self.sensor is not None else 1.0
         self.max_value = float(max_value if max_value is not None else scale)
         self.ms_phase = float(model.ratio // 2 if ms_phase is None else ms_phase)
+        self.diffusion = None if model.predicts == "fused" else Diffusion(**(diffusion or {}))
+        if self.diffusion:
+            self.diffusion.make_sampler()  # refuses what could only fail later
 
-    def __call__(self, pan, ms, lms=None, *, tile: int | None = None) -> np.ndarray:
+    def __call__(
+        self,
+        pan,
+        ms,
+        lms=None,
+        *,
+        tile: int | None = None,
+        seed: int | None = None,
+        steps: int | None = None,
+        sampler: str | None = None,
+        samples: int | None = None,
+        return_std: bool = False,
+    ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
         """Fuses one image or a batch of images of one size.
 
         Args:
@@ -60,27 +79,52 @@ class Fuser:
             lms: (H, W, C) or batched: `ms` on the PAN grid; made from `ms` where it is not given.
             tile: None fuses the whole image in one pass. A number of PAN pixels fuses such tiles by
                 the published protocol of `inference.tiles`; networks that see the whole image
-                (`receptive_field` None) then answer as they did in their papers.
+                (`receptive_field` None) then answer as they did in their papers. Diffusion networks
+                blend theirs at every step.
+            seed: of a diffusion network's noise; default 0. It and the following are errors for
+                other networks.
+            steps: of the sampler; default `diffusion.sampling_steps`, for "ddpm" all.
+            sampler: "ddim", "ddpm", "dpm2" or "dpm3"; default `diffusion.sampler`.
+            samples: draws so many and returns their mean; default 1.
+            return_std: return their standard deviation too; needs 2 samples.
 
         Returns:
-            Float32 (H, W, C) or (B, H, W, C) in the units of `ms`, clipped to [0, max_value].
+            Float32 (H, W, C) or (B, H, W, C) in the units of `ms`, clipped to [0, max_value]; with
+            `return_std` that and the standard deviation, of the same shape.
 
         Raises:
-            UserError: shapes contradict the network or each other, values are not finite, or they
-                contradict `max_value`.
+            UserError: shapes contradict the network or each other, values are not finite, they
+                contradict `max_value`, or an option is out of range or of another kind of network.
         """
+        options = {"seed": seed, "steps": steps, "sampler": sampler, "samples": samples}
+        self._check_options({**options, "return_std": return_std or None})
         pan, ms, lms, single = self._checked(pan, ms, lms)
         pan, ms = (jnp.asarray(image, jnp.float32) / self.max_value for image in (pan, ms))
         if lms is None:
             lms = interp23(ms, self.model.ratio)
         else:
             lms = jnp.asarray(lms, jnp.float32) / self.max_value
-        if tile is None:
+        std = None
+        if self.diffusion:
+            fused, std = draw(
+                self.model,
+                self.variables,
+                jax.random.key(seed or 0),
+                pan,
+                lms,
+                diffusion=self.diffusion.replaced(sampler, steps),
+                samples=samples or 1,
+                tile=tile,
+            )
+        elif tile is None:
             fused = self.fuse_unit(pan, ms, lms)
         else:
             fused = fuse_tiles(self.fuse_unit, pan, ms, lms, ratio=self.model.ratio, tile=tile)
-        fused = np.asarray(fused) * np.float32(self.max_value)
-        return fused[0] if single else fused
+        returned = [
+            np.asarray(image[0] if single else image) * np.float32(self.max_value)
+            for image in ((fused, std) if return_std else (fused,))
+        ]
+        return tuple(returned) if return_std else returned[0]
 
     def fuse_scene(self, pan, ms, out, **options):
         """Fuses a PAN and an MS GeoTIFF into a new one, in bounded memory.
@@ -97,8 +141,28 @@ class Fuser:
         return fuse_scene(pan, ms, out, fuser=self, **options)
 
     def fuse_unit(self, pan, ms, lms) -> jax.Array:
-        """The compiled core: batches divided by `max_value` in, the same clipped to [0, 1] out."""
+        """The compiled core: batches divided by `max_value` in, the same clipped to [0, 1] out.
+
+        A diffusion network draws one sample of each image, from the noise of seed 0.
+        """
+        if self.diffusion:
+            given = self.model, self.variables, jax.random.key(0), pan, lms
+            return draw(*given, diffusion=self.diffusion)[0]
         return _fuse(self.model, self.variables, pan, ms, lms)
+
+    def _check_options(self, options: Mapping) -> None:
+        given = {name: value for name, value in options.items() if value is not None}
+        if given and not self.diffusion:
+            name, value = next(iter(given.items()))
+            raise UserError(
+                f"{name}={value!r} is for diffusion networks, {type(self.model).__name__} fuses in "
+                "one pass; leave it out"
+            )
+        for name in ("steps", "samples"):
+            if given.get(name, 1) < 1:
+                raise UserError(f"{name}={given[name]} must be at least 1")
+        if "return_std" in given and given.get("samples", 1) < 2:
+            raise UserError("return_std=True needs samples= of at least 2")
 
     def _checked(self, pan, ms, lms):
         pan, ms = np.asarray(pan), np.asarray(ms)

@@ -74,10 +74,13 @@ def load(path: str | Path) -> Fuser:
     card = read_card(checkpoint)
     model = create_model(**card["network"])
     params = restore_weights(checkpoint, abstract_params(model))
-    return Fuser(model, {"params": params}, **card["scale"])
+    # Networks that fuse in one pass, and what was saved before there were others, have no process.
+    return Fuser(model, {"params": params}, **card["scale"], diffusion=card.get("diffusion"))
 
 
-def network_card(model, fields: Mapping, *, sensor: Sensor | None, max_value, ms_phase) -> dict:
+def network_card(
+    model, fields: Mapping, *, sensor: Sensor | None, max_value, ms_phase, diffusion=None
+) -> dict:
     """What must be known to use weights: the network's configuration and the scale of its data.
 
     Args:
@@ -86,6 +89,7 @@ def network_card(model, fields: Mapping, *, sensor: Sensor | None, max_value, ms
         sensor: whose pixels it was trained on.
         max_value: divisor of counts.
         ms_phase: PAN index of the centre of MS pixel 0.
+        diffusion: `draw.Diffusion` of a diffusion network.
     """
     return {
         "network": {
@@ -99,4 +103,5 @@ def network_card(model, fields: Mapping, *, sensor: Sensor | None, max_value, ms
             "max_value": max_value,
             "ms_phase": ms_phase,
         },
+        "diffusion": None if diffusion is None else dataclasses.asdict(diffusion),
     }

@@ -49,6 +49,7 @@ def checkpoint_from_torch(
         sensor=fuser.sensor,
         max_value=fuser.max_value,
         ms_phase=fuser.ms_phase,
+        diffusion=fuser.diffusion,
     )
     checkpoints = Checkpoints(Path(target))
     checkpoints.save_best(0, fuser.variables["params"], {**card, "version": __version__}, {})

@@ -10,6 +10,7 @@ from rsfusion_jax import __version__
 from rsfusion_jax.data.pipeline import steps_per_epoch, train_dataset
 from rsfusion_jax.errors import UserError
 from rsfusion_jax.evaluation.leaderboard import closing_report
+from rsfusion_jax.inference.draw import Diffusion
 from rsfusion_jax.inference.load import load, network_card
 from rsfusion_jax.models import create_model, init_params
 from rsfusion_jax.porting.optimizer import with_adam_moments
@@ -84,11 +85,15 @@ def train(config: ml_collections.ConfigDict, workdir: str | Path) -> Path:
         dtype=_DTYPES[config.train.dtype],
         precision=config.train.precision,
     )
+    diffusion = None
+    if model.predicts != "fused":
+        diffusion = Diffusion(**config.diffusion)
+        diffusion.make_sampler()  # refuses what would only fail at the first validation
     schedule = make_schedule(config.optim, steps, epoch)
     optimizer = make_optimizer(config.optim, schedule)
     train_step = make_train_step(
         model,
-        make_objective(config.train.objective, config.train.loss),
+        make_objective(config.train.objective, config.train.loss, diffusion),
         optimizer,
         accumulate=config.train.accumulate,
         ema_decay=make_ema_decay(
@@ -102,6 +107,7 @@ def train(config: ml_collections.ConfigDict, workdir: str | Path) -> Path:
             sensor=info.sensor,
             max_value=info.max_value,
             ms_phase=info.ms_phase,
+            diffusion=diffusion,
         ),
         "config": config.to_dict(),
         "version": __version__,

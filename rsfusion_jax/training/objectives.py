@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 import jax
 import jax.numpy as jnp
 
+from rsfusion_jax.diffusion.process import training_loss
+from rsfusion_jax.diffusion.schedules import make_schedule
 from rsfusion_jax.errors import UserError
 from rsfusion_jax.metrics import ssim
 from rsfusion_jax.ops.resample import bicubic_corners
@@ -36,11 +38,14 @@ def supervised(loss: str) -> Callable:
     Args:
         loss: "l1", "mse" or "l1ssim".
     """
-    if loss not in _LOSSES:
-        raise UserError(f"train.loss={loss!r} is unknown; choose one of {', '.join(_LOSSES)}")
-    distance = _LOSSES[loss]
+    distance = _distance(loss)
 
     def objective(model, params, batch, key):
+        if model.predicts != "fused":
+            raise UserError(
+                f"train.objective='supervised' needs a network that fuses in one pass, found "
+                f"{type(model).__name__}; set it to 'diffusion'"
+            )
         fused = _at_least_float32(_apply(model, params, batch, key)["fused"])
         return distance(fused, batch["gt"]), {}
 
@@ -70,6 +75,50 @@ def deep_supervision(loss: str) -> Callable:
     return objective
 
 
+def diffusion(loss: str, process) -> Callable:
+    """What a denoiser of the residual gt - lms is trained with: `diffusion.process.training_loss`.
+
+    Args:
+        loss: "l1" (DDIF), "mse", or, where the network predicts x_0, "l1ssim" of the fused image.
+        process: `inference.draw.Diffusion`, of which the schedule counts; None: no diffusion
+            network.
+    """
+    distance = _distance(loss)
+
+    def objective(model, params, batch, key):
+        if process is None or model.predicts == "fused":
+            raise UserError(
+                f"train.objective='diffusion' needs a diffusion network (ddif), found "
+                f"{type(model).__name__}; set it to 'supervised'"
+            )
+        if loss == "l1ssim" and model.predicts != "x0":
+            raise UserError(
+                f"train.loss='l1ssim' compares images, this network predicts {model.predicts!r}; "
+                "set it to 'l1'"
+            )
+        pan, lms = batch["pan"], batch["lms"]
+
+        def denoise(x_t, t, x_self, key):
+            given = {"params": params}, x_t, t, pan, lms, x_self
+            return _at_least_float32(model.apply(*given, train=True, rngs={"dropout": key}))
+
+        def of_images(prediction, truth):
+            return distance(lms + prediction, lms + truth)
+
+        value = training_loss(
+            denoise,
+            make_schedule(process.schedule, process.steps),
+            batch["gt"] - lms,
+            key,
+            predicts=model.predicts,
+            distance=of_images if loss == "l1ssim" else distance,
+            self_condition=model.self_condition,
+        )
+        return value, {}
+
+    return objective
+
+
 def deep_supervision_loss(returned, truths, lms, weights: Sequence[float]):
     """Weighted L1 of every stage against the truth at its size, and of the MS branch.
 
@@ -86,6 +135,12 @@ def deep_supervision_loss(returned, truths, lms, weights: Sequence[float]):
     return total
 
 
+def _distance(loss: str) -> Callable:
+    if loss not in _LOSSES:
+        raise UserError(f"train.loss={loss!r} is unknown; choose one of {', '.join(_LOSSES)}")
+    return _LOSSES[loss]
+
+
 def _apply(model, params, batch, key):
     images = batch["pan"], batch["ms"], batch["lms"]
     return model.apply({"params": params}, *images, train=True, rngs={"dropout": key})
@@ -96,13 +151,17 @@ def _at_least_float32(image):
     return image.astype(jnp.promote_types(image.dtype, jnp.float32))
 
 
-_OBJECTIVES = {"supervised": supervised, "deep_supervision": deep_supervision}
+_OBJECTIVES = {
+    "supervised": lambda loss, process: supervised(loss),
+    "deep_supervision": lambda loss, process: deep_supervision(loss),
+    "diffusion": diffusion,
+}
 
 
-def make_objective(name: str, loss: str) -> Callable:
-    """Objective by name, as `config.train` gives it."""
+def make_objective(name: str, loss: str, process=None) -> Callable:
+    """Objective by name, as `config.train` gives it; `process` as of `diffusion`."""
     if name not in _OBJECTIVES:
         raise UserError(
             f"train.objective={name!r} is unknown; choose one of {', '.join(_OBJECTIVES)}"
         )
-    return _OBJECTIVES[name](loss)
+    return _OBJECTIVES[name](loss, process)

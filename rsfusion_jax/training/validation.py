@@ -55,7 +55,7 @@ class Validation:
 
     def run(self, step: int, params: dict) -> str:
         """Scores `params`; returns a note for the progress bar."""
-        fuser = Fuser(self._model, {"params": params})
+        fuser = Fuser(self._model, {"params": params}, diffusion=self._card["diffusion"])
         put = lambda batch: put_batch(self._mesh, batch)  # noqa: E731
         means = score(fuser.fuse_unit, self._source, batch_size=self._batch_size, put=put).mean()
         self._log.scalars(step, {f"valid/{name}": value for name, value in means.items()})

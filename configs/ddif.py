@@ -1,0 +1,30 @@
+"""DDIF (Information Fusion 2024), the authors' recipe: L1 of the residual, AdamW 1e-4, batch 64.
+
+    python train.py --config=configs/ddif.py:wv3 --config.data.train=train_wv3.h5 ...
+
+300,000 steps, the rate times 0.2 after 100,000, 200,000 and 350,000; gradient norms of at most
+0.003; a moving average of the weights, a plain copy until step 20,000, is what is validated, with
+25 steps of DDIM. Arguments: the data sets of configs/data_sets.py; the authors divide GaoFen-2's
+counts by 1023 and have CAVE and Harvard in [0, 1].
+"""
+
+from configs import data_sets, default
+
+
+def get_config(data_set: str = "wv3"):
+    """The published recipe on one data set."""
+    config = default.get_config()
+    config.name = f"ddif_{data_set}"
+    config.model = {"name": "ddif"}
+    config.data.patch_size = 64
+    config.data.crops_per_sample = 1
+    config.train.update(objective="diffusion", batch_size=64, steps=300_000, epochs=0)
+    config.train.update(eval_every=5000, checkpoint_every=5000)
+    config.train.update(ema_decay=0.995, ema_start=20_000)
+    config.optim.update(name="adamw", learning_rate=1e-4, weight_decay=1e-4, clip_norm=0.003)
+    config.optim.update(schedule="milestones", gamma=0.2, warmup_steps=0)
+    config.optim.milestone_steps = (100_000, 200_000, 350_000)
+    data_sets.select(config, data_set, max_value=1023.0 if data_set == "gf2" else 2047.0)
+    if data_set == "synthetic":
+        config.train.ema_start = 2000
+    return config
