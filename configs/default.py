@@ -87,6 +87,8 @@ def get_config() -> ml_collections.ConfigDict:
     diffusion.steps = 500  # of the schedule
     diffusion.sampler = "ddim"  # of validation and test; or "ddpm", "dpm2", "dpm3"
     diffusion.sampling_steps = 25  # of the schedule's steps that it takes; 0: all
+    diffusion.timestep_index = "original"  # or "respaced", as the authors' code has it
+    diffusion.self_condition = "none"  # or "x0": the network sees the last step's estimate
 
     config.optim = optim = ml_collections.ConfigDict()
     optim.name = "adam"  # or "adamw", "sgd"

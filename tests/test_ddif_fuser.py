@@ -12,10 +12,12 @@ from rsfusion_jax.inference.draw import Diffusion
 from rsfusion_jax.inference.export import export_fuser
 from rsfusion_jax.models import init_params
 from rsfusion_jax.ops.resample import interp23
+from rsfusion_jax.training import sharding
 from rsfusion_jax.training.loop import train
 from rsfusion_jax.training.objectives import make_objective
 
 TINY = {"inner_channel": 8, "channel_mults": (1,), "attn_res": (), "res_blocks": 1}
+KEY = jax.random.key(7)
 SHORT = {"steps": 20, "sampling_steps": 4}
 
 
@@ -96,8 +98,9 @@ def test_options_are_checked(fuser, scene):
     ):
         with pytest.raises(rsf.UserError, match=words):
             fuser(*scene, **options)
-    with pytest.raises(rsf.UserError, match="schedule 'cos'"):
-        rsf.Fuser(fuser.model, fuser.variables, diffusion={"schedule": "cos"})
+    for name in ("schedule", "sampler", "timestep_index", "self_condition"):
+        with pytest.raises(rsf.UserError, match=r"'cos' is unknown; choose"):
+            rsf.Fuser(fuser.model, fuser.variables, diffusion={name: "cos"})
     with pytest.raises(rsf.UserError, match="not exported"):
         export_fuser(fuser, "never_written", tile=16)
 
@@ -155,6 +158,27 @@ def test_objectives_name_the_wrong_network():
     ):
         with pytest.raises(rsf.UserError, match=words):
             objective(model, {}, batch, key)
+
+
+def test_one_device_equals_eight(fuser):
+    """Noise and timesteps are drawn as if there were one; images are drawn where they lie."""
+    rng = np.random.default_rng(1)
+    shapes = {"pan": (8, 8, 8, 1), "ms": (8, 2, 2, 4), "lms": (8, 8, 8, 4), "gt": (8, 8, 8, 4)}
+    batch = {name: rng.random(shape, np.float32) for name, shape in shapes.items()}
+    objective = make_objective("diffusion", "l1", fuser.diffusion)
+    model, params = fuser.model, fuser.variables["params"]
+    found = []
+    for devices in (1, 8):
+        mesh = sharding.make_mesh(devices, 1)
+        with jax.set_mesh(mesh):
+            placed = sharding.put_batch(mesh, batch)
+            loss = jax.jit(lambda params, batch: objective(model, params, batch, KEY)[0])
+            fused = fuser.fuse_unit(placed["pan"], placed["ms"], placed["lms"])
+            assert len(fused.sharding.device_set) == devices
+            assert fused.sharding.is_fully_replicated == (devices == 1)
+            found.append((float(loss(params, placed)), np.asarray(fused)))
+    np.testing.assert_allclose(found[0][0], found[1][0], rtol=1e-5)
+    np.testing.assert_allclose(found[0][1], found[1][1], atol=1e-5)
 
 
 def test_a_run(tmp_path):

@@ -10,6 +10,9 @@ from rsfusion_jax.diffusion.process import x0_of
 from rsfusion_jax.diffusion.samplers import Sampler
 from rsfusion_jax.errors import UserError
 
+SELF_CONDITION = ("none", "x0")
+TIMESTEP_INDEX = ("original", "respaced")
+
 
 class Trajectory(NamedTuple):
     """A sample and how it came about; arrays start with the noisiest step.
@@ -56,6 +59,16 @@ def trajectory(denoise: Callable, sampler: Sampler, x_init, key=None, **options)
     return Trajectory(x, *steps)
 
 
+def check_options(self_condition: str, timestep_index: str) -> None:
+    """Raises UserError for options of `trajectory` that do not exist."""
+    for name, found, known in (
+        ("self_condition", self_condition, SELF_CONDITION),
+        ("timestep_index", timestep_index, TIMESTEP_INDEX),
+    ):
+        if found not in known:
+            raise UserError(f"{name}={found!r} is unknown; choose {' or '.join(known)}")
+
+
 def _run(
     denoise,
     sampler,
@@ -69,10 +82,7 @@ def _run(
     timestep_index: str = "original",
     noise=None,
 ):
-    if self_condition not in ("none", "x0"):
-        raise UserError(f"self_condition={self_condition!r} is unknown; choose none or x0")
-    if timestep_index not in ("original", "respaced"):
-        raise UserError(f"timestep_index={timestep_index!r}; choose original or respaced")
+    check_options(self_condition, timestep_index)
     if sampler.is_random and key is None and noise is None:
         raise UserError("this sampler draws noise at every step: give it a key")
     count, schedule, dtype = len(sampler), sampler.schedule, x_init.dtype

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from rsfusion_jax.diffusion.ensemble import ensemble
 from rsfusion_jax.diffusion.process import clip_x0
 from rsfusion_jax.diffusion.samplers import Sampler, make_sampler
-from rsfusion_jax.diffusion.sampling import sample
+from rsfusion_jax.diffusion.sampling import check_options, sample
 from rsfusion_jax.diffusion.schedules import make_schedule, respace
 from rsfusion_jax.diffusion.tiles import tiled
 
@@ -27,12 +27,24 @@ class Diffusion:
         steps: T, of that schedule.
         sampler: "ddim", "ddpm", "dpm2" or "dpm3".
         sampling_steps: how many of the T steps it takes; 0: all.
+        timestep_index: what the network is told of them: "original", or "respaced" as in the
+            authors' code, which gives other images. See `diffusion.sampling.trajectory`.
+        self_condition: "none", as the authors sample, or "x0".
+
+    Raises:
+        UserError: a name or a number out of range.
     """
 
     schedule: str = "cosine"
     steps: int = 500
     sampler: str = "ddim"
     sampling_steps: int = 25
+    timestep_index: str = "original"
+    self_condition: str = "none"
+
+    def __post_init__(self):
+        check_options(self.self_condition, self.timestep_index)
+        self.make_sampler()
 
     def replaced(self, sampler: str | None, steps: int | None) -> "Diffusion":
         """The same process sampled otherwise; "ddpm" takes all steps where no number is given."""
@@ -41,11 +53,7 @@ class Diffusion:
         return dataclasses.replace(self, sampler=sampler or self.sampler, sampling_steps=steps)
 
     def make_sampler(self) -> Sampler:
-        """The table of its steps.
-
-        Raises:
-            UserError: a name or a number out of range.
-        """
+        """The table of its steps."""
         schedule = make_schedule(self.schedule, self.steps)
         count = len(schedule) if self.sampling_steps == 0 else self.sampling_steps
         spacing = _SPACING.get(self.sampler, "stride")
@@ -86,7 +94,16 @@ def draw(model, variables, key, pan, lms, *, diffusion: Diffusion, samples: int 
         clip = functools.partial(clip_x0, lms=lms) if diffusion.sampler == "ddpm" else None
         first, steps = jax.random.split(key)
         x = jax.random.normal(first, lms.shape, lms.dtype)
-        residual = sample(denoise, sampler, x, steps, predicts=model.predicts, clip=clip)
+        residual = sample(
+            denoise,
+            sampler,
+            x,
+            steps,
+            predicts=model.predicts,
+            clip=clip,
+            self_condition=diffusion.self_condition,
+            timestep_index=diffusion.timestep_index,
+        )
         return jnp.clip(lms + residual, 0, 1)[0]
 
     def of_batch(key):

@@ -55,8 +55,6 @@ class Fuser:
         self.max_value = float(max_value if max_value is not None else scale)
         self.ms_phase = float(model.ratio // 2 if ms_phase is None else ms_phase)
         self.diffusion = None if model.predicts == "fused" else Diffusion(**(diffusion or {}))
-        if self.diffusion:
-            self.diffusion.make_sampler()  # refuses what could only fail later
 
     def __call__(
         self,
@@ -105,7 +103,7 @@ class Fuser:
         else:
             lms = jnp.asarray(lms, jnp.float32) / self.max_value
         std = None
-        if self.diffusion:
+        if self.diffusion is not None:
             fused, std = draw(
                 self.model,
                 self.variables,
@@ -145,14 +143,14 @@ class Fuser:
 
         A diffusion network draws one sample of each image, from the noise of seed 0.
         """
-        if self.diffusion:
+        if self.diffusion is not None:
             given = self.model, self.variables, jax.random.key(0), pan, lms
             return draw(*given, diffusion=self.diffusion)[0]
         return _fuse(self.model, self.variables, pan, ms, lms)
 
     def _check_options(self, options: Mapping) -> None:
         given = {name: value for name, value in options.items() if value is not None}
-        if given and not self.diffusion:
+        if given and self.diffusion is None:
             name, value = next(iter(given.items()))
             raise UserError(
                 f"{name}={value!r} is for diffusion networks, {type(self.model).__name__} fuses in "

@@ -20,6 +20,7 @@ def load_torch(
     sensor: str | Mapping | Sensor | None = None,
     max_value: float | None = None,
     ms_phase: float | None = None,
+    diffusion: Mapping | None = None,
     **overrides,
 ) -> Fuser:
     """Loads the authors' weights, strictly: every tensor must be known and fit.
@@ -33,6 +34,8 @@ def load_torch(
         sensor: whose pixels the weights were trained on; sets the scale.
         max_value: divisor of the training data, where it is not the published one.
         ms_phase: PAN index of the centre of MS pixel 0; default r // 2.
+        diffusion: of a diffusion network: fields of `inference.draw.Diffusion` that are not DDIF's.
+            Published numbers of DDIF were made with {"timestep_index": "respaced"}.
         **overrides: fields of the network's module, as the weights were trained with.
 
     Raises:
@@ -46,7 +49,14 @@ def load_torch(
     variables = from_torch(model, read_state_dict(path))
     if max_value is None and sensor is not None:
         max_value = published_max_value(model, get_sensor(sensor).name)
-    return Fuser(model, variables, sensor=sensor, max_value=max_value, ms_phase=ms_phase)
+    return Fuser(
+        model,
+        variables,
+        sensor=sensor,
+        max_value=max_value,
+        ms_phase=ms_phase,
+        diffusion=diffusion,
+    )
 
 
 def save_torch(fuser: Fuser, path: str | Path) -> None:

@@ -85,10 +85,7 @@ def train(config: ml_collections.ConfigDict, workdir: str | Path) -> Path:
         dtype=_DTYPES[config.train.dtype],
         precision=config.train.precision,
     )
-    diffusion = None
-    if model.predicts != "fused":
-        diffusion = Diffusion(**config.diffusion)
-        diffusion.make_sampler()  # refuses what would only fail at the first validation
+    diffusion = None if model.predicts == "fused" else Diffusion(**config.diffusion)
     schedule = make_schedule(config.optim, steps, epoch)
     optimizer = make_optimizer(config.optim, schedule)
     train_step = make_train_step(
