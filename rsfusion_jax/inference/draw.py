@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import math
 
 import jax
 import jax.numpy as jnp
@@ -89,7 +90,8 @@ def draw(model, variables, key, pan, lms, *, diffusion: Diffusion, samples: int 
         if tile is None:
             denoise = lambda x_t, t, x_self: network(x_t, t, pan, lms, x_self)  # noqa: E731
         else:
-            cut = {"tile": tile, "overlap": tile // 2, "align": model.ratio}
+            # Aligned with `ms` and with the wavelets' pairs of pixels.
+            cut = {"tile": tile, "overlap": tile // 2, "align": math.lcm(model.ratio, 2)}
             denoise = tiled(network, pan, lms, batch_size=_TOGETHER, **cut)
         clip = functools.partial(clip_x0, lms=lms) if diffusion.sampler == "ddpm" else None
         first, steps = jax.random.split(key)
