@@ -79,7 +79,12 @@ def get_config() -> ml_collections.ConfigDict:
     train.ema_warmup = False  # let the decay rise to ema_decay as 1 - (1 + step)^(-2/3)
     train.log_every = 200
     train.eval_every = 1500  # steps between validations; the best checkpoint is kept too
-    train.checkpoint_every = 1000
+    train.checkpoint_every = 1000  # a kill loses at most so many steps; SIGTERM and Ctrl-C none
+    # A loss that is not finite stops the run, or ("rollback") sends it back to its last checkpoint
+    # to go on from there with other data, at most max_rollbacks times in one start.
+    train.on_bad_loss = "stop"
+    train.spike = 0.0  # a loss above so many times the median of the last 100 is bad too; 0: never
+    train.max_rollbacks = 3
 
     # Diffusion networks only.
     config.diffusion = diffusion = ml_collections.ConfigDict()
@@ -110,6 +115,8 @@ def get_config() -> ml_collections.ConfigDict:
     evaluation.methods = ("brovey", "gsa", "bt_h")  # classical rows of the closing table
 
     config.mesh = mesh = ml_collections.ConfigDict()
+    # Batches are spread over all devices. Parameters, optimiser state and averages are copied to
+    # each, or sharded: 8 devices with shard_params_over = 4 hold two copies of them.
     mesh.devices = 0  # devices to use; 0: all
-    mesh.fsdp = 1  # devices that share one copy of the parameters
+    mesh.shard_params_over = 1  # divides the number of devices
     return config

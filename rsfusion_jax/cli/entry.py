@@ -9,7 +9,7 @@ from pathlib import Path
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from rsfusion_jax.errors import UserError
+from rsfusion_jax.errors import RESTART_STATUS, Interrupted, UserError
 
 _FLAG_ERRORS = (flags.Error, AttributeError, KeyError, TypeError, ValueError, OSError, UserError)
 """What absl and ml_collections raise for a bad flag, a misspelt field or a missing config file."""
@@ -33,7 +33,7 @@ def define_config(default: Path) -> flags.FlagHolder:
 
 
 def guarded(main: Callable, *args) -> None:
-    """Calls `main`; prints a `UserError` without a traceback and exits with status 2."""
+    """Calls `main`; a `UserError` is one line and status 2, `Interrupted` status 75."""
     use_compilation_cache()
     logging.set_verbosity(logging.WARNING)  # orbax tells of every file it touches
     warnings.showwarning = _show_warning
@@ -41,6 +41,9 @@ def guarded(main: Callable, *args) -> None:
         main(*args)
     except UserError as error:
         _fail(error)
+    except Interrupted as stop:
+        print(stop, file=sys.stderr, flush=True)
+        sys.exit(RESTART_STATUS)
 
 
 def use_compilation_cache() -> None:

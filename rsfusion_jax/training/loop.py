@@ -1,5 +1,7 @@
 """One training run, from a config to a run folder; read `train` top to bottom."""
 
+import contextlib
+import warnings
 from pathlib import Path
 
 import jax
@@ -8,48 +10,73 @@ import ml_collections
 
 from rsfusion_jax import __version__
 from rsfusion_jax.data.pipeline import steps_per_epoch, train_dataset
-from rsfusion_jax.errors import UserError
+from rsfusion_jax.errors import Interrupted, UserError
 from rsfusion_jax.evaluation.leaderboard import closing_report
 from rsfusion_jax.inference.draw import Diffusion
 from rsfusion_jax.inference.load import load, network_card
 from rsfusion_jax.models import create_model, init_params
 from rsfusion_jax.porting.optimizer import with_adam_moments
 from rsfusion_jax.training import sharding
-from rsfusion_jax.training.checkpoint import Checkpoints, abstract_like, has_checkpoint
+from rsfusion_jax.training.checkpoint import (
+    Checkpoints,
+    abstract_like,
+    has_checkpoint,
+    is_full_disk,
+)
+from rsfusion_jax.training.interruption import StopRequest
+from rsfusion_jax.training.lock import RunLock
 from rsfusion_jax.training.objectives import make_objective
 from rsfusion_jax.training.optimizer import make_optimizer, make_schedule
+from rsfusion_jax.training.processes import barrier, is_first
+from rsfusion_jax.training.profile import Profile
 from rsfusion_jax.training.run_folder import finished_step, mark_finished, open_run_folder
 from rsfusion_jax.training.sets import open_split
 from rsfusion_jax.training.start import initial_params
 from rsfusion_jax.training.state import create_state
 from rsfusion_jax.training.step import make_ema_decay, make_train_step
+from rsfusion_jax.training.step_log import BadLossError, StepLog
 from rsfusion_jax.training.validation import Validation, check_options
-from rsfusion_jax.training.writers import ProgressBar, RunLog, StepLog
+from rsfusion_jax.training.writers import ProgressBar, RunLog
 
 _DTYPES = {"float32": None, "bfloat16": jnp.bfloat16}
+_ON_BAD_LOSS = ("stop", "rollback")
 
 
-def train(config: ml_collections.ConfigDict, workdir: str | Path) -> Path:
+def train(config: ml_collections.ConfigDict, workdir: str | Path, *, profile: bool = False) -> Path:
     """Trains, validates, saves and finally scores a network; resumes what was interrupted.
 
     Args:
         config: fields as in configs/default.py.
         workdir: the run folder; created, or resumed if it holds the same config.
+        profile: writes a trace of a few steps beside the TensorBoard logs.
 
     Returns:
         The run folder.
 
     Raises:
-        UserError: contradictory config or data, a folder of another run, a non-finite loss.
+        UserError: contradictory config or data, a folder of another run or in use, a non-finite
+            loss, a full disk.
+        Interrupted: SIGTERM or SIGINT asked the run to stop; what it has reached is saved.
     """
     workdir = Path(workdir)
     if finished_step(workdir, config) is not None:
         print(f"{workdir} is finished at step {finished_step(workdir, config)}: see report.json in")
         print("it; to train again, name another --workdir or delete this one")
         return workdir
+    with StopRequest() as stop:
+        steps, test_set = _train(config, workdir, stop, profile)
+        if test_set and is_first():
+            closing_report(load(workdir), test_set, config, workdir)
+        if is_first():
+            mark_finished(workdir, steps)
+        barrier("finished")
+    return workdir
 
+
+def _train(config, workdir: Path, stop: StopRequest, profile: bool):
+    """All of `train` but its closing report; returns the number of steps and the test set."""
     # Data.
-    mesh = sharding.make_mesh(config.mesh.devices, config.mesh.fsdp)
+    mesh = sharding.make_mesh(config.mesh.devices, config.mesh.shard_params_over)
     sharding.check_batch_size(mesh, config.train.batch_size, config.train.accumulate)
     train_set = open_split(config.data, "train", config.seed)
     valid_set = open_split(config.data, "valid", config.seed)
@@ -76,6 +103,10 @@ def train(config: ml_collections.ConfigDict, workdir: str | Path) -> Path:
     # Network, optimiser and step.
     if config.train.dtype not in _DTYPES:
         raise UserError(f"train.dtype={config.train.dtype!r}; choose {' or '.join(_DTYPES)}")
+    if config.train.on_bad_loss not in _ON_BAD_LOSS:
+        raise UserError(
+            f"train.on_bad_loss={config.train.on_bad_loss!r}; choose {' or '.join(_ON_BAD_LOSS)}"
+        )
     fields = config.model.to_dict()
     model = create_model(
         **fields,
@@ -120,15 +151,20 @@ def train(config: ml_collections.ConfigDict, workdir: str | Path) -> Path:
         given = initial_params(config.init_from, model, card)
 
     # From here on there is a run folder, and everything is placed on the mesh.
-    open_run_folder(workdir, config)
-    checkpoints = Checkpoints(workdir)
-    with jax.set_mesh(mesh):
+    with contextlib.ExitStack() as stack:
+        if is_first():
+            open_run_folder(workdir, config)
+            stack.enter_context(RunLock(workdir))
+        barrier("run folder")
+        checkpoints = stack.enter_context(_saved(workdir))
+        stack.enter_context(jax.set_mesh(mesh))
         key = jax.random.key(config.seed)
         abstract = jax.eval_shape(init, key)
         placed = sharding.state_shardings(mesh, abstract)
+        abstract = abstract_like(abstract, placed)
 
         # Where to start: 1. this run's newest checkpoint, 2. init_from, 3. the seed.
-        state = checkpoints.restore(abstract_like(abstract, placed), batches)
+        state = checkpoints.restore(abstract, card, batches)
         if state is None:
             state = jax.jit(init, out_shardings=placed)(key)
             if given is not None:
@@ -139,10 +175,12 @@ def train(config: ml_collections.ConfigDict, workdir: str | Path) -> Path:
                     opt_state = with_adam_moments(state.opt_state, model, config.init_from)
                     opt_state = jax.device_put(opt_state, placed.opt_state)
                     state = state.replace(opt_state=opt_state)
-        first = int(state.step)
-        count = sum(leaf.size for leaf in jax.tree.leaves(state.params))
-        start = f"resuming at step {first} of" if first else "training for"
-        print(f"{fields['name']}: {count:,} parameters, {start} {steps} steps on {info.name}")
+        first = step = int(state.step)
+        if is_first():
+            count = sum(leaf.size for leaf in jax.tree.leaves(state.params))
+            start = f"resuming at step {first} of" if first else "training for"
+            print(f"{fields['name']}: {count:,} parameters, {start} {steps} steps on {info.name}")
+            print(sharding.describe(mesh))
 
         step_fn = jax.jit(
             train_step, donate_argnums=0, out_shardings=(placed, sharding.replicated(mesh))
@@ -150,51 +188,83 @@ def train(config: ml_collections.ConfigDict, workdir: str | Path) -> Path:
         # Several CPU devices share one pool of threads: steps queued ahead can fill it with
         # reductions that wait for a device which has no thread left to run on.
         lockstep = mesh.size > 1 and mesh.devices.flat[0].platform == "cpu"
-        log = RunLog(workdir, first)
-        step_log = StepLog(log, schedule, config.train.batch_size)
+        log = stack.enter_context(contextlib.closing(RunLog(workdir, first)))
+        step_log = StepLog(log, schedule, config.train.batch_size, mesh.size, config.train.spike)
         validation = Validation(config.eval, valid_set, model, mesh, checkpoints, log, card)
+        tracer = stack.enter_context(Profile(workdir, first if profile else None))
+        bar = stack.enter_context(ProgressBar(f"training {fields['name']}", steps, first))
+        compiled, rollbacks = None, 0
+        stack.enter_context(stop.at_steps())
+        while step < steps:
+            step += 1
+            batch = sharding.put_batch(mesh, step_log.timed(next, batches))
+            compiled = compiled or step_log.compile(step_fn, state, batch)
+            tracer.before(step)
+            state, metrics = compiled(state, batch)
+            if lockstep:
+                jax.block_until_ready(metrics)
+            step_log.add(step, metrics)
+            stopping, note = stop.due(step), None
+
+            def due(every, step=step):
+                return step == steps or step % every == 0
+
+            try:
+                if due(config.train.log_every):
+                    note = step_log.flush()
+                if valid_set and due(config.train.eval_every):
+                    step_log.flush()
+                    note = validation.run(step, state.eval_params)
+                if due(config.train.checkpoint_every) or stopping:
+                    # Never save what a bad loss has touched.
+                    step_log.flush()
+                    checkpoints.save(state, batches, card)
+            except BadLossError as bad:
+                rollbacks += 1
+                _may_go_back(bad, config.train, checkpoints, rollbacks)
+                state = checkpoints.restore(abstract, card)
+                step = int(state.step)
+                log.go_back(step)
+                log.scalars(step, {"guard/went_back_from": bad.step})
+                step_log.restart()
+                note = f"{bad}: back to the checkpoint of step {step}, on with the next data"
+            bar.advance(note, done=step)
+            if stopping:
+                checkpoints.wait()
+                raise Interrupted(
+                    f"stopped by {stop.signal.name}: step {step} of {steps} is saved in {workdir}; "
+                    "start the same command again to go on"
+                )
+    return steps, test_set
+
+
+@contextlib.contextmanager
+def _saved(workdir: Path):
+    """The run's checkpoints; a full disk becomes a sentence that names the last one."""
+    checkpoints = Checkpoints(workdir)
+    try:
         try:
-            with ProgressBar(f"training {fields['name']}", steps, first) as bar:
-                for step in range(first + 1, steps + 1):
-                    batch = sharding.put_batch(mesh, step_log.timed(next, batches))
-                    state, metrics = step_fn(state, batch)
-                    if lockstep:
-                        jax.block_until_ready(metrics)
-                    step_log.add(step, metrics)
-
-                    def due(every, step=step):
-                        return step == steps or step % every == 0
-
-                    note = None
-                    if due(config.train.log_every):
-                        note = _checked(step_log, checkpoints)
-                    if valid_set and due(config.train.eval_every):
-                        _checked(step_log, checkpoints)
-                        note = validation.run(step, state.eval_params)
-                    if due(config.train.checkpoint_every):
-                        # Never save what a non-finite loss has touched.
-                        _checked(step_log, checkpoints)
-                        checkpoints.save(state, batches, card)
-                    bar.advance(note)
+            yield checkpoints
         finally:
             checkpoints.close()
-            log.close()
-
-    if test_set:
-        closing_report(load(workdir), test_set, config, workdir)
-    mark_finished(workdir, steps)
-    return workdir
-
-
-def _checked(step_log: StepLog, checkpoints: Checkpoints) -> str:
-    """Writes the finished steps' numbers; stops the run at the first loss that is not finite."""
-    bad = step_log.flush()
-    if bad is not None:
-        checkpoints.wait()
-        good = checkpoints.latest_path()
+    except Exception as error:
+        if not is_full_disk(error):
+            raise
         raise UserError(
-            f"the loss is not finite at step {bad}; the last good checkpoint is "
-            f"{good or 'none, nothing was saved yet'}; lower optim.learning_rate, set "
-            "optim.clip_norm or look for bad pixels in the training set"
+            f"the disk of {workdir} is full; the last whole checkpoint is "
+            f"{checkpoints.latest_path() or 'none'}: free some space and start the same command "
+            "again to go on from it"
+        ) from error
+
+
+def _may_go_back(bad: BadLossError, options, checkpoints: Checkpoints, rollbacks: int) -> None:
+    """Stops the run at a bad loss unless it shall and can go back to a checkpoint."""
+    checkpoints.wait()
+    saved = checkpoints.latest_path()
+    if options.on_bad_loss != "rollback" or saved is None or rollbacks > options.max_rollbacks:
+        tried = f" after {rollbacks - 1} returns to a checkpoint" if rollbacks > 1 else ""
+        raise UserError(
+            f"{bad}{tried}; the last good checkpoint is {saved or 'none'}; lower "
+            "optim.learning_rate, set optim.clip_norm, or set train.on_bad_loss='rollback'"
         )
-    return step_log.note
+    warnings.warn(f"{bad}; the run goes back to {saved} and on with other data", stacklevel=2)

@@ -21,9 +21,7 @@ def open_run_folder(workdir: Path, config: ml_collections.ConfigDict) -> None:
         return
     try:
         workdir.mkdir(parents=True, exist_ok=True)
-        unfinished = workdir / f"{_CONFIG}.tmp"
-        unfinished.write_text(json.dumps(_plain(config), indent=1) + "\n")
-        unfinished.replace(workdir / _CONFIG)
+        _write_whole(workdir / _CONFIG, json.dumps(_plain(config), indent=1) + "\n")
     except OSError as error:
         raise UserError(
             f"run folder {workdir} cannot be written ({error.strerror}); choose another --workdir"
@@ -39,7 +37,7 @@ def finished_step(workdir: Path, config: ml_collections.ConfigDict) -> int | Non
 
 def mark_finished(workdir: Path, step: int) -> None:
     """Records that the run took its last step and was scored."""
-    (workdir / _FINISHED).write_text(json.dumps({"step": step}) + "\n")
+    _write_whole(workdir / _FINISHED, json.dumps({"step": step}) + "\n")
 
 
 def _check_config(workdir: Path, config: ml_collections.ConfigDict) -> bool:
@@ -48,7 +46,8 @@ def _check_config(workdir: Path, config: ml_collections.ConfigDict) -> bool:
     if workdir.exists() and not workdir.is_dir():
         raise UserError(f"run folder {workdir} is a file; choose another --workdir")
     if not path.exists():
-        if workdir.is_dir() and any(workdir.iterdir()):
+        ours = {f"{_CONFIG}.tmp", "lock"}  # of a start killed before it wrote the config
+        if workdir.is_dir() and any(path.name not in ours for path in workdir.iterdir()):
             raise UserError(
                 f"{workdir} is no run folder but holds other files; choose another --workdir"
             )
@@ -76,3 +75,10 @@ def _check_config(workdir: Path, config: ml_collections.ConfigDict) -> bool:
 def _plain(config: ml_collections.ConfigDict) -> dict:
     """The config as JSON gives it back (tuples become lists)."""
     return json.loads(json.dumps(config.to_dict()))
+
+
+def _write_whole(path: Path, text: str) -> None:
+    """A file that a kill leaves whole or not at all."""
+    unfinished = path.with_name(f"{path.name}.tmp")
+    unfinished.write_text(text)
+    unfinished.replace(path)

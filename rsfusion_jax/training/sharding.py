@@ -22,13 +22,20 @@ def make_mesh(devices: int = 0, fsdp: int = 1) -> Mesh:
     """
     available = jax.devices()
     count = devices or len(available)
-    if count > len(available):
+    if not 0 < count <= len(available):
         raise UserError(
             f"mesh.devices={devices}, but {len(available)} are visible; lower it or use 0 for all"
         )
-    if fsdp < 1 or count % fsdp:
+    if count < len(available) and jax.process_count() > 1:
         raise UserError(
-            f"mesh.fsdp={fsdp} does not divide {count} devices; choose a divisor of {count}"
+            f"mesh.devices={devices} leaves out some of the {len(available)} devices of "
+            f"{jax.process_count()} processes; use 0 for all, or start fewer processes"
+        )
+    if fsdp < 1 or count % fsdp:
+        divisors = ", ".join(str(d) for d in range(1, count + 1) if count % d == 0)
+        raise UserError(
+            f"mesh.shard_params_over={fsdp} does not divide {count} devices; set it to one of "
+            f"{divisors}"
         )
     # Auto axes: the compiler places intermediates. Explicit ones, make_mesh's default, reject the
     # reshapes of pixel shuffle and attention.
@@ -71,13 +78,27 @@ def state_shardings(mesh: Mesh, state):
     return jax.tree.map(place, state)
 
 
+def describe(mesh: Mesh) -> str:
+    """The mesh in words: "8 devices in 2 processes, parameters sharded over 4"."""
+    if mesh.size == 1:
+        return f"1 device ({mesh.devices.flat[0].device_kind})"
+    fsdp, processes = mesh.shape["fsdp"], jax.process_count()
+    where = f" in {processes} processes" if processes > 1 else ""
+    how = f"sharded over {fsdp}" if fsdp > 1 else "copied to each"
+    return f"{mesh.size} devices ({mesh.devices.flat[0].device_kind}){where}, parameters {how}"
+
+
 def check_batch_size(mesh: Mesh, batch_size: int, accumulate: int = 1) -> None:
     """Refuses a batch that the devices cannot share evenly."""
+    if accumulate < 1:
+        raise UserError(f"train.accumulate={accumulate} must be at least 1")
     pieces = mesh.size * accumulate
     if batch_size < 1 or batch_size % pieces:
+        near = max(round(batch_size / pieces), 1) * pieces
         raise UserError(
             f"train.batch_size={batch_size} cannot be shared by {mesh.size} devices in "
-            f"{accumulate} micro-batches; choose a multiple of {pieces} or set mesh.devices"
+            f"{accumulate} micro-batches; choose a multiple of {pieces}, such as {near}, or set "
+            "mesh.devices"
         )
 
 

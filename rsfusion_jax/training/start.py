@@ -5,10 +5,10 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 
-from rsfusion_jax.errors import UserError
 from rsfusion_jax.models import abstract_params
 from rsfusion_jax.porting.convert import from_torch
 from rsfusion_jax.training.checkpoint import find_checkpoint, read_card, restore_weights
+from rsfusion_jax.training.integrity import check_network
 
 
 def initial_params(path: str, model, card: dict) -> dict:
@@ -28,12 +28,5 @@ def initial_params(path: str, model, card: dict) -> dict:
         params = from_torch(model, read_state_dict(path))["params"]
         return jax.tree.map(jnp.asarray, params)
     checkpoint = find_checkpoint(path)
-    theirs, ours = read_card(checkpoint)["network"], card["network"]
-    differing = sorted(key for key in theirs | ours if theirs.get(key) != ours.get(key))
-    if differing:
-        key = differing[0]
-        raise UserError(
-            f"init_from={path} holds a network with {key}={theirs.get(key)!r}, this run builds one "
-            f"with {key}={ours.get(key)!r}; make the two configs agree"
-        )
+    check_network(checkpoint, read_card(checkpoint)["network"], card["network"])
     return restore_weights(checkpoint, abstract_params(model))
