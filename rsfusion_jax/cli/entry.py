@@ -2,9 +2,11 @@
 
 import os
 import sys
+import traceback
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from absl import app, flags, logging
 from ml_collections import config_flags
@@ -43,7 +45,10 @@ def guarded(main: Callable, *args) -> None:
         _fail(error)
     except Interrupted as stop:
         print(stop, file=sys.stderr, flush=True)
-        sys.exit(RESTART_STATUS)
+        _leave(RESTART_STATUS)
+    except Exception:
+        traceback.print_exc()
+        _leave(1)
 
 
 def use_compilation_cache() -> None:
@@ -82,4 +87,10 @@ def _show_warning(message, category, filename, lineno, file=None, line=None):
 
 def _fail(message) -> None:
     print(f"error: {message}", file=sys.stderr)
-    sys.exit(2)
+    _leave(2)
+
+
+def _leave(status: int) -> NoReturn:
+    from rsfusion_jax.training.processes import leave
+
+    leave(status)

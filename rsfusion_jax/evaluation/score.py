@@ -52,6 +52,7 @@ def score(
     *,
     batch_size: int = 4,
     put: Callable[[dict], dict] = lambda batch: batch,
+    fetch: Callable[[dict], dict] = jax.device_get,
 ) -> Scores:
     """Fuses and scores every image of a set, in float32 on the device.
 
@@ -60,6 +61,7 @@ def score(
         source: the set; without `gt` the no-reference metrics are taken.
         batch_size: images fused at once; the last batch is padded and its padding not counted.
         put: moves a batch to devices.
+        fetch: brings values back from them.
     """
     info = source.info
     rows, seconds, megapixels, warm = [], 0.0, 0.0, set()
@@ -74,7 +76,7 @@ def score(
         fused = jax.block_until_ready(fuse(*images))
         seconds += time.perf_counter() - start
         megapixels += math.prod(images[0].shape[:3]) / 1e6
-        values = jax.device_get(measure(batch, fused, info))
+        values = fetch(measure(batch, fused, info))
         rows.append({name: value[mask] for name, value in values.items()})
     # Compiled functions return dicts in alphabetical order; reports have the usual one.
     names = [name for name in LOWER_IS_BETTER if name in rows[0]]

@@ -227,10 +227,12 @@ def restore_weights(checkpoint: Path, abstract_params: dict) -> dict:
     try:
         with _damage("its arrays are unreadable"):
             check_shapes(checkpoint, _stored_shapes(checkpoint / item), abstract_params)
-            with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as checkpointer:
-                return checkpointer.restore(
-                    checkpoint / item, args=ocp.args.StandardRestore(abstract_params)
-                )
+            here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+            abstract = abstract_like(
+                abstract_params, jax.tree.map(lambda leaf: here, abstract_params)
+            )
+            with _reader() as reader:
+                return reader.restore(checkpoint / item, args=ocp.args.StandardRestore(abstract))
     except DamagedError as damage:
         raise UserError(
             f"checkpoint {checkpoint} is damaged ({damage}); use another one"
@@ -264,9 +266,18 @@ def _damage(what: str):
 
 def _stored_shapes(item: Path) -> dict:
     """Tree of a checkpoint's arrays without their values."""
-    with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as checkpointer:
-        metadata = checkpointer.metadata(item).item_metadata
-    return getattr(metadata, "tree", metadata)
+    return ocp.StandardCheckpointHandler().metadata(item).tree
+
+
+def _reader() -> ocp.Checkpointer:
+    """Reads for this process alone, without waiting for others of its run."""
+    alone = ocp.options.MultiprocessingOptions(
+        primary_host=jax.process_index(),
+        active_processes={jax.process_index()},
+        barrier_sync_key_prefix=f"reader{jax.process_index()}",
+    )
+    handler = ocp.StandardCheckpointHandler(multiprocessing_options=alone)
+    return ocp.Checkpointer(handler, multiprocessing_options=alone)
 
 
 def _manager(folder: Path, keep: int) -> ocp.CheckpointManager:

@@ -69,7 +69,6 @@ def train(config: ml_collections.ConfigDict, workdir: str | Path, *, profile: bo
             closing_report(load(workdir), test_set, config, workdir)
         if is_first():
             mark_finished(workdir, steps)
-        barrier("finished")
     return workdir
 
 
@@ -168,7 +167,7 @@ def _train(config, workdir: Path, stop: StopRequest, profile: bool):
         if state is None:
             state = jax.jit(init, out_shardings=placed)(key)
             if given is not None:
-                params = jax.device_put(given, placed.params)
+                params = jax.device_put(jax.device_get(given), placed.params)
                 ema = None if state.ema is None else jax.tree.map(jnp.copy, params)
                 state = state.replace(params=params, ema=ema)
                 if config.init_optimizer:

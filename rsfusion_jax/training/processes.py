@@ -1,6 +1,75 @@
-"""One run in several processes: who writes, and waiting for each other."""
+"""One run in several processes: finding each other, who writes, and what if one is lost."""
+
+import atexit
+import contextlib
+import os
+import socket
+import sys
+import threading
+from typing import NoReturn
 
 import jax
+import numpy as np
+
+from rsfusion_jax.errors import RESTART_STATUS, UserError
+
+_HEARTBEAT_SECONDS = 30
+_REPORT_SECONDS = 24 * 3600  # the others wait at their end while the first scores the test set
+_BYE, _ERROR = b".", b"!"
+
+
+def connect(
+    coordinator: str | None = None,
+    num_processes: int | None = None,
+    process_id: int | None = None,
+    detect: bool = False,
+) -> None:
+    """Joins the processes of one run; the first thing to do with jax.
+
+    Args:
+        coordinator: host:port of process 0, which must be free there.
+        num_processes: of the run.
+        process_id: which this is, from 0.
+        detect: let jax find these in the launcher's environment (SLURM, Open MPI, Kubernetes).
+
+    Raises:
+        UserError: some of the three are missing, or nothing was detected.
+    """
+    given = {
+        "--coordinator": coordinator,
+        "--num_processes": num_processes,
+        "--process_id": process_id,
+    }
+    missing = [name for name, value in given.items() if value is None]
+    if len(missing) == 3 and not detect:
+        return
+    if missing and not detect:
+        raise UserError(
+            f"{' and '.join(missing)} missing: several processes need --coordinator, "
+            "--num_processes and --process_id together, or --distributed under a launcher"
+        )
+    if not detect and not 0 <= process_id < num_processes:
+        raise UserError(
+            f"--process_id={process_id} must lie in 0..{num_processes - 1} "
+            f"(--num_processes={num_processes})"
+        )
+    try:
+        jax.distributed.initialize(
+            coordinator,
+            num_processes,
+            process_id,
+            heartbeat_timeout_seconds=_HEARTBEAT_SECONDS,
+            shutdown_timeout_seconds=_REPORT_SECONDS,
+        )
+    except (ValueError, RuntimeError) as error:
+        raise UserError(
+            f"the processes of this run did not find each other ({str(error).splitlines()[0]}); "
+            "start as many as --num_processes says, with one --coordinator that all can reach"
+        ) from error
+    if jax.process_count() > 1:
+        host = coordinator.rpartition(":")[0] if coordinator else None
+        watch = _Watch.current = _Watch(host)
+        atexit.register(watch.say, _BYE)  # before jax's own wait for the others
 
 
 def is_first() -> bool:
@@ -14,3 +83,90 @@ def barrier(name: str) -> None:
         from jax.experimental import multihost_utils
 
         multihost_utils.sync_global_devices(name)
+
+
+def leave(status: int) -> NoReturn:
+    """Exits; with an error, without waiting for the other processes, which wait for this one."""
+    if _Watch.current is None:
+        sys.exit(status)
+    if status == RESTART_STATUS:  # all of them leave
+        sys.exit(status)
+    _Watch.current.say(_ERROR)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
+class _Watch:
+    """Ends this process when another is gone.
+
+    A process that waits in a collective for one that was killed waits for ever, or until jax
+    aborts it without a word on what to do. So each keeps a connection to process 0, which the
+    system closes when a process dies however it dies.
+    """
+
+    current: "_Watch | None" = None
+
+    def __init__(self, host: str | None):
+        from jax.experimental import multihost_utils
+
+        self._peers: list[socket.socket] = []
+        index, count = jax.process_index(), jax.process_count()
+        server = socket.create_server(("", 0)) if index == 0 else None
+        address = f"{host or socket.gethostname()} {server.getsockname()[1] if server else 0}"
+        sent = np.zeros(256, np.uint8)
+        sent[: len(address)] = np.frombuffer(address.encode()[:256], np.uint8)
+        sent = np.asarray(multihost_utils.broadcast_one_to_all(sent), np.uint8)
+        host, port = sent.tobytes().rstrip(b"\0").decode().split()
+        try:
+            if server:
+                server.settimeout(60)
+                for _ in range(count - 1):
+                    peer, _ = server.accept()
+                    peer.settimeout(60)
+                    self._follow(peer, int.from_bytes(peer.recv(4)))
+                server.close()
+            else:
+                peer = socket.create_connection((host, int(port)), timeout=60)
+                peer.sendall(index.to_bytes(4))
+                self._follow(peer, 0)
+        except OSError as error:
+            print(
+                f"warning: process {index} has no connection to watch the others by ({error}); if "
+                f"one is lost, jax ends this one after {_HEARTBEAT_SECONDS} s",
+                file=sys.stderr,
+                flush=True,
+            )
+
+    def say(self, word: bytes) -> None:
+        """Tells the others how this process ends, once."""
+        for peer in self._peers:
+            with contextlib.suppress(OSError):
+                peer.sendall(word)
+        self._peers = []
+
+    def _follow(self, peer: socket.socket, index: int) -> None:
+        # A host that vanishes closes nothing: ask after 10 s of silence, give up after 3 answers.
+        peer.settimeout(None)
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for option, value in (("TCP_KEEPIDLE", 10), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3)):
+            if hasattr(socket, option):
+                peer.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
+        self._peers.append(peer)
+        threading.Thread(target=self._listen, args=(peer, index), daemon=True).start()
+
+    def _listen(self, peer: socket.socket, index: int) -> None:
+        try:
+            word = peer.recv(1)
+        except OSError:
+            word = b""
+        if word == _BYE:
+            return
+        how = "stopped with an error, which it printed" if word == _ERROR else "is gone"
+        print(
+            f"error: process {index} of {jax.process_count()} {how}; start all processes again to "
+            "go on from the last checkpoint",
+            file=sys.stderr,
+            flush=True,
+        )
+        os._exit(1 if word == _ERROR else RESTART_STATUS)

@@ -88,6 +88,17 @@ def describe(mesh: Mesh) -> str:
     return f"{mesh.size} devices ({mesh.devices.flat[0].device_kind}){where}, parameters {how}"
 
 
+def gathered(params):
+    """Whole parameters on every device, for the duration of a step; as they are without a mesh.
+
+    Computing with sharded ones, the compiler spreads some activations over channels instead of the
+    batch and moves them between devices, though they are far larger than the parameters are.
+    """
+    if jax.sharding.get_abstract_mesh().empty:
+        return params
+    return jax.tree.map(lambda leaf: jax.lax.with_sharding_constraint(leaf, P()), params)
+
+
 def check_batch_size(mesh: Mesh, batch_size: int, accumulate: int = 1) -> None:
     """Refuses a batch that the devices cannot share evenly."""
     if accumulate < 1:
@@ -108,3 +119,21 @@ def put_batch(mesh: Mesh, batch: dict[str, np.ndarray]) -> dict[str, jax.Array]:
     return {
         key: jax.make_array_from_process_local_data(sharding, value) for key, value in batch.items()
     }
+
+
+def put_whole_batch(mesh: Mesh, batch: dict[str, np.ndarray]) -> dict[str, jax.Array]:
+    """The same for a batch that every process holds in full."""
+    sharding = batch_sharding(mesh)
+    return {
+        key: jax.make_array_from_callback(value.shape, sharding, value.__getitem__)
+        for key, value in batch.items()
+    }
+
+
+def fetch(tree):
+    """NumPy arrays of global arrays, whole and in every process."""
+    if jax.process_count() == 1:
+        return jax.device_get(tree)
+    from jax.experimental import multihost_utils
+
+    return multihost_utils.process_allgather(tree, tiled=True)

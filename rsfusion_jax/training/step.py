@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import optax
 from flax import linen as nn
 
+from rsfusion_jax.training.sharding import gathered
 from rsfusion_jax.training.state import TrainState
 
 
@@ -57,7 +58,7 @@ def make_train_step(
 
     def train_step(state: TrainState, batch: dict) -> tuple[TrainState, dict]:
         key = jax.random.fold_in(state.key, state.step)
-        grads, metrics = accumulated_gradient(state.params, batch, key)
+        grads, metrics = accumulated_gradient(gathered(state.params), batch, key)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         ema = state.ema

@@ -1,5 +1,6 @@
 """Validation during training: scores, a picture, and the best checkpoint so far."""
 
+import functools
 import math
 
 import jax
@@ -13,7 +14,7 @@ from rsfusion_jax.evaluation.panels import as_array, panel
 from rsfusion_jax.evaluation.score import score
 from rsfusion_jax.inference.fuser import Fuser
 from rsfusion_jax.training.checkpoint import Checkpoints
-from rsfusion_jax.training.sharding import put_batch
+from rsfusion_jax.training.sharding import fetch, put_whole_batch, replicated
 from rsfusion_jax.training.writers import RunLog
 
 _PICTURES = 2
@@ -55,9 +56,15 @@ class Validation:
 
     def run(self, step: int, params: dict) -> str:
         """Scores `params`; returns a note for the progress bar."""
-        fuser = Fuser(self._model, {"params": params}, diffusion=self._card["diffusion"])
-        put = lambda batch: put_batch(self._mesh, batch)  # noqa: E731
-        means = score(fuser.fuse_unit, self._source, batch_size=self._batch_size, put=put).mean()
+        whole = jax.device_put(params, replicated(self._mesh))
+        fuser = Fuser(self._model, {"params": whole}, diffusion=self._card["diffusion"])
+        means = score(
+            fuser.fuse_unit,
+            self._source,
+            batch_size=self._batch_size,
+            put=functools.partial(put_whole_batch, self._mesh),
+            fetch=fetch,
+        ).mean()
         self._log.scalars(step, {f"valid/{name}": value for name, value in means.items()})
         self._log.image(step, "valid/fused", self._picture(fuser))
         value = means[self._metric]
@@ -71,7 +78,7 @@ class Validation:
     def _picture(self, fuser: Fuser) -> np.ndarray:
         samples = [self._source[i] for i in range(min(_PICTURES, len(self._source)))]
         fused = [
-            np.asarray(fuser.fuse_unit(*(sample[key][None] for key in ("pan", "ms", "lms")))[0])
+            fetch(fuser.fuse_unit(*(sample[key][None] for key in ("pan", "ms", "lms"))))[0]
             for sample in samples
         ]
         return as_array(panel(samples, fused, self._source.info.sensor.rgb))
