@@ -141,6 +141,15 @@ def test_half_written_and_deleted_checkpoints(whole, unfinished):
     assert_same_end(whole, unfinished)
 
 
+def test_the_run_goes_on_with_other_devices(whole, unfinished):
+    shutil.rmtree(unfinished / "checkpoints" / "6")
+    config = small_config()
+    config.mesh.update(devices=4, shard_params_over=2)
+    train(config, unfinished)
+    for mine, theirs in zip(_leaves(whole), _leaves(unfinished), strict=True):
+        np.testing.assert_allclose(mine, theirs, atol=2e-6)
+
+
 def test_all_damaged_is_an_error(unfinished):
     for step in ("4", "6"):
         _truncate_arrays(unfinished / "checkpoints" / step)

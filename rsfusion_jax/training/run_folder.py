@@ -61,7 +61,9 @@ def _check_config(workdir: Path, config: ml_collections.ConfigDict) -> bool:
     theirs, ours = (
         flax.traverse_util.flatten_dict(tree, sep=".") for tree in (stored, _plain(config))
     )
-    changed = sorted(key for key in theirs | ours if theirs.get(key) != ours.get(key))
+    # On which devices a run goes on is free: checkpoints fit every mesh.
+    keys = [key for key in theirs | ours if not key.startswith("mesh.")]
+    changed = sorted(key for key in keys if theirs.get(key) != ours.get(key))
     if changed:
         shown = "; ".join(f"{k}: {theirs.get(k)!r} there, {ours.get(k)!r} now" for k in changed[:5])
         more = f" and {len(changed) - 5} more" if len(changed) > 5 else ""
