@@ -66,8 +66,9 @@ def get_config() -> ml_collections.ConfigDict:
     sen12.s2_max = 10000.0  # counts that become 1
 
     config.train = train = ml_collections.ConfigDict()
-    train.objective = "supervised"  # or "deep_supervision" (mmapp), "diffusion" (ddif)
+    train.objective = "supervised"  # or "deep_supervision", "diffusion", "distillation"
     train.loss = "l1"  # or "mse", "l1ssim"
+    train.teacher_steps = 8  # "distillation": of the teacher for one of the student
     train.batch_size = 4  # over all devices
     train.steps = 3000  # 0: from epochs
     train.epochs = 0  # turned into steps by the size of the training set
@@ -90,7 +91,7 @@ def get_config() -> ml_collections.ConfigDict:
     config.diffusion = diffusion = ml_collections.ConfigDict()
     diffusion.schedule = "cosine"  # or "linear", "quad", "warmup10", "warmup50", "const", "jsd"
     diffusion.steps = 500  # of the schedule
-    diffusion.sampler = "ddim"  # of validation and test; or "ddpm", "dpm2", "dpm3"
+    diffusion.sampler = "ddim"  # of validation and test; or "ddpm", "dpm1", "dpm2", "dpm3"
     diffusion.sampling_steps = 25  # of the schedule's steps that it takes; 0: all
     diffusion.timestep_index = "original"  # or "respaced", as the authors' code has it
     diffusion.self_condition = "none"  # or "x0": the network sees the last step's estimate

@@ -14,7 +14,7 @@ from rsfusion_jax.diffusion.sampling import check_options, sample
 from rsfusion_jax.diffusion.schedules import make_schedule, respace
 from rsfusion_jax.diffusion.tiles import tiled
 
-_SPACING = {"ddim": "stride", "ddpm": "ends", "dpm2": "logsnr", "dpm3": "logsnr"}
+_SPACING = {"ddim": "stride", "ddpm": "ends"} | dict.fromkeys(("dpm1", "dpm2", "dpm3"), "logsnr")
 _TOGETHER = 16
 """Tiles that the device takes at once."""
 
@@ -26,7 +26,7 @@ class Diffusion:
     Attributes:
         schedule: one of `diffusion.schedules.make_schedule`.
         steps: T, of that schedule.
-        sampler: "ddim", "ddpm", "dpm2" or "dpm3".
+        sampler: "ddim", "ddpm", "dpm1", "dpm2" or "dpm3".
         sampling_steps: how many of the T steps it takes; 0: all.
         timestep_index: what the network is told of them: "original", or "respaced" as in the
             authors' code, which gives other images. See `diffusion.sampling.trajectory`.

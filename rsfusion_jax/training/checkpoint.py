@@ -1,6 +1,6 @@
 """Checkpoints on disk: the only file that imports orbax.
 
-A checkpoint is a folder named by its step with the items `params`, `ema` (if there is one),
+A checkpoint is a folder named by its step with the items `params`, `ema`, `teacher` (if there are),
 `training` (step, optimiser state, PRNG key), `data` (position in the data order) and `card` (what
 the network is and what its numbers mean). Orbax writes it asynchronously under a temporary name and
 renames it when it is complete, so that a run killed at any moment leaves only complete ones. One
@@ -64,8 +64,9 @@ class Checkpoints:
             "data": ocp.args.JsonSave(data_iterator.get_state()),
             "card": ocp.args.JsonSave({**card, "step": step, "format": FORMAT}),
         }
-        if state.ema is not None:
-            items["ema"] = ocp.args.StandardSave(state.ema)
+        for name in ("ema", "teacher"):
+            if getattr(state, name) is not None:
+                items[name] = ocp.args.StandardSave(getattr(state, name))
         self._latest.save(step, args=ocp.args.Composite(**items))
 
     def save_best(self, step: int, params: dict, card: dict, score: dict) -> None:
@@ -127,8 +128,9 @@ class Checkpoints:
             "training": ocp.args.StandardRestore(training),
             "data": ocp.args.JsonRestore(),
         }
-        if abstract.ema is not None:
-            items["ema"] = ocp.args.StandardRestore(abstract.ema)
+        for name in ("ema", "teacher"):
+            if getattr(abstract, name) is not None:
+                items[name] = ocp.args.StandardRestore(getattr(abstract, name))
         check_complete(path, (*items, "card"))
         check_network(path, parse_card(path)["network"], card["network"])
         with _damage("its arrays are unreadable"):
@@ -138,7 +140,10 @@ class Checkpoints:
             with _damage("its position in the data is unreadable"):
                 data_iterator.set_state(restored["data"])
         return TrainState(
-            params=restored["params"], ema=restored.get("ema"), **restored["training"]
+            params=restored["params"],
+            ema=restored.get("ema"),
+            teacher=restored.get("teacher"),
+            **restored["training"],
         )
 
     def _set_aside(self, manager: ocp.CheckpointManager, path: Path, damage: Exception) -> None:

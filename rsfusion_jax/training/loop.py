@@ -120,7 +120,9 @@ def _train(config, workdir: Path, stop: StopRequest, profile: bool):
     optimizer = make_optimizer(config.optim, schedule)
     train_step = make_train_step(
         model,
-        make_objective(config.train.objective, config.train.loss, diffusion),
+        make_objective(
+            config.train.objective, config.train.loss, diffusion, config.train.teacher_steps
+        ),
         optimizer,
         accumulate=config.train.accumulate,
         ema_decay=make_ema_decay(
@@ -140,10 +142,17 @@ def _train(config, workdir: Path, stop: StopRequest, profile: bool):
         "version": __version__,
     }
 
+    ema, distils = config.train.ema_decay > 0, config.train.objective == "distillation"
+    if distils and not config.init_from:
+        raise UserError(
+            "train.objective='distillation' learns from a trained network; name its run or weights "
+            "as init_from"
+        )
+
     def init(key):
         params_key, state_key = jax.random.split(key)
         params = init_params(model, params_key)
-        return create_state(params, optimizer, state_key, ema=config.train.ema_decay > 0)
+        return create_state(params, optimizer, state_key, ema=ema, teacher=distils)
 
     given = None
     if config.init_from and not has_checkpoint(workdir):
@@ -168,8 +177,12 @@ def _train(config, workdir: Path, stop: StopRequest, profile: bool):
             state = jax.jit(init, out_shardings=placed)(key)
             if given is not None:
                 params = jax.device_put(jax.device_get(given), placed.params)
-                ema = None if state.ema is None else jax.tree.map(jnp.copy, params)
-                state = state.replace(params=params, ema=ema)
+                copies = {
+                    name: jax.tree.map(jnp.copy, params)
+                    for name in ("ema", "teacher")
+                    if getattr(state, name) is not None
+                }
+                state = state.replace(params=params, **copies)
                 if config.init_optimizer:
                     opt_state = with_adam_moments(state.opt_state, model, config.init_from)
                     opt_state = jax.device_put(opt_state, placed.opt_state)

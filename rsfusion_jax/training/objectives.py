@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 import jax
 import jax.numpy as jnp
 
+from rsfusion_jax.diffusion.distillation import distillation_loss
 from rsfusion_jax.diffusion.process import training_loss
 from rsfusion_jax.diffusion.schedules import make_schedule
 from rsfusion_jax.errors import UserError
@@ -119,6 +120,44 @@ def diffusion(loss: str, process) -> Callable:
     return objective
 
 
+def distillation(loss: str, process, teacher_steps: int) -> Callable:
+    """What a diffusion network with few steps learns from one with many: `distillation_loss`.
+
+    Args:
+        loss: "l1" or "mse".
+        process: `inference.draw.Diffusion`: the schedule, and the student's sampler and steps.
+        teacher_steps: of the teacher for one of the student.
+    """
+    distance = _distance(loss)
+
+    def objective(model, params, batch, key, teacher=None):
+        if process is None or model.predicts == "fused" or teacher is None:
+            raise UserError(
+                "train.objective='distillation' needs a diffusion network (ddif) that begins as "
+                f"its teacher, found {type(model).__name__}; set init_from to a run of that network"
+            )
+
+        def network(params):
+            return lambda x_t, t: _at_least_float32(
+                model.apply({"params": params}, x_t, t, batch["pan"], batch["lms"])
+            )
+
+        value = distillation_loss(
+            network(params),
+            network(teacher),
+            make_schedule(process.schedule, process.steps),
+            process.make_sampler().schedule,
+            batch["gt"] - batch["lms"],
+            key,
+            teacher_steps=teacher_steps,
+            predicts=model.predicts,
+            distance=distance,
+        )
+        return value, {}
+
+    return objective
+
+
 def deep_supervision_loss(returned, truths, lms, weights: Sequence[float]):
     """Weighted L1 of every stage against the truth at its size, and of the MS branch.
 
@@ -152,16 +191,17 @@ def _at_least_float32(image):
 
 
 _OBJECTIVES = {
-    "supervised": lambda loss, process: supervised(loss),
-    "deep_supervision": lambda loss, process: deep_supervision(loss),
-    "diffusion": diffusion,
+    "supervised": lambda loss, process, teacher_steps: supervised(loss),
+    "deep_supervision": lambda loss, process, teacher_steps: deep_supervision(loss),
+    "diffusion": lambda loss, process, teacher_steps: diffusion(loss, process),
+    "distillation": distillation,
 }
 
 
-def make_objective(name: str, loss: str, process=None) -> Callable:
+def make_objective(name: str, loss: str, process=None, teacher_steps: int = 8) -> Callable:
     """Objective by name, as `config.train` gives it; `process` as of `diffusion`."""
     if name not in _OBJECTIVES:
         raise UserError(
             f"train.objective={name!r} is unknown; choose one of {', '.join(_OBJECTIVES)}"
         )
-    return _OBJECTIVES[name](loss, process)
+    return _OBJECTIVES[name](loss, process, teacher_steps)

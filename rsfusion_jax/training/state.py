@@ -16,6 +16,7 @@ class TrainState:
         opt_state: the optimiser's state.
         ema: moving average of `params`, or None.
         key: PRNG key; step k uses fold_in(key, k).
+        teacher: weights that distillation learns from, or None.
     """
 
     step: jax.Array
@@ -23,6 +24,7 @@ class TrainState:
     opt_state: optax.OptState
     ema: dict | None
     key: jax.Array
+    teacher: dict | None = None
 
     @property
     def eval_params(self) -> dict:
@@ -30,8 +32,10 @@ class TrainState:
         return self.params if self.ema is None else self.ema
 
 
-def create_state(params: dict, optimizer: optax.GradientTransformation, key, ema: bool):
-    """State at step 0."""
+def create_state(
+    params: dict, optimizer: optax.GradientTransformation, key, ema: bool, teacher: bool = False
+):
+    """State at step 0; `ema` and `teacher` begin as `params`."""
     return TrainState(
         step=jnp.zeros((), jnp.int32),
         params=params,
@@ -39,4 +43,5 @@ def create_state(params: dict, optimizer: optax.GradientTransformation, key, ema
         # A copy: donating one buffer under two names is an error.
         ema=jax.tree.map(jnp.copy, params) if ema else None,
         key=key,
+        teacher=jax.tree.map(jnp.copy, params) if teacher else None,
     )

@@ -23,22 +23,23 @@ def make_train_step(
 
     Args:
         model: the network.
-        objective: `(model, params, batch, key) -> (loss, dict of scalars)`.
+        objective: `(model, params, batch, key) -> (loss, dict of scalars)`; with `state.teacher` it
+            is given that too, as `teacher`.
         optimizer: what `state.opt_state` belongs to.
         accumulate: micro-batches whose mean gradient makes one step; divides the batch size.
         ema_decay: decay of `state.ema` as a function of the step; needed where that is kept.
     """
 
-    def gradient(params, batch, key):
+    def gradient(params, batch, key, given):
         def loss_fn(params):
-            return objective(model, params, batch, key)
+            return objective(model, params, batch, key, **given)
 
         (loss, scalars), grads = jax.value_and_grad(loss_fn, has_aux=True)(params)
         return grads, {"loss": loss, **scalars}
 
-    def accumulated_gradient(params, batch, key):
+    def accumulated_gradient(params, batch, key, given):
         if accumulate == 1:
-            return gradient(params, batch, key)
+            return gradient(params, batch, key, given)
 
         # Neighbours go to different micro-batches, so that each stays spread over all devices.
         def split(x):
@@ -46,19 +47,20 @@ def make_train_step(
 
         def add(total, step):
             index, part = step
-            new = gradient(params, part, jax.random.fold_in(key, index))
+            new = gradient(params, part, jax.random.fold_in(key, index), given)
             return jax.tree.map(jnp.add, total, new), None
 
         parts = (jnp.arange(accumulate), jax.tree.map(split, batch))
         first = jax.tree.map(lambda x: x[0], parts[1])
-        shapes = jax.eval_shape(gradient, params, first, key)
+        shapes = jax.eval_shape(gradient, params, first, key, given)
         zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
         total, _ = jax.lax.scan(add, zeros, parts)
         return jax.tree.map(lambda x: x / accumulate, total)
 
     def train_step(state: TrainState, batch: dict) -> tuple[TrainState, dict]:
         key = jax.random.fold_in(state.key, state.step)
-        grads, metrics = accumulated_gradient(gathered(state.params), batch, key)
+        given = {} if state.teacher is None else {"teacher": gathered(state.teacher)}
+        grads, metrics = accumulated_gradient(gathered(state.params), batch, key, given)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         ema = state.ema
