@@ -73,6 +73,7 @@ def get_config() -> ml_collections.ConfigDict:
     train.steps = 3000  # 0: from epochs
     train.epochs = 0  # turned into steps by the size of the training set
     train.accumulate = 1  # micro-batches per step
+    train.remat = False  # less memory, more time: activations inside blocks are computed twice
     train.dtype = "float32"  # compute dtype; "bfloat16" keeps float32 parameters
     train.precision = "default"  # matrix products: "default", "high" or "highest"
     train.ema_decay = 0.0  # 0: no moving average of the weights

@@ -9,13 +9,19 @@ import sys
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
-from process_losses import NETWORKS, losses, prepare
+from process_losses import NETWORKS, batch_of, losses, prepare
 
 import rsfusion_jax as rsf
+from rsfusion_jax.models import create_model, init_params
 from rsfusion_jax.training import sharding
+from rsfusion_jax.training.objectives import supervised
 from rsfusion_jax.training.processes import connect
+from rsfusion_jax.training.state import create_state
+from rsfusion_jax.training.step import make_train_step
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -59,6 +65,22 @@ def _assert_only_parameters_move(program: str, params, fsdp: int) -> None:
     shapes = {",".join(map(str, leaf.shape)) for leaf in jax.tree.leaves(params)}
     assert set(gathered) <= shapes, set(gathered) - shapes
     assert "all-reduce" in program
+
+
+def test_rematerialised_blocks_change_memory_alone():
+    model = create_model("pannet", num_bands=4, precision="highest")
+    params = init_params(model, jax.random.key(0))
+    batch = {key: jnp.asarray(value) for key, value in batch_of().items()}
+    steps = []
+    for remat in (False, True):
+        optimizer = optax.sgd(1.0)
+        step = make_train_step(model, supervised("l1"), optimizer, remat=remat)
+        state = create_state(params, optimizer, jax.random.key(0), ema=False)
+        assert ("prevent_cse" in str(jax.make_jaxpr(step)(state, batch))) == remat
+        steps.append(jax.jit(step)(state, batch)[0].params)
+    assert jax.tree.structure(steps[0]) == jax.tree.structure(steps[1])
+    for kept, again in zip(*map(jax.tree.leaves, steps), strict=True):
+        np.testing.assert_allclose(kept, again, atol=1e-6)
 
 
 def test_two_processes_equal_one(tmp_path):

@@ -128,6 +128,7 @@ def _train(config, workdir: Path, stop: StopRequest, profile: bool):
         ema_decay=make_ema_decay(
             config.train.ema_decay, config.train.ema_start, config.train.ema_warmup
         ),
+        remat=config.train.remat,
     )
     card = {
         **network_card(

@@ -1,5 +1,6 @@
 """One optimiser step: a pure function of state and batch."""
 
+import contextlib
 from collections.abc import Callable
 
 import jax
@@ -7,6 +8,7 @@ import jax.numpy as jnp
 import optax
 from flax import linen as nn
 
+from rsfusion_jax.training.remat import rematerialised_blocks
 from rsfusion_jax.training.sharding import gathered
 from rsfusion_jax.training.state import TrainState
 
@@ -18,6 +20,7 @@ def make_train_step(
     *,
     accumulate: int = 1,
     ema_decay: Callable | None = None,
+    remat: bool = False,
 ) -> Callable:
     """Builds `(state, batch) -> (state, metrics)`, to be jitted by the caller.
 
@@ -28,11 +31,13 @@ def make_train_step(
         optimizer: what `state.opt_state` belongs to.
         accumulate: micro-batches whose mean gradient makes one step; divides the batch size.
         ema_decay: decay of `state.ema` as a function of the step; needed where that is kept.
+        remat: compute the activations inside blocks again for the gradient instead of keeping them.
     """
 
     def gradient(params, batch, key, given):
         def loss_fn(params):
-            return objective(model, params, batch, key, **given)
+            with rematerialised_blocks() if remat else contextlib.nullcontext():
+                return objective(model, params, batch, key, **given)
 
         (loss, scalars), grads = jax.value_and_grad(loss_fn, has_aux=True)(params)
         return grads, {"loss": loss, **scalars}
