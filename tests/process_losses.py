@@ -18,6 +18,7 @@ from rsfusion_jax.training.state import create_state
 from rsfusion_jax.training.step import make_train_step
 
 NETWORKS = {
+    "pannet": {},
     "u2net": {"dim": 8, "dim_head": 4},
     "ramsf": {"feat_dim": 8, "guide_dim": 8, "mlp_dim": (16,), "nir_dim": 5},
     "feinfn": {

@@ -26,7 +26,10 @@ from rsfusion_jax.training.step import make_train_step
 ROOT = Path(__file__).resolve().parents[1]
 
 
-@pytest.mark.parametrize("network", NETWORKS)
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in NETWORKS if name != "pannet"]
+
+
+@pytest.mark.parametrize("network", ["pannet", *SLOW])
 def test_meshes_give_the_same_losses(network):
     """(1), (8, 1), (4, 2) and (1, 8) devices; parameters shared, activations not moved."""
     alone = losses(network, sharding.make_mesh(1))
@@ -83,9 +86,11 @@ def test_rematerialised_blocks_change_memory_alone():
         np.testing.assert_allclose(kept, again, atol=1e-6)
 
 
-def test_two_processes_equal_one(tmp_path):
+@pytest.mark.parametrize(
+    "networks", [("pannet",), pytest.param(("u2net", "ramsf"), marks=pytest.mark.slow)]
+)
+def test_two_processes_equal_one(networks, tmp_path):
     """2 processes x 2 devices over loopback against 4 devices of one."""
-    networks = ("u2net", "ramsf")
     with socket.create_server(("127.0.0.1", 0)) as free:
         address = f"127.0.0.1:{free.getsockname()[1]}"
     environment = {
@@ -113,6 +118,43 @@ def test_two_processes_equal_one(tmp_path):
         assert found["devices"] == 4
         for name in networks:
             np.testing.assert_allclose(found["losses"][name], expected[name], rtol=1e-6)
+
+
+@pytest.mark.parametrize("ending", ["killed", "error"])
+def test_a_lost_process_ends_the_others(ending):
+    """Without it the others wait in a collective for ever: here, for a second process's part."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    code = (
+        "import os, sys, time\n"
+        "from rsfusion_jax.cli.entry import guarded\n"
+        "from rsfusion_jax.errors import UserError\n"
+        "from rsfusion_jax.training.processes import barrier, connect\n"
+        "def main(address, index, ending):\n"
+        "    connect(address, 2, int(index))\n"
+        "    barrier('begun')\n"
+        "    if index == '1' and ending == 'killed': os.kill(os.getpid(), 9)\n"
+        "    if index == '1': raise UserError('no such band')\n"
+        "    barrier('never reached by both')\n"
+        "guarded(main, *sys.argv[1:])\n"
+    )
+    environment = {**os.environ, "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT)}
+    running = [
+        subprocess.Popen(
+            [sys.executable, "-c", code, address, str(i), ending],
+            env=environment,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for i in range(2)
+    ]
+    (_, first), (_, second) = (process.communicate(timeout=120) for process in running)
+    if ending == "killed":
+        assert [process.returncode for process in running] == [75, -9]
+        assert "error: process 1 of 2 is gone; start all processes again" in first
+    else:
+        assert [process.returncode for process in running] == [1, 2]
+        assert "process 1 of 2 stopped with an error" in first and "no such band" in second
 
 
 @pytest.mark.parametrize(
