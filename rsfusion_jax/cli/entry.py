@@ -37,7 +37,7 @@ def define_config(default: Path) -> flags.FlagHolder:
 def guarded(main: Callable, *args) -> None:
     """Calls `main`; a `UserError` is one line and status 2, `Interrupted` status 75."""
     use_compilation_cache()
-    logging.set_verbosity(logging.WARNING)  # orbax tells of every file it touches
+    logging.set_verbosity(logging.FATAL)  # orbax tells of every file, and of what it raises
     warnings.showwarning = _show_warning
     try:
         main(*args)
