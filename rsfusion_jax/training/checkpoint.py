@@ -271,7 +271,8 @@ def _damage(what: str):
 
 def _stored_shapes(item: Path) -> dict:
     """Tree of a checkpoint's arrays without their values."""
-    return ocp.StandardCheckpointHandler().metadata(item).tree
+    with contextlib.closing(ocp.StandardCheckpointHandler()) as handler:
+        return handler.metadata(item).tree
 
 
 def _reader() -> ocp.Checkpointer:

@@ -73,7 +73,8 @@ class Validation:
         if math.isfinite(value) and (self._best is None or better(value, self._best)):
             self._best = value
             self._checkpoints.save_best(step, params, self._card, means)
-        return f"valid {self._metric} {value:.4f} (best {self._best:.4f})"
+        best = "none yet" if self._best is None else f"{self._best:.4f}"
+        return f"valid {self._metric} {value:.4f} (best {best})"
 
     def _picture(self, fuser: Fuser) -> np.ndarray:
         samples = [self._source[i] for i in range(min(_PICTURES, len(self._source)))]
