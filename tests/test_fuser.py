@@ -1,11 +1,14 @@
 """The Fuser: units, sizes, batches, tiles; published weights against the authors' numbers."""
 
+import json
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import rsfusion_jax as rsf
+from rsfusion_jax.inference.load import network_card
 from rsfusion_jax.models import init_params
 
 WEIGHTS = "parity/u2net/trained_wv3/200000_iter.pth"
@@ -139,3 +142,11 @@ def test_bad_input_is_named(tiny, case):
     lms = np.zeros((4, 4, 4)) if "lms" in options else None
     with pytest.raises(rsf.UserError, match=message.replace("[", r"\[")):
         fuser(pan[: options.get("pan_rows", 32)], ms, lms)
+
+
+def test_stored_card_equals_one_that_is_made():
+    """Fields that are tuples come back from JSON as lists: resuming compares the two."""
+    fields = {"name": "ramsf", "mlp_dim": (16, 8)}
+    model = rsf.create_model(num_bands=4, **fields)
+    card = network_card(model, fields, sensor=None, max_value=1.0, ms_phase=2.0)
+    assert json.loads(json.dumps(card)) == card

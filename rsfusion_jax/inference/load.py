@@ -101,6 +101,8 @@ def network_card(
         ms_phase: PAN index of the centre of MS pixel 0.
         diffusion: `draw.Diffusion` of a diffusion network.
     """
+    # As JSON gives it back, so that a stored card equals one that is made.
+    fields = {key: list(v) if isinstance(v, tuple) else v for key, v in fields.items()}
     return {
         "network": {
             **fields,
