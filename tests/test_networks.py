@@ -46,7 +46,7 @@ def test_any_ratio_and_size(name, ratio):
     assert _fused_shape(model, 13, 17) == (2, ratio * 13, ratio * 17, 5)
 
 
-@pytest.mark.parametrize("num_bands", [1, 3, 4, 8, 31, 128])
+@pytest.mark.parametrize("num_bands", [1, 4, 128])
 @fusing_network
 def test_any_band_count(name, num_bands):
     model = create_model(name, num_bands=num_bands, guide_bands=2)

@@ -167,6 +167,7 @@ def test_one_device_equals_eight_to_rounding():
     assert np.abs(eight / one - 1).max() <= max(1e-6, 5 * rounding)
 
 
+@pytest.mark.slow
 def test_sharded_parameters_equal_one_device_in_float64():
     """Without rounding there is no difference left: it is the same computation."""
     with jax.enable_x64(True):
