@@ -82,7 +82,7 @@ def large_scene(config):
 def tiles(fuser, sample) -> tuple[list[dict], dict]:
     """ERGAS and seams of a scene drawn whole and in tiles, ten steps each."""
     rows, images = [], {}
-    pan, ms, truth = sample["pan"], sample["ms"], sample["gt"]
+    pan, ms, truth = (sample[key] * fuser.max_value for key in ("pan", "ms", "gt"))
     for name, tile in (("whole", None), (f"tiles of {TILE}", TILE)):
         image = fuser(pan, ms, tile=tile, sampler="dpm2", steps=10)
         images[name] = image
