@@ -28,7 +28,7 @@ from rsfusion_jax.inference.scene.engines import Engine, classical_engine, netwo
 from rsfusion_jax.inference.scene.fit import fit_scene
 from rsfusion_jax.inference.scene.image import Image
 from rsfusion_jax.inference.scene.pixels import Pixels, check_scale, choose_pixels
-from rsfusion_jax.inference.scene.windows import Block, Scene, Windows
+from rsfusion_jax.inference.scene.windows import Scene, Windows
 from rsfusion_jax.sensors import get_sensor
 
 _FIT_SIDE = 512
@@ -234,7 +234,7 @@ class _Job:
             stacked = {key: np.stack([sample[key] for sample in samples]) for key in samples[0]}
             fused = np.asarray(self._run(self.engine.state, stacked)[0])
             for block, valid, image in zip(group, valids, fused, strict=False):
-                planes, _ = self.pixels.convert(image[_core(block)], valid)
+                planes, _ = self.pixels.convert(image[block.core], valid)
                 top, left = (
                     cut.begin + cut.core - offset - first
                     for cut, offset, first in zip(
@@ -255,14 +255,6 @@ class _Job:
 def _fuse_chunk(job: _Job, pan, ms, pan_corner, ms_corner, place) -> np.ndarray:
     scene = job._scene
     return job.chunk(scene.pan.holding(pan, pan_corner), scene.ms.holding(ms, ms_corner), place)
-
-
-def _core(block: Block):
-    rows, columns = block.rows, block.columns
-    return np.s_[
-        rows.core : rows.core + rows.size,
-        columns.core : columns.core + columns.size,
-    ]
 
 
 def _check_pair(pan: _Array, ms: _Array) -> None:

@@ -74,7 +74,7 @@ def _one_pass(step: Pass, so_far, windows: Windows, setting: Setting, advance):
             on_fine, on_coarse = _measure(images, passed_on, step=step, setting=setting)
             if on_fine is not None:
                 fine = step.gather(on_fine.shape[-1], so_far) if fine is None else fine
-                fine.add(np.asarray(on_fine)[_core(block)][valid])
+                fine.add(np.asarray(on_fine)[block.core][valid])
             if on_coarse is not None:
                 coarse = step.gather(on_coarse.shape[-1], so_far) if coarse is None else coarse
                 inside, picked = _coarse_core(block, valid, setting.ratio)
@@ -101,14 +101,6 @@ def _measure(sample, so_far, *, step: Pass, setting: Setting):
     lms = enlarge(sample["ms"], sample["rows_fine"], sample["columns_fine"])
     ms = enlarge(sample["ms"], sample["rows_coarse"], sample["columns_coarse"])
     return step.measure(so_far, sample["pan"], ms, lms, setting)
-
-
-def _core(block: Block):
-    rows, columns = block.rows, block.columns
-    return np.s_[
-        rows.core : rows.core + rows.size,
-        columns.core : columns.core + columns.size,
-    ]
 
 
 def _coarse_core(block: Block, valid: np.ndarray, ratio: int):

@@ -13,7 +13,6 @@ from rsfusion_jax.inference.scene.journal import Store
 from rsfusion_jax.inference.scene.memory import Plan
 from rsfusion_jax.inference.scene.pixels import Pixels
 from rsfusion_jax.inference.scene.progress import Stage
-from rsfusion_jax.inference.scene.windows import Block
 
 
 def fuse_blocks(
@@ -56,7 +55,7 @@ def fuse_blocks(
         fused, lms_sum = np.asarray(fused), np.asarray(lms_sum, np.float64)
         waited += time.perf_counter() - begin
         for block, valid, image, sums in zip(blocks, valids, fused, lms_sum, strict=False):
-            core = image[_core(block)]
+            core = image[block.core]
             planes, clipped = pixels.convert(core, valid)
             counted = {
                 "valid": int(valid.sum()),
@@ -90,11 +89,3 @@ def fuse_blocks(
         "write": writer.seconds - waited,
         "fuse": time.perf_counter() - begin,
     }
-
-
-def _core(block: Block):
-    rows, columns = block.rows, block.columns
-    return np.s_[
-        rows.core : rows.core + rows.size,
-        columns.core : columns.core + columns.size,
-    ]

@@ -22,6 +22,11 @@ class Block:
     rows: Cut
     columns: Cut
 
+    @property
+    def core(self) -> tuple[slice, slice]:
+        """What is written, in pixels of the window."""
+        return tuple(slice(cut.core, cut.core + cut.size) for cut in (self.rows, self.columns))
+
 
 @dataclasses.dataclass(frozen=True)
 class Scene:
@@ -88,10 +93,7 @@ class Windows:
             (rows.start, rows.stop), (columns.start, columns.stop), reach=_MS_REACH
         )
         valid = valid & covered(ms_valid, rows, columns)
-        core = np.s_[
-            block.rows.core : block.rows.core + block.rows.size,
-            block.columns.core : block.columns.core + block.columns.size,
-        ]
+        core = block.core
         weight = np.zeros(self.shape, np.float32)
         weight[core] = valid[core]
         sample = {
