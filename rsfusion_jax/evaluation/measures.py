@@ -1,4 +1,4 @@
-"""What a report measures, on sets with a reference and on sets without one."""
+"""What a report measures: sets with a reference, sets without one, and sets with clouds."""
 
 import functools
 
@@ -13,6 +13,7 @@ REDUCED = {
     "SAM": True,
     "ERGAS": True,
     "MAE": True,
+    "RMSE": True,
     "PSNR": False,
     "PSNR band mean": False,
     "SSIM": False,
@@ -27,21 +28,24 @@ FULL = {
     "D_s": True,
     "HQNR": False,
 }
-LOWER_IS_BETTER = {**REDUCED, **FULL}
+CLOUDS = {f"{name} clouds": REDUCED[name] for name in ("SAM", "MAE", "RMSE", "PSNR", "SSIM")}
+"""Of the pixels under clouds and their shadows; NaN of an image that has none."""
+LOWER_IS_BETTER = {**REDUCED, **CLOUDS, **FULL}
 """Every metric of a report, and whether less is better. Full-resolution verdicts rest on R-ERGAS
 and D_rho together: HQNR rewards an image that adds no detail at all."""
 
 
 def reduced_metrics(ratio: int) -> tuple[str, ...]:
-    """Metrics with a reference; ERGAS relates two resolutions and is not taken at ratio 1."""
-    return tuple(name for name in REDUCED if name != "ERGAS" or ratio > 1)
+    """Metrics with a reference; ERGAS relates two resolutions, at ratio 1 RMSE takes its place."""
+    return tuple(name for name in REDUCED if name != ("ERGAS" if ratio == 1 else "RMSE"))
 
 
 def measure(batch: dict, fused: jax.Array, info: SetInfo) -> dict[str, jax.Array]:
     """Every metric of every image of a batch, in counts: Q2n rounds them as the toolbox does.
 
     Args:
-        batch: `pan`, `ms`, `lms` and, where the set has it, `gt`; (B, H, W, .) in [0, 1].
+        batch: `pan`, `ms`, `lms` and, where the set has them, `gt` and `mask`; (B, H, W, .) in
+            [0, 1].
         fused: (B, H, W, C) in [0, 1].
         info: what the set's numbers mean.
 
@@ -49,8 +53,12 @@ def measure(batch: dict, fused: jax.Array, info: SetInfo) -> dict[str, jax.Array
         (B,) per metric, float32.
     """
     scaled = {key: batch[key] for key in ("pan", "ms", "lms", "gt") if key in batch}
-    one = _reduced if info.has_gt else _full
-    return one(scaled, fused, info)
+    if not info.has_gt:
+        return _full(scaled, fused, info)
+    values = _reduced(scaled, fused, info)
+    if "mask" in batch:
+        values |= _under_clouds({key: batch[key] for key in ("gt", "mask")}, fused, info)
+    return values
 
 
 def _batched(one):
@@ -61,7 +69,7 @@ def _batched(one):
         def counts(image):
             return image.astype(jnp.float32) * info.max_value
 
-        scaled = jax.tree.map(counts, batch)
+        scaled = {key: image if key == "mask" else counts(image) for key, image in batch.items()}
         return per_image(lambda b, f: one(b, f, info), scaled, counts(fused))
 
     return many
@@ -74,6 +82,7 @@ def _reduced(batch, fused, info):
         "SAM": metrics.sam(gt, fused),
         "ERGAS": metrics.ergas(gt, fused, ratio=info.ratio),
         "MAE": metrics.mae(gt, fused),
+        "RMSE": metrics.rmse(gt, fused),
         "PSNR": metrics.psnr(gt, fused, data_range=scale),
         "PSNR band mean": metrics.psnr_band_mean(gt, fused, data_range=scale),
         "SSIM": metrics.ssim(gt, fused, data_range=scale),
@@ -81,6 +90,20 @@ def _reduced(batch, fused, info):
         "Q2n": metrics.q2n(gt, fused, quantise=scale > 1),
     }
     return {name: values[name] for name in reduced_metrics(info.ratio)}
+
+
+@_batched
+def _under_clouds(batch, fused, info):
+    gt, scale = batch["gt"], info.max_value
+    where = {"where": batch["mask"]}
+    values = {
+        "SAM": metrics.sam(gt, fused, **where),
+        "MAE": metrics.mae(gt, fused, **where),
+        "RMSE": metrics.rmse(gt, fused, **where),
+        "PSNR": metrics.psnr(gt, fused, data_range=scale, **where),
+        "SSIM": metrics.ssim(gt, fused, data_range=scale, **where),
+    }
+    return {f"{name} clouds": value for name, value in values.items()}
 
 
 @_batched

@@ -11,7 +11,7 @@ import numpy as np
 
 from rsfusion_jax.data.pipeline import eval_batches
 from rsfusion_jax.data.source import Source
-from rsfusion_jax.evaluation.measures import LOWER_IS_BETTER, measure
+from rsfusion_jax.evaluation.measures import CLOUDS, LOWER_IS_BETTER, measure
 
 FuseUnit = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
 """(pan, ms, lms) -> fused, batches (B, H, W, .) divided by the set's `max_value`."""
@@ -32,18 +32,25 @@ class Scores:
     megapixels: float
 
     def mean(self) -> dict[str, float]:
-        """Mean over the images."""
-        return {name: float(values.mean()) for name, values in self.values.items()}
+        """Mean over the images; over those with clouds where pixels under clouds are measured."""
+        return {name: float(_counted(name, v).mean()) for name, v in self.values.items()}
 
     def summary(self) -> dict[str, dict[str, float]]:
-        """Mean and sample standard deviation over the images."""
+        """Mean and sample standard deviation over the images that `mean` is taken over."""
+        counted = {name: _counted(name, values) for name, values in self.values.items()}
         return {
             name: {
                 "mean": float(values.mean()),
                 "std": float(values.std(ddof=1)) if len(values) > 1 else 0.0,
             }
-            for name, values in self.values.items()
+            for name, values in counted.items()
         }
+
+
+def _counted(name: str, values: np.ndarray) -> np.ndarray:
+    """Values of the images that have pixels to measure; all of them but for those of `CLOUDS`."""
+    clouded = ~np.isnan(values) if name in CLOUDS else np.ones(len(values), bool)
+    return values[clouded] if clouded.any() else values
 
 
 def score(

@@ -1,5 +1,6 @@
 """What metrics of a pair share: the check of its two images, and the toolbox's border cut."""
 
+import jax.numpy as jnp
 import numpy as np
 
 from rsfusion_jax.errors import UserError
@@ -9,9 +10,10 @@ from rsfusion_jax.metrics.precision import compiled_metric
 def metric(function):
     """Turns `function(gt, fused, *, options)` into a metric of one image pair.
 
-    Checks that both images are (H, W, C) of one shape; the rest is `precision.compiled_metric`.
+    Checks that both images are (H, W, C) of one shape, and `where`, of metrics that take it, is
+    (H, W, 1); the rest is `precision.compiled_metric`.
     """
-    return compiled_metric(function, ("gt", "fused"), _prepare)
+    return compiled_metric(function, ("gt", "fused", "where"), _prepare)
 
 
 def cut_border(image, dim_cut: int = 21):
@@ -36,12 +38,18 @@ def cut_border(image, dim_cut: int = 21):
     return image[..., dim_cut - 1 : height - dim_cut, dim_cut - 1 : width - dim_cut, :]
 
 
-def image_mean(image):
+def image_mean(image, where=None):
     """Mean over rows and columns of (H, W, ...), one axis at a time.
 
     A float32 sum over a whole image loses digits; two short sums lose fewer.
+
+    Args:
+        image: (H, W, ...).
+        where: weight of each pixel, (H, W, ...); NaN comes of no weight at all.
     """
-    return image.mean(axis=1).mean(axis=0)
+    if where is None:
+        return image.mean(axis=1).mean(axis=0)
+    return image_mean(jnp.where(where > 0, image * where, 0)) / image_mean(where)
 
 
 def check_version(name: str, version: str) -> str:
@@ -58,7 +66,11 @@ def _prepare(name: str, images: dict, options: dict) -> dict:
                 f"{name}: {label} has shape {np.shape(image)}; give one image (H, W, C), and "
                 "jax.vmap over a batch"
             )
-    gt, fused = (np.shape(image) for image in images.values())
+    gt, fused = (np.shape(images[label]) for label in ("gt", "fused"))
     if gt != fused:
         raise UserError(f"{name}: gt is {gt} and fused {fused}; both must have one shape")
+    if "where" in images and np.shape(images["where"]) != (*gt[:2], 1):
+        raise UserError(
+            f"{name}: where is {np.shape(images['where'])}, expected a mask {(*gt[:2], 1)}"
+        )
     return options

@@ -11,7 +11,7 @@ from rsfusion_jax.metrics.pair import check_version, image_mean, metric
 
 
 @metric
-def sam(gt, fused):
+def sam(gt, fused, *, where=None):
     """Spectral angle mapper: mean angle between the spectra of a pixel, in degrees.
 
     `mean over pixels of arccos(<x, y> / (|x| |y|))`, evaluated as
@@ -21,6 +21,11 @@ def sam(gt, fused):
     Range 0 to 180, lower is better. Identical images give 0; a positive scale of either image
     changes nothing, so constant images of one spectrum give 0; an all-zero image gives NaN
     (there is no angle). One band gives 0 where signs agree.
+
+    Args:
+        gt: (H, W, C).
+        fused: (H, W, C).
+        where: (H, W, 1), 1 at the pixels that count; all by default.
     """
     norm_gt = jnp.linalg.norm(gt, axis=-1, keepdims=True)
     norm_fused = jnp.linalg.norm(fused, axis=-1, keepdims=True)
@@ -30,7 +35,7 @@ def sam(gt, fused):
     apart = jnp.linalg.norm(unit_gt - unit_fused, axis=-1, keepdims=True)
     along = jnp.linalg.norm(unit_gt + unit_fused, axis=-1, keepdims=True)
     angle = jnp.where(seen, 2 * jnp.arctan2(apart, along), 0)
-    mean = image_mean(angle)[0] / image_mean(seen.astype(gt.dtype))[0]
+    mean = image_mean(angle, where)[0] / image_mean(seen.astype(gt.dtype), where)[0]
     return jnp.degrees(mean)
 
 
@@ -56,7 +61,7 @@ def ergas(gt, fused, *, ratio):
 
 
 @metric
-def psnr(gt, fused, *, data_range, per_band=False):
+def psnr(gt, fused, *, data_range, per_band=False, where=None):
     """Global peak signal-to-noise ratio: one MSE over all pixels and bands, in dB.
 
     `10 log10(data_range^2 / MSE)`. Not the mean over bands: that is `psnr_band_mean`, which is
@@ -70,9 +75,10 @@ def psnr(gt, fused, *, data_range, per_band=False):
         fused: (H, W, C).
         data_range: full scale in the images' units: 1 for [0, 1], 2047 for 11-bit counts.
         per_band: return the PSNR of each band, (C,), instead.
+        where: (H, W, 1), 1 at the pixels that count; all by default.
     """
     _check_range("psnr", data_range)
-    error = image_mean((gt - fused) ** 2)
+    error = image_mean((gt - fused) ** 2, where)
     return 10 * jnp.log10(data_range**2 / (error if per_band else error.mean()))
 
 
@@ -88,12 +94,17 @@ def psnr_band_mean(gt, fused, *, data_range):
 
 
 @metric
-def mae(gt, fused):
+def mae(gt, fused, *, where=None):
     """Mean absolute error over all pixels and bands, in the images' units.
 
     Range 0 to infinity, lower is better; 0 only for identical images.
+
+    Args:
+        gt: (H, W, C).
+        fused: (H, W, C).
+        where: (H, W, 1), 1 at the pixels that count; all by default.
     """
-    return image_mean(jnp.abs(gt - fused)).mean()
+    return image_mean(jnp.abs(gt - fused), where).mean()
 
 
 @metric

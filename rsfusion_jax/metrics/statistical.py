@@ -27,7 +27,7 @@ def cc(gt, fused, *, per_band=False):
 
 
 @metric
-def rmse(gt, fused, *, per_band=False):
+def rmse(gt, fused, *, per_band=False, where=None):
     """Root mean square error over all pixels and bands together, in the images' units.
 
     `sqrt(mean((gt - fused)^2))`: the root of the mean over bands, not the mean of the bands'
@@ -39,8 +39,9 @@ def rmse(gt, fused, *, per_band=False):
         gt: (H, W, C).
         fused: (H, W, C).
         per_band: return the value of each band, (C,), instead.
+        where: (H, W, 1), 1 at the pixels that count; all by default.
     """
-    error = image_mean((gt - fused) ** 2)
+    error = image_mean((gt - fused) ** 2, where)
     return jnp.sqrt(error if per_band else error.mean())
 
 

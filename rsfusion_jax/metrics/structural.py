@@ -10,7 +10,7 @@ _WINDOW = 11
 
 
 @metric
-def ssim(gt, fused, *, data_range, per_band=False, zero_padding=False):
+def ssim(gt, fused, *, data_range, per_band=False, zero_padding=False, where=None):
     """Structural similarity with an 11x11 Gaussian window, mean over pixels, then over bands.
 
     Per band and 'valid' window position, with Gaussian (sigma 1.5) weighted population moments,
@@ -28,12 +28,15 @@ def ssim(gt, fused, *, data_range, per_band=False, zero_padding=False):
         per_band: return the value of each band, (C,), instead.
         zero_padding: count every pixel, its window continued by zeros beyond the border, as losses
             in PyTorch do; then images may be of any size.
+        where: (H, W, 1), 1 at the pixels whose windows count; all by default.
     """
     if zero_padding:
         reach = _WINDOW // 2
         widths = ((reach, reach), (reach, reach), (0, 0))
         gt, fused = (jnp.pad(image, widths) for image in (gt, fused))
-    value = _gaussian_ssim(gt, fused, data_range)
+    elif where is not None:
+        where = where[_WINDOW // 2 : -(_WINDOW // 2), _WINDOW // 2 : -(_WINDOW // 2)]
+    value = _gaussian_ssim(gt, fused, data_range, where)
     return value if per_band else value.mean()
 
 
@@ -52,8 +55,8 @@ def ssim_toolbox(gt, fused, *, data_range, per_band=False):
     return value if per_band else value.mean()
 
 
-def _gaussian_ssim(gt, fused, data_range):
-    """(C,) mean over valid positions."""
+def _gaussian_ssim(gt, fused, data_range, where=None):
+    """(C,) mean over valid positions, of which `where` (h, w, 1) says which count."""
     if not data_range > 0:
         raise UserError(f"ssim: data_range {data_range} is not positive; give the full scale")
     if min(gt.shape[:2]) < _WINDOW:
@@ -73,7 +76,7 @@ def _gaussian_ssim(gt, fused, data_range):
     c1, c2 = 0.01**2, 0.03**2
     structure = (2 * covariance + c2) / (variances + c2)
     luminance = (2 * mean_x * mean_y + c1) / (mean_x**2 + mean_y**2 + c1)
-    return image_mean(structure * luminance)
+    return image_mean(structure * luminance, where)
 
 
 def _gaussian_valid(images):
