@@ -7,6 +7,7 @@ import time
 import jax
 import numpy as np
 
+from rsfusion_jax.training.processes import barrier
 from rsfusion_jax.training.writers import RunLog
 
 _WINDOW, _ENOUGH = 100, 20  # losses that a spike is measured against, at most and at least
@@ -57,9 +58,14 @@ class StepLog:
         return result
 
     def compile(self, function, *args):
-        """Compiles a jitted function for these arguments; its time is reported apart."""
+        """Compiles a jitted function for these arguments; its time is reported apart.
+
+        Processes leave together: on CPUs the first collective of a program fails where one of them
+        comes to it 30 s after another, and compilation alone can take that much longer.
+        """
         start = time.perf_counter()
         compiled = function.lower(*args).compile()
+        barrier("compiled")
         self._compiling += time.perf_counter() - start
         return compiled
 
