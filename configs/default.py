@@ -31,8 +31,8 @@ def get_config() -> ml_collections.ConfigDict:
     config.data = data = ml_collections.ConfigDict()
     data.sensor = "wv4"  # one of rsfusion_jax.sensors, or "" and a record in data.own_sensor
     data.own_sensor = placeholder(dict)  # e.g. {"bands": [..], "mtf_ms": [..], "bit_depth": 12}
-    # A file of PanCollection, HyperPanCollection or CAVE / Harvard (.h5 or .mat), a folder of
-    # SEN12MS-CR, or "synthetic" for built-in scenes.
+    # A file of PanCollection, HyperPanCollection or CAVE / Harvard (.h5 or .mat; `rsfusion convert`
+    # makes one that is read faster), a folder of SEN12MS-CR, or "synthetic" for built-in scenes.
     data.train = "synthetic"
     data.valid = "synthetic"  # "" trains without validation
     data.test = "synthetic"  # "" ends without the table

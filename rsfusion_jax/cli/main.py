@@ -97,6 +97,12 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("--sensor", help="whose pixels these should be")
     check.set_defaults(command=_check)
 
+    convert = commands.add_parser("convert", help="a stored set to the form that is read fastest")
+    convert.add_argument("set", help=".h5 or .mat set")
+    convert.add_argument("out", help="new .h5 file")
+    convert.add_argument("--overwrite", action="store_true", help="replace OUT if it exists")
+    convert.set_defaults(command=_convert)
+
     models = commands.add_parser("models", help="the networks")
     models.set_defaults(command=_models)
     return parser
@@ -140,6 +146,12 @@ def _check(arguments: argparse.Namespace) -> None:
 
     if not print_findings(arguments.file, arguments.sensor):
         sys.exit(1)
+
+
+def _convert(arguments: argparse.Namespace) -> None:
+    from rsfusion_jax.data.convert_command import convert_set
+
+    convert_set(arguments.set, arguments.out, overwrite=arguments.overwrite)
 
 
 def _patch(text: str) -> int | None:

@@ -10,7 +10,7 @@ import numpy as np
 from rsfusion_jax.data import check
 from rsfusion_jax.data.families import Family, find_names
 from rsfusion_jax.data.known_sets import recognise
-from rsfusion_jax.data.layout import Layout, find_layouts
+from rsfusion_jax.data.layout import find_layouts
 from rsfusion_jax.data.pancollection import PanCollection, open_storage
 from rsfusion_jax.data.phase import lms_phase, ms_phase
 from rsfusion_jax.data.source import SetInfo
@@ -84,7 +84,7 @@ def _examine(path: Path, sensor: str | Sensor | None) -> Iterator[Finding]:
     dtypes = {key: arrays[name].dtype for key, name in found.items()}
     try:
         check.check_dimensions(path.name, shapes, dtypes)
-        layouts = _layouts(shapes, orders, sensor)
+        layouts = find_layouts(shapes, orders, sensor and sensor.num_bands)
         size = layouts["pan"].size("H"), layouts["pan"].size("W")
         images, bands = layouts["pan"].size("N"), layouts["ms"].size("C")
         known = recognise(bands, images, size, "gt" in layouts)
@@ -128,19 +128,6 @@ def _examine(path: Path, sensor: str | Sensor | None) -> Iterator[Finding]:
         yield judge_lms_phase(lms_phases, ratio, declared)
 
 
-def _layouts(shapes, orders, sensor: Sensor | None) -> dict[str, Layout]:
-    """Axis orders; without a sensor those under which PAN is a whole multiple of MS."""
-    if sensor is not None:
-        return find_layouts(shapes, orders, sensor.num_bands)
-    for order in orders:
-        layouts = find_layouts(shapes, (order,), 0)
-        pan, ms = layouts["pan"], layouts["ms"]
-        multiples = [pan.size(axis) / ms.size(axis) for axis in "HW"]
-        if multiples[0] == multiples[1] == int(multiples[0]):
-            return layouts
-    return find_layouts(shapes, orders, 0)
-
-
 def _guess_sensor(path: Path, stored, known, bands: int) -> Sensor:
     """The sensor that the file, its name or its figures tell; else one of the fallback's gains."""
     words = re.findall(r"[a-z]+\d?", path.stem.lower())
@@ -148,6 +135,11 @@ def _guess_sensor(path: Path, stored, known, bands: int) -> Sensor:
     for name in names:
         if name in list_sensors() and get_sensor(name).num_bands == bands:
             return get_sensor(name)
+    return unnamed_sensor(bands)
+
+
+def unnamed_sensor(bands: int) -> Sensor:
+    """What stands for a sensor that nothing tells."""
     return get_sensor(
         {
             "name": "unknown",

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import h5py
 
+from rsfusion_jax.data.contiguous import Contiguous, is_contiguous
 from rsfusion_jax.errors import UserError
 
 
@@ -16,7 +17,8 @@ class Hdf5File:
     A handle must not cross a process border (h5py objects cannot be pickled, and a forked handle
     shares its file position), so only the path is kept and each process opens the file for itself.
     The `h5py.Dataset` objects are kept too: looking one up costs three times a 64x64x8 read.
-    Threads may share an instance: h5py serialises its calls.
+    Threads may share an instance: h5py serialises its calls, and where nothing is compressed the
+    images are read past it (`data.contiguous`).
 
     Args:
         path: the file.
@@ -31,7 +33,7 @@ class Hdf5File:
         self._opened = None
         self.arrays()
 
-    def arrays(self) -> Mapping[str, h5py.Dataset]:
+    def arrays(self) -> Mapping[str, h5py.Dataset | Contiguous]:
         """Arrays at the root of the file by name."""
         return self._open()[2]
 
@@ -51,7 +53,11 @@ class Hdf5File:
             if self._opened is None or self._opened[0] != os.getpid():
                 try:
                     file = h5py.File(self.path, "r")
-                    arrays = {k: v for k, v in file.items() if isinstance(v, h5py.Dataset)}
+                    arrays = {
+                        name: Contiguous(item) if is_contiguous(item) else item
+                        for name, item in file.items()
+                        if isinstance(item, h5py.Dataset)
+                    }
                 except (OSError, RuntimeError, KeyError) as error:
                     raise UserError(
                         f"{self.path} cannot be opened as HDF5 ({_one_line(error)}): expected a "

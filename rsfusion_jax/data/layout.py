@@ -37,7 +37,7 @@ class Layout:
 
 
 def find_layouts(
-    shapes: Mapping[str, tuple[int, ...]], orders: Sequence[str], num_bands: int
+    shapes: Mapping[str, tuple[int, ...]], orders: Sequence[str], num_bands: int | None
 ) -> dict[str, Layout]:
     """Layouts of all arrays of a set, which share one axis order.
 
@@ -48,7 +48,7 @@ def find_layouts(
         shapes: stored shapes by key, `pan` and `ms` among them; 4 axes for sets, 3 (2 for a
             one-channel `pan`) for single images; `pan` may lack its channel axis.
         orders: axis orders to try, of the letters N, C, H, W.
-        num_bands: C of the sensor.
+        num_bands: C of the sensor; None where no one says.
     """
     single = len(shapes["ms"]) < 4
     readings = [
@@ -63,7 +63,7 @@ def _axes(order: str, dimensions: int, single: bool) -> str:
     return axes if dimensions == len(axes) else axes.replace("C", "")
 
 
-def _fits(layouts: dict[str, Layout], num_bands: int) -> bool:
+def _fits(layouts: dict[str, Layout], num_bands: int | None) -> bool:
     pan, ms = layouts["pan"], layouts["ms"]
     rows, columns = (divmod(pan.size(axis), max(ms.size(axis), 1)) for axis in "HW")
-    return ms.size("C") == num_bands and rows == columns and rows[1] == 0
+    return num_bands in (None, ms.size("C")) and rows == columns and rows[1] == 0

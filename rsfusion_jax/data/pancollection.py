@@ -74,15 +74,8 @@ class PanCollection:
 
     def counts(self, key: str, index: int) -> np.ndarray:
         """Array `key` of sample `index` as stored, (H, W, C) float32."""
-        name, layout = self._fields[key]
-        try:
-            image = layout.image(self._storage.arrays()[name], index)
-        except OSError as error:
-            raise UserError(
-                f"{self._storage.path}: image {index} of {name!r} cannot be read "
-                f"({' '.join(str(error).split())}); download the file again"
-            ) from error
-        return image.astype(np.float32, order="C")  # a copy, also of arrays held in memory
+        # A copy, also of arrays held in memory.
+        return read_image(self._storage, *self._fields[key], index).astype(np.float32, order="C")
 
 
 def open_set(
@@ -100,8 +93,9 @@ def open_set(
     always.
 
     Args:
-        path: `.h5` (NCHW, or NHWC where only that fits) or `.mat` (stacks NHWC or single images
-            HWC), with the keys of one of `families.FAMILIES`; `gt` and `lms` where they exist.
+        path: `.h5` (NCHW, or NHWC where only that fits or the attribute `axes` says so) or `.mat`
+            (stacks NHWC or single images HWC), with the keys of one of `families.FAMILIES`; `gt`
+            and `lms` where they exist.
         sensor: whose pixels these are; sets the number of bands.
         ratio: PAN pixels per MS pixel, with which the shapes must agree; by default the sensor's,
             in HISR files what the shapes say.
@@ -182,12 +176,34 @@ def open_set(
     return source
 
 
+def read_image(storage: Hdf5File | MatFile, name: str, layout: Layout, index: int) -> np.ndarray:
+    """Image `index` of one array of a set, (H, W, C) in the stored dtype (a view).
+
+    Raises:
+        UserError: the file cannot be read there.
+    """
+    try:
+        return layout.image(storage.arrays()[name], index)
+    except OSError as error:
+        raise UserError(
+            f"{storage.path}: image {index} of {name!r} cannot be read "
+            f"({' '.join(str(error).split())}); download the file again"
+        ) from error
+
+
 def open_storage(path: Path) -> tuple[Hdf5File | MatFile, tuple[str, ...]]:
-    """The file's arrays and the axis orders that they may have, by content and suffix."""
+    """The file's arrays and the axis orders that they may have.
+
+    By content and suffix, or the one that the file's attribute `axes` states.
+    """
     if not path.is_file():
         raise UserError(f"{path} is no file; give the path of a .h5 or .mat set")
     if h5py.is_hdf5(path):
-        return Hdf5File(path), MATLAB73_ORDERS if is_matlab(path) else HDF5_ORDERS
+        storage = Hdf5File(path)
+        stated = storage.attributes().get("axes")
+        if stated in HDF5_ORDERS:
+            return storage, (stated,)
+        return storage, MATLAB73_ORDERS if is_matlab(path) else HDF5_ORDERS
     if is_matlab(path):
         return MatFile(path, sum(NAMES.values(), ())), MATLAB_ORDERS
     raise UserError(

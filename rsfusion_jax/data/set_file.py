@@ -12,14 +12,18 @@ from rsfusion_jax.errors import UserError
 
 
 @contextlib.contextmanager
-def new_files(paths: Sequence[Path]) -> Iterator[dict[Path, Path]]:
+def new_files(paths: Sequence[Path], overwrite: bool = False) -> Iterator[dict[Path, Path]]:
     """Temporary names for files that appear together when the block ends without an error.
+
+    Args:
+        paths: of the files.
+        overwrite: replace those that exist.
 
     Raises:
         UserError: one exists already, or its folder does not.
     """
     for path in paths:
-        if path.exists():
+        if path.exists() and not (overwrite and path.is_file()):
             raise UserError(f"{path} exists already; choose another name or delete it")
         if not path.parent.is_dir():
             raise UserError(f"{path}: its folder does not exist; create it first")
@@ -44,23 +48,24 @@ def write_set(
     count: int,
     attributes: Mapping[str, object],
     places: Sequence[int] | None = None,
+    axes: str = "NCHW",
 ) -> None:
-    """Writes samples of one size as arrays (N, C, H, W), one chunk per image.
+    """Writes samples of one size as uncompressed arrays, image after image.
 
     Args:
         path: the new file.
-        samples: dicts of (H, W, C) with the same keys, shapes and dtypes; read one at a time.
+        samples: dicts of (H, W, C) with the same names, shapes and dtypes; read one at a time.
         count: how many there are.
         attributes: of the file's root.
         places: index in the file of each sample; by default as they come.
+        axes: order in the file: PanCollection's, or "NHWC" as networks take it.
     """
     places = range(count) if places is None else places
     with h5py.File(path, "w") as file:
         file.attrs.update(attributes)
         for index, sample in zip(places, samples, strict=True):
             for key, image in sample.items():
-                image = np.moveaxis(image, -1, 0)
+                image = np.moveaxis(image, -1, 0) if axes == "NCHW" else image
                 if key not in file:
-                    shape = image.shape
-                    file.create_dataset(key, (count, *shape), image.dtype, chunks=(1, *shape))
+                    file.create_dataset(key, (count, *image.shape), image.dtype)
                 file[key][index] = image
