@@ -11,9 +11,11 @@ import jax
 import numpy as np
 import optax
 
+from rsfusion_jax.inference.draw import Diffusion
 from rsfusion_jax.models import create_model, init_params
 from rsfusion_jax.training import sharding
-from rsfusion_jax.training.objectives import supervised
+from rsfusion_jax.training.objectives import make_objective
+from rsfusion_jax.training.processes import barrier, connect
 from rsfusion_jax.training.state import create_state
 from rsfusion_jax.training.step import make_train_step
 
@@ -28,6 +30,8 @@ NETWORKS = {
         "spe_edsr_num": 1,
         "mlp_dim": (16,),
     },
+    "ddif": {"inner_channel": 8, "channel_mults": (1,), "attn_res": (64,), "res_blocks": 1},
+    "cf2n": {"channels": 8, "n": 1},
 }
 _STEPS, _BATCH, _SIZE = 3, 8, 16
 
@@ -46,7 +50,8 @@ def prepare(network: str, mesh):
     model = create_model(network, num_bands=4, precision="highest", **NETWORKS[network])
     # Plain descent: Adam divides by tiny second moments and makes a lottery of rounding.
     optimizer = optax.sgd(0.05, momentum=0.9)
-    step = make_train_step(model, supervised("l1"), optimizer)
+    kind = "supervised" if model.predicts == "fused" else "diffusion"
+    step = make_train_step(model, make_objective(kind, "l1", Diffusion()), optimizer)
 
     def init(key):
         return create_state(init_params(model, key), optimizer, key, ema=False)
@@ -58,7 +63,9 @@ def prepare(network: str, mesh):
     rows = _BATCH // jax.process_count()
     mine = slice(jax.process_index() * rows, (jax.process_index() + 1) * rows)
     batch = sharding.put_batch(mesh, batch_of(mine))
-    return step.lower(state, batch).compile(), state, batch
+    compiled = step.lower(state, batch).compile()
+    barrier("step compiled")
+    return compiled, state, batch
 
 
 def losses(network: str, mesh) -> list[float]:
@@ -73,8 +80,6 @@ def losses(network: str, mesh) -> list[float]:
 
 
 def main(coordinator, processes, process, fsdp, out, *networks):
-    from rsfusion_jax.training.processes import connect
-
     connect(coordinator, int(processes), int(process))
     mesh = sharding.make_mesh(0, int(fsdp))
     found = {network: losses(network, mesh) for network in networks}

@@ -245,16 +245,51 @@ def test_a_full_disk_names_what_was_saved(tmp_path, monkeypatch):
         train(small_config(), tmp_path / "run")
 
 
+def test_a_run_tells_its_speed_and_traces_some_steps(tmp_path, capsys):
+    workdir = train(small_config(), tmp_path / "run", profile=True)
+    lines = [json.loads(line) for line in (workdir / "metrics.jsonl").open()]
+    assert [line["step"] for line in lines if "speed/compile_seconds" in line] == [1]
+    for line in lines:
+        steps, images = line["speed/steps_per_second"], line["speed/images_per_second"]
+        assert steps > 0 and images == pytest.approx(4 * steps)
+        assert line["speed/images_per_second_per_device"] == images
+        assert 0 < line["speed/data_wait"] < 1
+    traces = list((workdir / "tensorboard").glob("plugins/profile/*/*.xplane.pb"))
+    assert len(traces) == 1 and traces[0].stat().st_size > 0
+    assert "trace of some steps: tensorboard --logdir" in capsys.readouterr().out
+
+
+def test_memory_is_that_of_the_fullest_device(monkeypatch):
+    class Device:
+        def __init__(self, stats):
+            self.memory_stats = lambda: stats
+
+    def told(*stats):
+        monkeypatch.setattr(jax, "local_devices", lambda: [Device(s) for s in stats])
+        book = _Notebook()
+        log = StepLog(book, lambda step: 0.0, batch_size=8, devices=2)
+        log.add(1, {"loss": 1.0, "grad_norm": 1.0})
+        log.flush()
+        return {key: value for key, value in book.last.items() if key.startswith("memory/")}
+
+    used = [{"bytes_in_use": n << 20, "peak_bytes_in_use": 9 * n << 20} for n in (1, 2)]
+    assert told(*used) == {"memory/in_use_mib": 2.0, "memory/peak_mib": 18.0}
+    assert told(None, used[0]) == told(None) == {}  # CPUs do not say
+
+
 class _Notebook:
     def scalars(self, step, values):
         self.last = values
 
 
 def test_a_spike_is_measured_against_the_usual_loss():
-    steps = StepLog(_Notebook(), lambda step: 0.0, batch_size=8, devices=4, spike=3.0)
+    book = _Notebook()
+    steps = StepLog(book, lambda step: 0.0, batch_size=8, devices=4, spike=3.0)
     for step in range(1, 31):
         steps.add(step, {"loss": 1.0 + step % 2, "grad_norm": 1.0})
     assert steps.flush() == "loss 1.50000"
+    alone = book.last["speed/images_per_second_per_device"]
+    assert 4 * alone == pytest.approx(book.last["speed/images_per_second"])
     steps.add(31, {"loss": 5.0, "grad_norm": 1.0})
     with pytest.raises(BadLossError, match=r"the loss 5 is a spike over 1.5 at step 31"):
         steps.flush()

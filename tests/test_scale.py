@@ -87,7 +87,12 @@ def test_rematerialised_blocks_change_memory_alone():
 
 
 @pytest.mark.parametrize(
-    "networks", [("pannet",), pytest.param(("u2net", "ramsf"), marks=pytest.mark.slow)]
+    "networks",
+    [
+        ("pannet",),
+        pytest.param(("u2net", "ramsf"), marks=pytest.mark.slow),
+        pytest.param(("feinfn", "ddif"), marks=pytest.mark.slow),
+    ],
 )
 def test_two_processes_equal_one(networks, tmp_path):
     """2 processes x 2 devices over loopback against 4 devices of one."""
@@ -111,7 +116,7 @@ def test_two_processes_equal_one(networks, tmp_path):
         for i in range(2)
     ]
     expected = {name: losses(name, sharding.make_mesh(4, 2)) for name in networks}
-    errors = [process.communicate(timeout=400)[1] for process in running]
+    errors = [process.communicate(timeout=900)[1] for process in running]
     for i, process in enumerate(running):
         assert process.returncode == 0, errors[i]
         found = json.loads((tmp_path / f"{i}.json").read_text())
