@@ -64,7 +64,7 @@ def start(workdir):
     ]
 
 
-def end(running, seconds=300):
+def end(running, seconds=600):
     """Their exit statuses and what they said last."""
     said = [process.communicate(timeout=seconds)[1] for process in running]
     return [process.returncode for process in running], said

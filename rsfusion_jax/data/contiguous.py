@@ -11,9 +11,8 @@ class Contiguous:
     """A stack of images (N, ...) that lie one after the other in the file; indexed like a dataset.
 
     The library converts, copies and locks out all other threads for what is a read of known bytes
-    at a known place: past it an image takes less than half the time. A memory map would save one
-    more copy, but reads cold files page by page, and an unreadable page ends the process instead
-    of raising an error.
+    at a known place. A memory map would save one more copy, but reads cold files page by page, and
+    an unreadable page ends the process instead of raising an error.
 
     Args:
         dataset: one for which `is_contiguous` holds.

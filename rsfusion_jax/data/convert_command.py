@@ -2,8 +2,8 @@
 
 That is an HDF5 file again, with the same names and values, but uncompressed, image after image, and
 in the axis order of the networks: an image is one read at a known place and needs no turning.
-Against ArrayRecord, the usual store beside `grain`, it is faster (docs/scale.md), needs no further
-library, and anything that reads HDF5 can open it.
+ArrayRecord, the usual store beside `grain`, was about as fast by the clock and took more CPU time
+(docs/scale.md); it would be a second format, which only programs made for it can open.
 """
 
 from pathlib import Path
