@@ -22,6 +22,11 @@ def add_fuse(commands) -> None:
     how.add_argument("--bands", type=_integers, metavar="I,J,..", help="MS bands to fuse, from 1")
     how.add_argument("--tile", type=int, help="side of blended tiles, for global networks")
     how.add_argument("--overlap", type=int, help="PAN pixels that such tiles share; default half")
+    drawn = fuse.add_argument_group("diffusion networks")
+    drawn.add_argument("--sampler", help="ddim, ddpm, dpm2 or dpm3; default that of the weights")
+    drawn.add_argument("--steps", type=int, help="of the sampler; default that of the weights")
+    drawn.add_argument("--seed", type=int, help="of the noise; default 0")
+    drawn.add_argument("--draws", type=int, help="so many, and their mean is written; default 1")
     grids = fuse.add_argument_group("grids")
     grids.add_argument(
         "--extent",

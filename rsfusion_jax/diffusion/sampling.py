@@ -6,6 +6,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from rsfusion_jax.diffusion.noise import noise_field
 from rsfusion_jax.diffusion.process import x0_of
 from rsfusion_jax.diffusion.samplers import Sampler
 from rsfusion_jax.errors import UserError
@@ -85,19 +86,10 @@ def _run(
     check_options(self_condition, timestep_index)
     if sampler.is_random and key is None and noise is None:
         raise UserError("this sampler draws noise at every step: give it a key")
-    count, schedule, dtype = len(sampler), sampler.schedule, x_init.dtype
-    known = sampler.x0.shape[1]
-    index = schedule.timesteps if timestep_index == "original" else range(count)
-    rows = {
-        "t": jnp.asarray(index, jnp.int32)[::-1],
-        "signal": jnp.asarray(schedule.signal[::-1], dtype),
-        "sigma": jnp.asarray(schedule.sigma[::-1], dtype),
-        "of_x": jnp.asarray(sampler.x_t, dtype),
-        "of_x0": jnp.asarray(sampler.x0, dtype),
-        "of_noise": jnp.asarray(sampler.noise, dtype),
-    }
+    dtype, known = x_init.dtype, sampler.x0.shape[1]
+    rows = table(sampler, timestep_index, dtype)
     if sampler.is_random:
-        rows["noise"] = jax.random.split(key, count) if noise is None else noise
+        rows["noise"] = jax.random.split(key, len(sampler)) if noise is None else noise
 
     def step(carry, row):
         x, estimates = carry
@@ -106,21 +98,50 @@ def _run(
             # Before the first step the newest "estimate" is x_init, which stands for none.
             x_self = estimates[0]
         t = jnp.full(x.shape[:1], row["t"])
-        prediction = denoise(x, t, x_self).astype(dtype)
-        x0 = x0_of(predicts, prediction, x, row["signal"], row["sigma"])
-        if clip is not None:
-            x0 = clip(x0)
-        estimates = (x0, *estimates)[:known]
-        x = row["of_x"] * x
-        for i, estimate in enumerate(estimates):
-            x += row["of_x0"][i] * estimate
+        drawn = None
         if sampler.is_random:
-            drawn = (
-                jax.random.normal(row["noise"], x.shape, dtype) if noise is None else row["noise"]
-            )
-            x += row["of_noise"] * drawn
-        return (x, estimates), (x, x0) if keep else None
+            drawn = noise_field(row["noise"], x.shape, dtype) if noise is None else row["noise"]
+        prediction = denoise(x, t, x_self).astype(dtype)
+        x, x0 = move(row, x, prediction, estimates, drawn, predicts=predicts, clip=clip)
+        return (x, (x0, *estimates)[:known]), (x, x0) if keep else None
 
     # Coefficients of estimates that do not exist yet are zero.
     (x, _), steps = jax.lax.scan(step, (x_init, (x_init,) * known), rows)
     return x, steps
+
+
+def table(sampler: Sampler, timestep_index: str, dtype) -> dict[str, jax.Array]:
+    """What every step of a sampler needs to know, arrays (n, ...), the noisiest first."""
+    schedule = sampler.schedule
+    index = schedule.timesteps if timestep_index == "original" else range(len(sampler))
+    return {
+        "t": jnp.asarray(index, jnp.int32)[::-1],
+        "signal": jnp.asarray(schedule.signal[::-1], dtype),
+        "sigma": jnp.asarray(schedule.sigma[::-1], dtype),
+        "of_x": jnp.asarray(sampler.x_t, dtype),
+        "of_x0": jnp.asarray(sampler.x0, dtype),
+        "of_noise": jnp.asarray(sampler.noise, dtype),
+    }
+
+
+def move(row: dict, x, prediction, earlier, noise, *, predicts: str, clip: Callable | None):
+    """One step of a sampler.
+
+    Args:
+        row: of `table`.
+        x: (B, H, W, C) x_t.
+        prediction: what the network made of it.
+        earlier: the estimates before, newest first.
+        noise: standard normal values, or None.
+        predicts, clip: as of `trajectory`.
+
+    Returns:
+        x_{t-1} and the estimate of x_0 that led to it.
+    """
+    x0 = x0_of(predicts, prediction, x, row["signal"], row["sigma"])
+    if clip is not None:
+        x0 = clip(x0)
+    x = row["of_x"] * x
+    for weight, estimate in zip(row["of_x0"], (x0, *earlier), strict=False):
+        x += weight * estimate
+    return x if noise is None else x + row["of_noise"] * noise, x0

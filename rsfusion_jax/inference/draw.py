@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from rsfusion_jax.diffusion.ensemble import ensemble
+from rsfusion_jax.diffusion.noise import noise_field
 from rsfusion_jax.diffusion.process import clip_x0
 from rsfusion_jax.diffusion.samplers import Sampler, make_sampler
 from rsfusion_jax.diffusion.sampling import check_options, sample
@@ -91,11 +92,12 @@ def draw(model, variables, key, pan, lms, *, diffusion: Diffusion, samples: int 
             denoise = lambda x_t, t, x_self: network(x_t, t, pan, lms, x_self)  # noqa: E731
         else:
             # Aligned with `ms` and with the wavelets' pairs of pixels.
-            cut = {"tile": tile, "overlap": tile // 2, "align": math.lcm(model.ratio, 2)}
+            align = math.lcm(model.ratio, 2)
+            cut = {"tile": tile, "overlap": tile // 2 // align * align, "align": align}
             denoise = tiled(network, pan, lms, batch_size=_TOGETHER, **cut)
         clip = functools.partial(clip_x0, lms=lms) if diffusion.sampler == "ddpm" else None
         first, steps = jax.random.split(key)
-        x = jax.random.normal(first, lms.shape, lms.dtype)
+        x = noise_field(first, lms.shape, lms.dtype)
         residual = sample(
             denoise,
             sampler,

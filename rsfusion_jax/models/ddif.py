@@ -227,6 +227,11 @@ class DDIF(nn.Module):
 
     receptive_field: ClassVar[None] = None  # attention and normalisation see the whole image
 
+    @property
+    def inference_tile(self) -> int:
+        """PAN pixels along a side of a scene's tiles: the training patch."""
+        return self.image_size
+
     def __call__(self, x_t, t, pan, lms, x_self=None, train: bool = False):
         """Predicts what the noisy residual was made of.
 

@@ -35,8 +35,11 @@ class Engine:
         max_value: divisor of counts; 1 for classical methods, which need none.
         tile: PAN pixels along a side of a tile where the method sees the whole image; else None.
         stride: PAN pixels from one such tile to the next.
-        call: `(state, pan, ms, lms)` -> fused, on batches (B, H, W, .).
+        call: `(state, pan, ms, lms)` -> fused, on batches (B, H, W, .); after `lms` it is given
+            its part of the field, if there is one.
         state: pytree of weights or coefficients.
+        field: what is read beside the images, with `channels` and
+            `read(rows, columns) -> (h, w, channels)` at pixels of the frame; None.
     """
 
     name: str
@@ -51,6 +54,7 @@ class Engine:
     state: Any
     tile: int | None = None
     stride: int = 0
+    field: Any = None
 
     @property
     def halo(self) -> int:
@@ -64,27 +68,36 @@ class Engine:
             state: the engine's own.
             batch: pan (B, P, Q, G); ms (B, h, w, C) as read; the matrices rows_fine, rows_coarse,
                 columns_fine, columns_coarse of `enlarge.Reading`; weight (B, P, Q), 1 where a
-                pixel is written and valid; for tiled engines tops, lefts and used (B, n): where
-                tiles begin in the window, and 0 for those that only fill up; chunks (B,): how many
-                groups of `TOGETHER` of them there are.
+                pixel is written and valid; field (B, P, Q, channels), where there is one; for tiled
+                engines tops, lefts and used (B, n): where tiles begin in the window, and 0 for
+                those that only fill up; chunks (B,): how many groups of `TOGETHER` of them there
+                are.
 
         Returns:
             fused (B, P, Q, C) in counts, and lms_sum (B, P, C): per row of the window, the sum of
             `lms` over the pixels that are written and valid.
         """
-        pan, ms = batch["pan"] / self.max_value, batch["ms"] / self.max_value
-        lms = enlarge(ms, batch["rows_fine"], batch["columns_fine"])
-        ms = enlarge(ms, batch["rows_coarse"], batch["columns_coarse"])
-        if self.tile is None:
-            fused = self.call(state, pan, ms, lms)
-        else:
-            places = [batch[key] for key in ("tops", "lefts", "used", "chunks")]
-            fused = jax.lax.map(lambda sample: self._blend(state, *sample), (pan, ms, lms, *places))
+        fused, lms = self.fuse(state, batch)
         lms_sum = jnp.einsum("bhwc,bhw->bhc", lms, batch["weight"], precision="highest")
         return fused * self.max_value, lms_sum * self.max_value
 
-    def _blend(self, state, pan, ms, lms, tops, lefts, used, chunks):
-        """Tiles of one window, fused group by group and averaged with smooth weights."""
+    def fuse(self, state, batch: dict):
+        """What `call` gives of a batch, as of `run`, and `lms`: (B, P, Q, C), full scale 1."""
+        pan, ms = batch["pan"] / self.max_value, batch["ms"] / self.max_value
+        lms = enlarge(ms, batch["rows_fine"], batch["columns_fine"])
+        ms = enlarge(ms, batch["rows_coarse"], batch["columns_coarse"])
+        images = pan, ms, lms, *([batch["field"]] if self.field is not None else [])
+        if self.tile is None:
+            return self.call(state, *images), lms
+        places = [batch[key] for key in ("tops", "lefts", "used", "chunks")]
+        return jax.lax.map(lambda sample: self._blend(state, *sample), (images, *places)), lms
+
+    def _blend(self, state, images, tops, lefts, used, chunks):
+        """Tiles of one window, fused group by group and averaged with smooth weights.
+
+        `images` are PAN, MS and, of PAN's size, `lms` and what else `call` takes.
+        """
+        pan, ms, *fine = images
         tile, low = self.tile, self.tile // self.ratio
         ramp = _ramp(tile, tile - self.stride)
         weights = jnp.asarray(np.outer(ramp, ramp)[..., None], pan.dtype)
@@ -108,7 +121,7 @@ class Engine:
                 jax.vmap(lambda r, c: cut(ms, r, c, low))(
                     rows // self.ratio, columns // self.ratio
                 ),
-                jax.vmap(lambda r, c: cut(lms, r, c, tile))(rows, columns),
+                *(jax.vmap(lambda r, c, im=im: cut(im, r, c, tile))(rows, columns) for im in fine),
             )
 
             def put(k, sums):
@@ -119,7 +132,7 @@ class Engine:
 
             return jax.lax.fori_loop(0, TOGETHER, put, sums)
 
-        start = jnp.zeros_like(lms), jnp.zeros((*lms.shape[:2], 1), lms.dtype)
+        start = jnp.zeros_like(fine[0]), jnp.zeros((*pan.shape[:2], 1), pan.dtype)
         total, weight = jax.lax.fori_loop(0, chunks, group, start)
         return total / jnp.where(weight > 0, weight, 1)
 
@@ -139,31 +152,45 @@ def network_engine(fuser, *, tile: int | None = None, overlap: int | None = None
     model = fuser.model
     if model.predicts != "fused":
         raise UserError(
-            f"{type(model).__name__} predicts {model.predicts!r} step by step, scenes take those "
-            "that predict the fused image; choose another network"
+            f"{type(model).__name__} predicts {model.predicts!r} step by step, and no window is "
+            "fused without its neighbours; use `rsfusion fuse` or another network"
         )
     ratio, field = model.ratio, model.receptive_field
-    common = {
+    common = {**traits(fuser), "call": functools.partial(_network, model), "state": fuser.variables}
+    if field is not None and tile is None:
+        # A network may halve its input: windows begin where the whole image's halves would.
+        return Engine(**common, reach=field // 2 + ratio, align=math.lcm(ratio, 2))
+    return Engine(**common, **tiling(model, ratio, tile, overlap))
+
+
+def traits(fuser) -> dict:
+    """The fields of an engine that any network has."""
+    model = fuser.model
+    return {
         "name": type(model).__name__.lower(),
-        "ratio": ratio,
+        "ratio": model.ratio,
         "phase": fuser.ms_phase,
         "num_bands": model.num_bands,
         "guide_bands": model.guide_bands,
         "max_value": fuser.max_value,
-        "call": functools.partial(_network, model),
-        "state": fuser.variables,
     }
-    if field is not None and tile is None:
-        # A network may halve its input: windows begin where the whole image's halves would.
-        return Engine(**common, reach=field // 2 + ratio, align=math.lcm(ratio, 2))
+
+
+def tiling(model, align: int, tile: int | None, overlap: int | None) -> dict:
+    """The fields of an engine that works by blended tiles; arguments as of `network_engine`.
+
+    Raises:
+        UserError: sizes that are no multiples of `align`.
+    """
     tile = tile or getattr(model, "inference_tile", _TILE)
-    overlap = tile // 2 // ratio * ratio if overlap is None else overlap
-    if tile < ratio or tile % ratio or overlap % ratio or not 0 <= overlap < tile:
+    overlap = tile // 2 // align * align if overlap is None else overlap
+    if tile < align or tile % align or overlap % align or not 0 <= overlap < tile:
+        what = "the ratio" if align == model.ratio else "2 and the ratio, of"
         raise UserError(
-            f"--tile={tile} and --overlap={overlap} must be multiples of the ratio {ratio}, the "
+            f"--tile={tile} and --overlap={overlap} must be multiples of {what} {align}, the "
             "overlap less than the tile"
         )
-    return Engine(**common, reach=tile, align=ratio, tile=tile, stride=tile - overlap)
+    return {"reach": tile, "align": align, "tile": tile, "stride": tile - overlap}
 
 
 def classical_engine(name: str, setting: Setting, bands: int, coefficients) -> Engine:

@@ -1,5 +1,6 @@
 """Everything that is decided before the first pixel is fused."""
 
+import dataclasses
 import hashlib
 import sys
 import time
@@ -12,6 +13,7 @@ from rsfusion_jax.classical.registry import method_setting
 from rsfusion_jax.classical.streaming import STREAMED
 from rsfusion_jax.errors import UserError
 from rsfusion_jax.inference.scene import memory, pair
+from rsfusion_jax.inference.scene.drawing import denoiser
 from rsfusion_jax.inference.scene.engines import Engine, classical_engine, network_engine
 from rsfusion_jax.inference.scene.fit import fit_scene, from_plain, to_plain
 from rsfusion_jax.inference.scene.options import Options
@@ -52,6 +54,7 @@ class Inputs:
         self._relation = pair.relate_files(self.pan, self.ms, options.grid, wanted)
         self.sensor = self._find_sensor(fuser)
         self.method = self._check_bands(model)
+        self._check_diffusion(fuser)
         self.fuser = self._with_scale(fuser)
 
     def close(self) -> None:
@@ -74,6 +77,8 @@ class Inputs:
     def fingerprint(self) -> dict:
         """What a run with the same output has in common, beside its options."""
         marks = {"weights": None if self.fuser is None else _weights_hash(self.fuser)}
+        if self.fuser is not None and self.fuser.diffusion is not None:
+            marks["process"] = dataclasses.asdict(self.fuser.diffusion)
         for source in (self.pan, self.ms):
             status = source.path.stat()
             marks[source.label] = [source.path.name, status.st_size, status.st_mtime_ns]
@@ -123,7 +128,10 @@ class Inputs:
         """
         options = self._options
         if self.fuser is not None:
-            engine = network_engine(self.fuser, tile=options.tile, overlap=options.overlap)
+            if self.fuser.diffusion is not None:
+                engine = denoiser(self.fuser, options)
+            else:
+                engine = network_engine(self.fuser, tile=options.tile, overlap=options.overlap)
             return engine, self._scene(engine.phase, shift, engine.align, engine.tile or 0)
         streamed, bands, ratio = STREAMED[self.method], len(self.ms.bands), self._relation.ratio
         scene = self._scene(streamed.phase(ratio), shift, streamed.align(ratio))
@@ -204,6 +212,15 @@ class Inputs:
         method_setting(name, self.sensor, self._relation.ratio, bands)
         return name
 
+    def _check_diffusion(self, fuser) -> None:
+        given = self._options.of_diffusion
+        if given and (fuser is None or fuser.diffusion is None):
+            name, value = next(iter(given.items()))
+            raise UserError(
+                f"--{name}={value} is for diffusion networks, "
+                f"{self.method or 'this network'} fuses in one pass; leave it out"
+            )
+
     def _with_scale(self, fuser):
         if fuser is None or self._options.max_value in (None, fuser.max_value):
             return fuser
@@ -212,6 +229,7 @@ class Inputs:
             fuser.variables,
             max_value=self._options.max_value,
             ms_phase=fuser.ms_phase,
+            diffusion=dataclasses.asdict(fuser.diffusion) if fuser.diffusion else None,
         )
 
 

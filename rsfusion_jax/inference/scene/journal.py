@@ -86,13 +86,7 @@ class Store:
                 rows.append(json.loads(text))
         if not rows or "run" not in rows[0]:
             return False
-        theirs, ours = rows[0]["run"], json.loads(json.dumps(self.header["run"]))
-        other = sorted(k for k in {*theirs, *ours} if theirs.get(k) != ours.get(k))
-        if other:
-            raise UserError(
-                f"{self._journal} is of a run with another {other[0]} ({theirs.get(other[0])}, now "
-                f"{ours.get(other[0])}); give the same options, or start again without --resume"
-            )
+        check_same_run(self._journal, rows[0]["run"], self.header["run"])
         self.header = rows[0]
         self.lines = {row["block"]: row for row in rows[1:] if "block" in row}
         return True
@@ -110,10 +104,30 @@ class Store:
             self._journal.unlink(missing_ok=True)
 
 
+def check_same_run(path: Path, theirs: dict, ours: dict) -> None:
+    """Refuses to go on with what a run with other options left.
+
+    Raises:
+        UserError: they differ.
+    """
+    ours = json.loads(json.dumps(ours))
+    other = sorted(k for k in {*theirs, *ours} if theirs.get(k) != ours.get(k))
+    if other:
+        raise UserError(
+            f"{path} is of a run with another {other[0]} ({theirs.get(other[0])}, now "
+            f"{ours.get(other[0])}); give the same options, or start again without --resume"
+        )
+
+
 def store_paths(out: Path, shard: tuple[int, int]) -> tuple[Path, Path]:
     """Names of a shard's two files: `.OUT.partial`, `.OUT.journal`, numbered where of several."""
     part = "" if shard[1] == 1 else f"-{shard[0]}-of-{shard[1]}"
     return out.with_name(f".{out.name}{part}.partial"), out.with_name(f".{out.name}{part}.journal")
+
+
+def field_path(out: Path) -> Path:
+    """Name of what a diffusion network keeps of its steps: `.OUT.field`."""
+    return out.with_name(f".{out.name}.field")
 
 
 def shard_blocks(count: int, shard: tuple[int, int]) -> range:

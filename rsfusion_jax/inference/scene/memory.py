@@ -81,7 +81,8 @@ def plan(engine: Engine, scene: Scene, budget: int, side: int | None, batch: int
         side = sides.pop(0)
         windows = Windows(scene, side, halo, engine.align, engine)
         run = _compile(engine, windows, batch)
-        needed, varying = _needed(run, windows, batch, on_cpu, base)
+        field = 0 if engine.field is None else engine.field.channels
+        needed, varying = _needed(run, windows, batch, field, on_cpu, base)
         if needed <= budget:
             return Plan(windows, batch, run, needed)
         # Memory grows with the area: what will not fit need not be compiled.
@@ -113,11 +114,13 @@ def _compile(engine: Engine, windows: Windows, batch: int):
     return jax.jit(engine.run).lower(state, shapes).compile()
 
 
-def _needed(run, windows: Windows, batch: int, on_cpu: bool, base: int) -> tuple[int, int]:
+def _needed(
+    run, windows: Windows, batch: int, field: int, on_cpu: bool, base: int
+) -> tuple[int, int]:
     """Bytes expected, and the part of them that grows with the blocks."""
     height, width = windows.shape
     bands = len(windows.scene.ms.bands)
-    channels = len(windows.scene.pan.bands) + 2 * bands
+    channels = len(windows.scene.pan.bands) + 2 * bands + field
     varying = _WAITING * batch * height * width * channels * 4
     analysis = run.memory_analysis()
     if on_cpu and analysis is not None:

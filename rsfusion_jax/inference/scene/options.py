@@ -26,6 +26,10 @@ class Options:
         batch: windows that the device takes at once; None for what suits it.
         tile: side of the blended tiles of a network that sees the whole image; None for its own.
         overlap: PAN pixels that they share; None for half.
+        sampler: of a diffusion network; None for the one that it was trained to be used with.
+        steps: of the sampler; None for as many as are usual for it.
+        seed: of a diffusion network's noise; None is 0.
+        draws: of a diffusion network, of which the mean is written; None is 1.
         format: "gtiff" or "cog".
         compress: "deflate", "zstd", "lzw" or "none".
         overviews: whether reduced copies are stored.
@@ -52,6 +56,10 @@ class Options:
     batch: int | None = None
     tile: int | None = None
     overlap: int | None = None
+    sampler: str | None = None
+    steps: int | None = None
+    seed: int | None = None
+    draws: int | None = None
     format: str = "gtiff"
     compress: str = "deflate"
     overviews: bool = True
@@ -68,6 +76,9 @@ class Options:
             raise UserError(f"--block={self.block} must be a multiple of 16, at least 64")
         if self.batch is not None and self.batch < 1:
             raise UserError(f"--batch={self.batch} must be at least 1")
+        for name in ("steps", "draws"):
+            if (value := getattr(self, name)) is not None and value < 1:
+                raise UserError(f"--{name}={value} must be at least 1")
         if self.max_value is not None and not 0 < self.max_value < float("inf"):
             raise UserError(f"--max-value={self.max_value:g} must be a positive number")
         index, total = self.shard
@@ -82,6 +93,12 @@ class Options:
     def of_pixels(self) -> dict:
         """The options that decide what the output holds."""
         return {k: v for k, v in dataclasses.asdict(self).items() if k not in _FREE}
+
+    @property
+    def of_diffusion(self) -> dict:
+        """Those given that are for diffusion networks alone."""
+        named = {name: getattr(self, name) for name in ("sampler", "steps", "seed", "draws")}
+        return {name: value for name, value in named.items() if value is not None}
 
     @property
     def given(self) -> dict:

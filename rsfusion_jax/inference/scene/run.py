@@ -1,5 +1,6 @@
 """Fuses a whole scene from file to file."""
 
+import contextlib
 import dataclasses
 import math
 import time
@@ -10,9 +11,10 @@ import rasterio
 from rsfusion_jax import __version__
 from rsfusion_jax.errors import UserError
 from rsfusion_jax.inference.scene import memory
+from rsfusion_jax.inference.scene.drawing import Denoiser, Field, draw_scene
 from rsfusion_jax.inference.scene.finish import all_stores, finish
 from rsfusion_jax.inference.scene.inputs import Inputs
-from rsfusion_jax.inference.scene.journal import Store, shard_blocks, store_paths
+from rsfusion_jax.inference.scene.journal import Store, field_path, shard_blocks, store_paths
 from rsfusion_jax.inference.scene.loop import fuse_blocks
 from rsfusion_jax.inference.scene.options import Options
 from rsfusion_jax.inference.scene.output import Style, check_room, check_target, disk_errors
@@ -30,7 +32,8 @@ class Result:
         notices: what the user was told.
         figures: mean and its drift per band, R-ERGAS, residual shift, clipped share and the phase
             used, as they stand in the file's tags.
-        seconds: per stage: fit, read, device, write, fuse, assemble, total.
+        seconds: per stage: fit, draw (of diffusion networks), read, device, write, fuse, assemble,
+            total.
     """
 
     path: Path | None
@@ -70,13 +73,19 @@ def fuse_scene(pan, ms, out, *, fuser=None, **options) -> Result:
             raise UserError(f"{extra}: its folder does not exist; create it first")
     with rasterio.Env(GDAL_CACHEMAX=memory.CACHE // 2**20):
         inputs = Inputs(Path(pan), Path(ms), fuser, chosen)
-        try:
-            return _run(out, inputs, chosen, style, budget)
-        finally:
-            inputs.close()
+        with contextlib.ExitStack() as files:
+            files.callback(inputs.close)
+            return _run(out, inputs, chosen, style, budget, files)
 
 
-def _run(out: Path, inputs: Inputs, options: Options, style: Style, budget: int) -> Result:
+def _run(
+    out: Path,
+    inputs: Inputs,
+    options: Options,
+    style: Style,
+    budget: int,
+    files: contextlib.ExitStack,
+) -> Result:
     begin = time.perf_counter()
     inputs.survey()
     run = {**options.of_pixels, "version": __version__, **inputs.fingerprint()}
@@ -84,6 +93,15 @@ def _run(out: Path, inputs: Inputs, options: Options, style: Style, budget: int)
     found = store.header["found"] if options.resume and store.recall() else {}
     shift = inputs.shift(found)
     engine, scene = inputs.prepare(shift, found, budget)
+    seconds = {"fit": inputs.seconds}
+    if isinstance(engine, Denoiser):
+        start = time.perf_counter()
+        size = scene.rows.length, scene.columns.length
+        field = Field(field_path(out), size, engine.num_bands, engine.process, options)
+        with disk_errors(out):
+            files.enter_context(field.opened(run, options.resume))
+            engine = draw_scene(dataclasses.replace(engine, field=field), scene, budget, options)
+        seconds["draw"] = time.perf_counter() - start
     side = options.block or (_SHARD_SIDE if options.shard[1] > 1 else None)
     plan = memory.plan(
         engine, scene, budget, found.get("side", side), found.get("batch", options.batch)
@@ -101,7 +119,6 @@ def _run(out: Path, inputs: Inputs, options: Options, style: Style, budget: int)
     height, width = scene.size
     whole = planes * height * width * pixels.dtype.itemsize * 4 // 3
     check_room(out.parent, block * (len(mine) - len(store.lines)) + whole)
-    seconds = {"fit": inputs.seconds}
     try:
         with disk_errors(out):
             store.open_for_writing()

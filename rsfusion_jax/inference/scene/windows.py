@@ -105,6 +105,13 @@ class Windows:
             "columns_coarse": columns.coarse,
             "weight": weight,
         }
+        if self._engine is not None and self._engine.field is not None:
+            sample["field"] = self._engine.field.read(
+                *(
+                    slice(cut.begin, cut.begin + length)
+                    for cut, length in zip((block.rows, block.columns), self.shape, strict=True)
+                )
+            )
         if self._engine is not None and self._engine.tile is not None:
             sample |= self._places(block)
         return sample, valid[core]
