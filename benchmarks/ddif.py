@@ -51,7 +51,7 @@ def student_config(options, teacher: Path):
     """The student's: four steps, taught from the teacher's weights."""
     config, published = get_config(options), ddif_student.get_config("synthetic")
     config.name, config.init_from = "ddif_student", str(teacher)
-    config.train.update(objective="distillation", steps=options.steps // 4)
+    config.train.update(objective="distillation", steps=options.steps // 8)
     config.optim.update(learning_rate=3e-4, warmup_steps=0)
     config.diffusion = published.diffusion
     return config
@@ -204,7 +204,7 @@ def main() -> None:
     scene_rows, pictures = tiles(fuser, large_scene(config))
     result = {
         "training": f"{options.steps} steps of 8 patches of 32 pixels; student "
-        f"{options.steps // 4} steps",
+        f"{options.steps // 8} steps",
         "device": f"{jax.devices()[0].device_kind}, {platform.processor()}",
         "jax": jax.__version__,
         "rows": rows,

@@ -28,7 +28,8 @@ def fuser():
 def fused(fuser, folder, pair, **options):
     out = folder / "out.tif"
     fuse_scene(*pair, out, fuser=fuser, overwrite=True, **{**OPTIONS, **options})
-    assert left_behind(folder) == ["ms.tif", "out.tif", "pan.tif"]
+    beside = ["std.tif"] if "std" in options else []
+    assert left_behind(folder) == ["ms.tif", "out.tif", "pan.tif", *beside]
     return read(out)
 
 
@@ -37,7 +38,7 @@ def fused(fuser, folder, pair, **options):
     [
         ({}, {"batch": 3}, {"sampler": "ddpm", "steps": 3, "seed": 5}),
         pytest.param({}, {}, {"sampler": "dpm3", "steps": 5}, marks=pytest.mark.slow),
-        pytest.param({"self_condition": "x0"}, {}, {"samples": 3}, marks=pytest.mark.slow),
+        pytest.param({"self_condition": "x0"}, {}, {"seed": 1}, marks=pytest.mark.slow),
     ],
 )
 def test_scene_equals_the_image(fuser, tmp_path, fields, options, drawn):
@@ -46,20 +47,32 @@ def test_scene_equals_the_image(fuser, tmp_path, fields, options, drawn):
     pair = write_pair(tmp_path, pan, ms, offset=SPOT)
     process = {"steps": 20, "sampling_steps": 3} | fields
     fuser = rsf.Fuser(fuser.model, fuser.variables, sensor="qb", diffusion=process)
-    same = {"draws" if name == "samples" else name: value for name, value in drawn.items()}
-    image, stored = fused(fuser, tmp_path, pair, extent="pan", **options, **same)
+    image, stored = fused(fuser, tmp_path, pair, extent="pan", **options, **drawn)
     np.testing.assert_allclose(image, fuser(pan, ms, tile=16, **drawn), atol=0.05)
     assert stored.crs.to_epsg() == 32642
     assert image.std() > 50
 
 
+@pytest.mark.slow
+def test_ensemble(fuser, tmp_path):
+    pan, ms = counts(20, 20)
+    pair, std = write_pair(tmp_path, pan, ms, offset=SPOT), tmp_path / "std.tif"
+    image, _ = fused(fuser, tmp_path, pair, extent="pan", draws=3, std=std)
+    mean, expected = fuser(pan, ms, tile=16, samples=3, return_std=True)
+    np.testing.assert_allclose(image, mean, atol=0.05)
+    np.testing.assert_allclose(read(std)[0], expected, atol=0.05)
+
+
 def test_holes_and_type_are_kept(fuser, tmp_path):
     pan, ms = counts(12, 12)
     ms[3:5, 4:6] = 0
-    pair = write_pair(tmp_path, pan, ms, offset=(0.0, 0.0), nodata=0)
-    image, stored = fused(fuser, tmp_path, pair, dtype=None)
+    pair, std = write_pair(tmp_path, pan, ms, nodata=0), tmp_path / "std.tif"
+    image, stored = fused(fuser, tmp_path, pair, dtype=None, draws=2, std=std)
     assert stored.nodata == 0 and stored.dtypes == ("uint16",) * 4
     assert not image[12:20, 16:24].any() and image[30:, 30:].all()
+    spread, stored = read(std)
+    assert stored.dtypes == ("float32",) * 4 and stored.crs.to_epsg() == 32642
+    np.testing.assert_array_equal(np.isfinite(spread), image > 0)
 
 
 def test_interrupted_draw_goes_on(fuser, tmp_path, monkeypatch):
@@ -79,9 +92,11 @@ def test_interrupted_draw_goes_on(fuser, tmp_path, monkeypatch):
         fused(fuser, tmp_path, pair, draws=2)
     with pytest.raises(rsf.UserError, match="another seed"):
         fused(fuser, tmp_path, pair, draws=2, seed=3, resume=True)
-    image, _ = fused(fuser, tmp_path, pair, draws=2, resume=True)
+    std = tmp_path / "std.tif"
+    image, _ = fused(fuser, tmp_path, pair, draws=2, std=std, resume=True)
     assert len(calls) == 7
     np.testing.assert_array_equal(image, whole)
+    assert 1 < read(std)[0].mean() < 2047
 
 
 def test_options_are_checked(fuser, tmp_path, capsys):
@@ -90,6 +105,7 @@ def test_options_are_checked(fuser, tmp_path, capsys):
         ({"steps": 0}, "--steps=0 must be at least 1"),
         ({"steps": 21}, "21 sampling steps"),
         ({"sampler": "euler"}, "'euler' is unknown"),
+        ({"std": tmp_path / "std.tif"}, "--draws of at least 2"),
         ({"shard": (1, 2)}, "in one process"),
         ({"tile": 18}, "--tile=18"),
     ):

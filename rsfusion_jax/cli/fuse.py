@@ -27,6 +27,7 @@ def add_fuse(commands) -> None:
     drawn.add_argument("--steps", type=int, help="of the sampler; default that of the weights")
     drawn.add_argument("--seed", type=int, help="of the noise; default 0")
     drawn.add_argument("--draws", type=int, help="so many, and their mean is written; default 1")
+    drawn.add_argument("--std", metavar="TIF", help="also their standard deviation, in MS's units")
     grids = fuse.add_argument_group("grids")
     grids.add_argument(
         "--extent",

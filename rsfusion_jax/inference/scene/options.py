@@ -30,6 +30,7 @@ class Options:
         steps: of the sampler; None for as many as are usual for it.
         seed: of a diffusion network's noise; None is 0.
         draws: of a diffusion network, of which the mean is written; None is 1.
+        std: GeoTIFF to write beside, of the draws' standard deviation; None.
         format: "gtiff" or "cog".
         compress: "deflate", "zstd", "lzw" or "none".
         overviews: whether reduced copies are stored.
@@ -60,6 +61,7 @@ class Options:
     steps: int | None = None
     seed: int | None = None
     draws: int | None = None
+    std: str | Path | None = None
     format: str = "gtiff"
     compress: str = "deflate"
     overviews: bool = True
@@ -79,6 +81,8 @@ class Options:
         for name in ("steps", "draws"):
             if (value := getattr(self, name)) is not None and value < 1:
                 raise UserError(f"--{name}={value} must be at least 1")
+        if self.std is not None and (self.draws or 1) < 2:
+            raise UserError("--std needs --draws of at least 2")
         if self.max_value is not None and not 0 < self.max_value < float("inf"):
             raise UserError(f"--max-value={self.max_value:g} must be a positive number")
         index, total = self.shard
@@ -97,7 +101,7 @@ class Options:
     @property
     def of_diffusion(self) -> dict:
         """Those given that are for diffusion networks alone."""
-        named = {name: getattr(self, name) for name in ("sampler", "steps", "seed", "draws")}
+        named = {name: getattr(self, name) for name in ("sampler", "steps", "seed", "draws", "std")}
         return {name: value for name, value in named.items() if value is not None}
 
     @property
@@ -107,5 +111,5 @@ class Options:
         return {k: v for k, v in self.of_pixels.items() if v != defaults[k]}
 
 
-_FREE = ("overwrite", "resume", "shard", "quicklook", "report", "samples", "quiet", "memory")
+_FREE = ("overwrite", "resume", "shard", "quicklook", "report", "std", "samples", "quiet", "memory")
 """Options that do not change the output's pixels."""

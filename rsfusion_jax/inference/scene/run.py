@@ -18,6 +18,7 @@ from rsfusion_jax.inference.scene.journal import Store, field_path, shard_blocks
 from rsfusion_jax.inference.scene.loop import fuse_blocks
 from rsfusion_jax.inference.scene.options import Options
 from rsfusion_jax.inference.scene.output import Style, check_room, check_target, disk_errors
+from rsfusion_jax.inference.scene.spread import write_spread
 
 _SHARD_SIDE = 512
 """Blocks of a scene in shards, which must be the same on every machine."""
@@ -68,6 +69,8 @@ def fuse_scene(pan, ms, out, *, fuser=None, **options) -> Result:
     style = Style(chosen.format, chosen.compress, chosen.overviews)
     budget = memory.parse_memory(chosen.memory)
     check_target(out, [Path(pan), Path(ms)], chosen.overwrite)
+    if chosen.std is not None:
+        check_target(Path(chosen.std), [Path(pan), Path(ms), out], chosen.overwrite)
     for extra in (chosen.quicklook, chosen.report):
         if extra is not None and not Path(extra).parent.is_dir():
             raise UserError(f"{extra}: its folder does not exist; create it first")
@@ -128,6 +131,9 @@ def _run(
             return Result(None, tuple(inputs.notices), {}, seconds)
         start = time.perf_counter()
         figures = finish(out, inputs, scene, windows, pixels, style, options, stores)
+        if options.std is not None:
+            scale = engine.max_value
+            write_spread(Path(options.std), out, scene, field, scale, style, options.quiet)
         seconds["assemble"] = time.perf_counter() - start
         seconds["total"] = time.perf_counter() - begin
         return Result(out, tuple(inputs.notices), figures, seconds)
