@@ -11,6 +11,7 @@ from gaussian import DEVIATION, MEAN, exact_denoiser
 
 from rsfusion_jax.diffusion import process
 from rsfusion_jax.diffusion.ensemble import ensemble
+from rsfusion_jax.diffusion.noise import noise_field
 from rsfusion_jax.diffusion.samplers import SAMPLERS, ancestral, ddim, dpm_solver, make_sampler
 from rsfusion_jax.diffusion.sampling import sample, trajectory
 from rsfusion_jax.diffusion.schedules import from_betas, make_schedule, respace
@@ -167,7 +168,7 @@ def test_given_noise_and_keys():
     assert np.array_equal(one, sample(denoise, sampler, x, jax.random.key(1)))
     assert not np.allclose(one, sample(denoise, sampler, x, jax.random.key(2)))
     keys = jax.random.split(jax.random.key(1), 5)
-    noise = jnp.stack([jax.random.normal(key, x.shape) for key in keys])
+    noise = jnp.stack([noise_field(key, x.shape) for key in keys])
     np.testing.assert_allclose(one, sample(denoise, sampler, x, noise=noise), atol=1e-6)
 
 

@@ -59,9 +59,9 @@ class Field:
         if process.self_condition == "x0":
             self.earlier = max(self.earlier, 1)
         self.planes = 1 + self.earlier + (2 if self.draws > 1 else 0)
+        self._bytes = 4 * math.prod(size) * bands * self.planes
         self.channels = bands * (self.planes + self.sampler.is_random)
         self._key = jax.random.key(options.seed or 0)
-        self._states = None
 
     @contextlib.contextmanager
     def opened(self, run: dict, resume: bool) -> Iterator[None]:
@@ -74,22 +74,22 @@ class Field:
         Raises:
             UserError: they are of a run with other options, or the disk has no room.
         """
-        shape = 2, *self._size, self.planes * self.bands
         if resume and self._path.exists() and self._log.exists():
             found = json.loads(self._log.read_text())
             check_same_run(self._log, found["run"], run)
             self.done = found["done"]
         else:
-            check_room(self._path.parent, math.prod(shape) * 4)
+            check_room(self._path.parent, 2 * self._bytes)
+            self._log.unlink(missing_ok=True)
+            with self._path.open("wb") as file:
+                file.truncate(2 * self._bytes)
         self._run, interrupted = run, False
-        self._states = np.memmap(self._path, np.float32, "r+" if self.done else "w+", shape=shape)
         try:
             yield
         except KeyboardInterrupt:
             interrupted = True
             raise
         finally:
-            self._states = None
             if not interrupted:
                 self._path.unlink(missing_ok=True)
                 self._log.unlink(missing_ok=True)
@@ -98,7 +98,7 @@ class Field:
         """(h, w, channels): the state before the next step and the noise that the step adds."""
         draw, step = divmod(self.done, self.steps)
         first, later = jax.random.split(jax.random.fold_in(self._key, draw))
-        part = self._states[self.done % 2, rows, columns]
+        part = np.array(self._state()[rows, columns])
         images = [part]
         if step == 0:
             # Before the first step the newest "estimate" is the noise, which stands for none.
@@ -112,36 +112,42 @@ class Field:
 
     def write(self, rows: slice, columns: slice, state: np.ndarray) -> None:
         """Keeps a part of the state after the step."""
-        self._states[(self.done + 1) % 2, rows, columns] = state
+        self._state(1)[rows, columns] = state
 
     def step_done(self) -> None:
         """The state that was written is the next one's; in the file, too."""
-        self._states.flush()
         self.done += 1
         new = self._log.with_name(self._log.name + ".new")
         new.write_text(json.dumps({"run": self._run, "done": self.done}))
         new.replace(self._log)
 
-    def result(self, plane: int) -> "Plane":
-        """One plane of the state now."""
-        cut = slice(plane * self.bands, (plane + 1) * self.bands)
-        return Plane(self._states[self.done % 2, ..., cut])
+    def plane(self, index: int, rows: slice, columns: slice) -> np.ndarray:
+        """(h, w, C) of the state now."""
+        cut = slice(index * self.bands, (index + 1) * self.bands)
+        return np.array(self._state()[rows, columns, cut])
+
+    def _state(self, later: int = 0) -> np.memmap:
+        """The state after so many steps more. Mapped for each use: what was read is let go."""
+        shape = *self._size, self.planes * self.bands
+        place = (self.done + later) % 2 * self._bytes
+        return np.memmap(self._path, np.float32, "r+", place, shape)
 
 
 @dataclasses.dataclass(frozen=True)
 class Plane:
-    """A field that is there: (H, W, C) on the frame."""
+    """One plane of a field's state, as a field of its own."""
 
-    image: np.ndarray
+    field: Field
+    index: int
 
     @property
     def channels(self) -> int:
         """C."""
-        return self.image.shape[-1]
+        return self.field.bands
 
     def read(self, rows: slice, columns: slice) -> np.ndarray:
         """(h, w, C)."""
-        return np.array(self.image[rows, columns])
+        return self.field.plane(self.index, rows, columns)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -229,7 +235,7 @@ def draw_scene(engine: Denoiser, scene: Scene, budget: int, options: Options) ->
     plane = 0 if field.draws == 1 else 1 + field.earlier
     kept = {f.name: getattr(engine, f.name) for f in dataclasses.fields(Engine)}
     local = {"call": _add, "state": {}, "reach": 0, "tile": None, "stride": 0}
-    return Engine(**{**kept, **local, "field": field.result(plane)})
+    return Engine(**{**kept, **local, "field": Plane(field, plane)})
 
 
 def _draw(engine: Denoiser, frame: Scene, rows: list[dict], budget: int, options: Options) -> None:

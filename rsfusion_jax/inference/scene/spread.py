@@ -40,13 +40,13 @@ def write_spread(
 
 
 def _parts(file, scene: Scene, field: Field, max_value) -> Iterator[tuple[int, int, np.ndarray]]:
-    squares = field.result(2 + field.earlier)
     height, width = scene.size
     for top in range(0, height, TILE):
         rows = min(TILE, height - top)
         begin = scene.rows.start - scene.rows.frame + top
         across = scene.columns.start - scene.columns.frame
-        image = squares.read(slice(begin, begin + rows), slice(across, across + width))
-        std = max_value * np.sqrt(image / (field.draws - 1))
+        cut = slice(begin, begin + rows), slice(across, across + width)
+        squares = field.plane(2 + field.earlier, *cut)
+        std = max_value * np.sqrt(squares / (field.draws - 1))
         std[file.dataset_mask(window=Window(0, top, width, rows)) == 0] = np.nan
         yield top, 0, np.moveaxis(std, -1, 0)
