@@ -152,19 +152,29 @@ def overhead(fuser, sample) -> float:
 
 
 def save_picture(images: dict) -> None:
-    """The scene drawn in three ways, and a part of it around corners of tiles."""
+    """A part of the scene drawn in three ways; below all of it, and what the tiles change."""
     low, high = np.percentile(images["truth"][..., [2, 1, 0]], (1, 99), axis=(0, 1))
+    whole, part = images["whole"], np.s_[TILE // 2 : 5 * TILE // 2, TILE // 2 : 5 * TILE // 2]
+
+    def rgb(image):
+        return np.clip((image[..., [2, 1, 0]] - low) / (high - low), 0, 1)
+
     drawn = {name: image for name, image in images.items() if name != "truth"}
-    figure, axes = plt.subplots(2, len(drawn), figsize=(12, 8.4))
+    figure, axes = plt.subplots(2, len(drawn), figsize=(12, 8.6))
     for column, (name, image) in zip(axes.T, drawn.items(), strict=True):
-        rgb = np.clip((image[..., [2, 1, 0]] - low) / (high - low), 0, 1)
-        column[0].imshow(rgb)
+        column[0].imshow(rgb(image)[part])
         column[0].set_title(name)
-        column[1].imshow(rgb[TILE // 2 : 5 * TILE // 2, TILE // 2 : 5 * TILE // 2])
+        if image is whole:
+            column[1].imshow(rgb(image))
+            column[1].set_title("the whole scene")
+        else:
+            change = np.abs(image - whole).mean(axis=-1)
+            column[1].imshow(change, "magma", vmin=0, vmax=0.1 * np.mean(high - low))
+            column[1].set_title("difference from it, up to 10 % of the range")
         for axis in column:
             axis.axis("off")
     figure.tight_layout()
-    figure.savefig(PICTURE, dpi=80)
+    figure.savefig(PICTURE, dpi=72)
 
 
 def main() -> None:
