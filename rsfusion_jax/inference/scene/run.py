@@ -70,6 +70,8 @@ def fuse_scene(pan, ms, out, *, fuser=None, **options) -> Result:
     budget = memory.parse_memory(chosen.memory)
     check_target(out, [Path(pan), Path(ms)], chosen.overwrite)
     if chosen.std is not None:
+        if Path(chosen.std).absolute() == out.absolute():
+            raise UserError(f"--std={chosen.std} is the output itself; choose another name")
         check_target(Path(chosen.std), [Path(pan), Path(ms), out], chosen.overwrite)
     for extra in (chosen.quicklook, chosen.report):
         if extra is not None and not Path(extra).parent.is_dir():
