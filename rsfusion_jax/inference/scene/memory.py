@@ -24,7 +24,7 @@ _ACCELERATOR_BATCH = 8
 _PROGRAM = 600 * 2**20
 """Bytes that a fresh process holds when a scene begins; what a calling program keeps besides is not
 counted."""
-_COMPILER = 200 * 2**20
+_COMPILER = 300 * 2**20
 """Bytes that the compiled program and the threads' own memory come to."""
 
 
@@ -120,7 +120,7 @@ def _needed(
     """Bytes expected, and the part of them that grows with the blocks."""
     height, width = windows.shape
     bands = len(windows.scene.ms.bands)
-    channels = len(windows.scene.pan.bands) + 2 * bands + field
+    channels = len(windows.scene.pan.bands) + 2 * bands + 2 * field  # a field is read and written
     varying = _WAITING * batch * height * width * channels * 4
     analysis = run.memory_analysis()
     if on_cpu and analysis is not None:
