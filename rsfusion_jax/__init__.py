@@ -11,6 +11,7 @@ __version__ = "0.1.0"
 _WHERE = {
     "Fuser": "rsfusion_jax.inference.fuser",
     "UserError": "rsfusion_jax.errors",
+    "adapt": "rsfusion_jax.adaptation.adapt",
     "create_model": "rsfusion_jax.models",
     "get_sensor": "rsfusion_jax.sensors",
     "list_models": "rsfusion_jax.models",

@@ -2,6 +2,7 @@
 
 import contextlib
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 
 import jax
@@ -10,6 +11,7 @@ import ml_collections
 
 from rsfusion_jax import __version__
 from rsfusion_jax.data.pipeline import steps_per_epoch, train_dataset
+from rsfusion_jax.data.source import Source
 from rsfusion_jax.errors import Interrupted, UserError
 from rsfusion_jax.evaluation.leaderboard import closing_report
 from rsfusion_jax.inference.draw import Diffusion
@@ -42,13 +44,23 @@ _DTYPES = {"float32": None, "bfloat16": jnp.bfloat16}
 _ON_BAD_LOSS = ("stop", "rollback")
 
 
-def train(config: ml_collections.ConfigDict, workdir: str | Path, *, profile: bool = False) -> Path:
+def train(
+    config: ml_collections.ConfigDict,
+    workdir: str | Path,
+    *,
+    profile: bool = False,
+    sets: Mapping[str, Source] | None = None,
+    beside: str = "",
+) -> Path:
     """Trains, validates, saves and finally scores a network; resumes what was interrupted.
 
     Args:
         config: fields as in configs/default.py.
         workdir: the run folder; created, or resumed if it holds the same config.
         profile: writes a trace of a few steps beside the TensorBoard logs.
+        sets: "train" and, if there are, "valid" and "test" as they lie in memory, in place of those
+            that the config names.
+        beside: what is shown behind every validation's score, such as that of other methods.
 
     Returns:
         The run folder.
@@ -64,7 +76,11 @@ def train(config: ml_collections.ConfigDict, workdir: str | Path, *, profile: bo
         print("it; to train again, name another --workdir or delete this one")
         return workdir
     with StopRequest() as stop:
-        steps, test_set = _train(config, workdir, stop, profile)
+        if sets is None:
+            splits = ("train", "valid", "test")
+            sets = {split: open_split(config.data, split, config.seed) for split in splits}
+        steps = _train(config, workdir, sets, stop, profile, beside)
+        test_set = sets.get("test")
         if test_set and is_first():
             closing_report(load(workdir), test_set, config, workdir)
         if is_first():
@@ -72,14 +88,12 @@ def train(config: ml_collections.ConfigDict, workdir: str | Path, *, profile: bo
     return workdir
 
 
-def _train(config, workdir: Path, stop: StopRequest, profile: bool):
-    """All of `train` but its closing report; returns the number of steps and the test set."""
+def _train(config, workdir: Path, sets, stop: StopRequest, profile: bool, beside: str) -> int:
+    """All of `train` but its closing report; returns the number of steps."""
     # Data.
     mesh = sharding.make_mesh(config.mesh.devices, config.mesh.shard_params_over)
     sharding.check_batch_size(mesh, config.train.batch_size, config.train.accumulate)
-    train_set = open_split(config.data, "train", config.seed)
-    valid_set = open_split(config.data, "valid", config.seed)
-    test_set = open_split(config.data, "test", config.seed)
+    train_set, valid_set = sets["train"], sets.get("valid")
     info = train_set.info
     check_options(config.eval, info.ratio)
     dataset = train_dataset(
@@ -227,7 +241,7 @@ def _train(config, workdir: Path, stop: StopRequest, profile: bool):
                     note = step_log.flush()
                 if valid_set and due(config.train.eval_every):
                     step_log.flush()
-                    note = validation.run(step, state.eval_params)
+                    note = validation.run(step, state.eval_params) + beside
                 if due(config.train.checkpoint_every) or stopping:
                     # Never save what a bad loss has touched.
                     step_log.flush()
@@ -248,7 +262,7 @@ def _train(config, workdir: Path, stop: StopRequest, profile: bool):
                     f"stopped by {stop.signal.name}: step {step} of {steps} is saved in {workdir}; "
                     "start the same command again to go on"
                 )
-    return steps, test_set
+    return steps
 
 
 @contextlib.contextmanager

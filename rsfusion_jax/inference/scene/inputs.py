@@ -132,9 +132,9 @@ class Inputs:
                 engine = denoiser(self.fuser, options)
             else:
                 engine = network_engine(self.fuser, tile=options.tile, overlap=options.overlap)
-            return engine, self._scene(engine.phase, shift, engine.align, engine.tile or 0)
+            return engine, self.scene(engine.phase, shift, engine.align, engine.tile or 0)
         streamed, bands, ratio = STREAMED[self.method], len(self.ms.bands), self._relation.ratio
-        scene = self._scene(streamed.phase(ratio), shift, streamed.align(ratio))
+        scene = self.scene(streamed.phase(ratio), shift, streamed.align(ratio))
         setting = method_setting(self.method, self.sensor, ratio, bands)
         begin = time.perf_counter()
         if "coefficients" in found:
@@ -160,7 +160,15 @@ class Inputs:
         )
         return choose_pixels(self.pan, self.ms, self._options.dtype, gaps)
 
-    def _scene(self, phase: float, shift, align: int, least: int = 0) -> Scene:
+    def scene(self, phase: float, shift, align: int, least: int = 0) -> Scene:
+        """The pair on the frame that a method works in, and a notice of its phase.
+
+        Args:
+            phase: PAN index of MS pixel 0's centre that the method works at.
+            shift: residual shift that is corrected.
+            align: the frame's lengths are multiples of it.
+            least: the frame is at least as long.
+        """
         scene = pair.make_scene(
             self.pan,
             self.ms,

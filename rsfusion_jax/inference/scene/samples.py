@@ -63,15 +63,22 @@ def read_samples(scene: Scene, side: int, count: int, tries: int = 4) -> list[Sa
             first + ratio * round(s * step)
             for first, step, s in zip(firsts, steps, shares, strict=True)
         ]
-        sample = _read(scene, begins, sizes)
-        if sample is not None:
+        sample, valid = read_part(scene, begins, sizes)
+        if valid.all():
             found.append(sample)
         if len(found) == count or not any(steps):
             break
     return found
 
 
-def _read(scene: Scene, begins, sizes) -> Sample | None:
+def read_part(scene: Scene, begins, sizes) -> tuple[Sample, np.ndarray]:
+    """One part, holes filled from the nearest valid pixel, and (H, W) bool: what is valid.
+
+    Args:
+        scene: the pair.
+        begins: first row and column in PAN pixels from the frame, multiples of the ratio.
+        sizes: rows and columns in PAN pixels, multiples of the ratio.
+    """
     spans = (scene.rows, scene.columns)
     bounds = [
         (span.frame + begin, span.frame + begin + size)
@@ -80,9 +87,7 @@ def _read(scene: Scene, begins, sizes) -> Sample | None:
     pan, valid = scene.pan.read(*bounds)
     rows, columns = (reading(*args) for args in zip(spans, begins, sizes, strict=True))
     raw, ms_valid = scene.ms.read((rows.start, rows.stop), (columns.start, columns.stop))
-    if not (valid & covered(ms_valid, rows, columns)).all():
-        return None
-    return Sample(
+    sample = Sample(
         row=bounds[0][0] - spans[0].start,
         column=bounds[1][0] - spans[1].start,
         pan=pan,
@@ -94,3 +99,4 @@ def _read(scene: Scene, begins, sizes) -> Sample | None:
             for span, read, (low, _) in zip(spans, (rows, columns), bounds, strict=True)
         ),
     )
+    return sample, valid & covered(ms_valid, rows, columns)

@@ -1,0 +1,67 @@
+"""Arrays as a scene: what `rsf.adapt` is given."""
+
+import numpy as np
+
+from rsfusion_jax.errors import UserError
+from rsfusion_jax.inference.scene.geometry import Axis, written_span
+from rsfusion_jax.inference.scene.image import Image
+from rsfusion_jax.inference.scene.windows import Scene
+
+
+class ArrayImage(Image):
+    """An image in memory.
+
+    Args:
+        image: (H, W, C).
+        valid: (H, W) bool; None where all of it is.
+    """
+
+    def __init__(self, image: np.ndarray, valid: np.ndarray | None = None):
+        self.size, self.bands = image.shape[:2], list(range(image.shape[2]))
+        self._image = image
+        self._valid = np.ones(self.size, bool) if valid is None else valid
+        if image.dtype.kind == "f":
+            self._valid = self._valid & np.isfinite(image).all(axis=-1)
+
+    def inside(self, rows: slice, columns: slice):
+        """A window of the array."""
+        return np.moveaxis(self._image[rows, columns], -1, 0), self._valid[rows, columns]
+
+
+def array_scene(pan, ms, ms_phase: float | None, valid=None) -> tuple[Scene, int]:
+    """The scene of a pair, and its ratio.
+
+    Args:
+        pan: (r h, r w, G), or (r h, r w).
+        ms: (h, w, C).
+        ms_phase: PAN index of the centre of MS pixel 0; None for the field's, r // 2.
+        valid: (h, w) bool: what may be used; None for all.
+
+    Raises:
+        UserError: sizes that do not fit each other.
+    """
+    pan, ms = np.asarray(pan), np.asarray(ms)
+    pan = pan[..., None] if pan.ndim == 2 else pan
+    if pan.ndim != 3 or ms.ndim != 3 or 0 in (*pan.shape, *ms.shape):
+        raise UserError(f"pan {pan.shape} and ms {ms.shape} must be (H, W, G) and (H/r, W/r, C)")
+    ratio = pan.shape[0] // ms.shape[0]
+    if ratio < 2 or pan.shape[:2] != (ratio * ms.shape[0], ratio * ms.shape[1]):
+        raise UserError(
+            f"pan is {pan.shape[0]}x{pan.shape[1]} and ms {ms.shape[0]}x{ms.shape[1]}: the ratio "
+            "is unknown, expected pan a whole number of times ms, at least 2; crop the pair"
+        )
+    if valid is not None and np.shape(valid) != ms.shape[:2]:
+        raise UserError(f"valid is {np.shape(valid)}, expected that of ms, {ms.shape[:2]}")
+    centre = (ratio - 1) / 2
+    offset = (ratio // 2 if ms_phase is None else ms_phase) - centre
+    spans = [
+        written_span(
+            Axis(pan.shape[axis], ms.shape[axis], offset, float(ratio), ratio, centre),
+            "intersection",
+            ratio,
+            ("rows", "columns")[axis],
+        )
+        for axis in (0, 1)
+    ]
+    mask = None if valid is None else np.asarray(valid, bool)
+    return Scene(ArrayImage(pan), ArrayImage(ms, mask), *spans), ratio

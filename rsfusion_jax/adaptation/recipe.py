@@ -1,0 +1,82 @@
+"""How a network is trained on one scene: a config with the fields of configs/default.py."""
+
+import ml_collections
+
+from rsfusion_jax.models.catalogue import SMALL_WIDTHS
+
+NETWORK = "fusionnet"
+"""The default: see docs/adapt.md."""
+STEPS = 1000
+SIDE = 32
+"""Pixels along a side of a training patch."""
+_VALIDATIONS = 5
+
+
+def recipe(
+    network: str | dict, *, scene: str, steps: int, ratio: int, init: str, seed: int
+) -> ml_collections.ConfigDict:
+    """The config of one adaptation.
+
+    Args:
+        network: name, at the width of `SMALL_WIDTHS` where it has one; or a dict of the name and
+            fields of its module.
+        scene: what is written where other runs name their set.
+        steps: optimiser steps.
+        ratio: of the scene; patches are multiples of it.
+        init: run folder, checkpoint or `.pth` to start from; empty for the seed's weights.
+        seed: of weights, patches and order.
+    """
+    if isinstance(network, str):
+        network = {"name": network, **SMALL_WIDTHS.get(network, {})}
+    every = max(steps // _VALIDATIONS, 1)
+    return ml_collections.ConfigDict(
+        {
+            "name": "adaptation",
+            "seed": seed,
+            "model": network,
+            "init_from": init,
+            "init_optimizer": False,
+            "data": {
+                "train": scene,
+                "valid": scene,
+                "test": "",
+                "patch_size": SIDE // ratio * ratio,
+                "crops_per_sample": 64,
+                "augment": "d4",
+                "workers": 0,
+            },
+            "train": {
+                "objective": "supervised",
+                "loss": "l1",
+                "teacher_steps": 0,
+                "batch_size": 4,
+                "steps": steps,
+                "epochs": 0,
+                "accumulate": 1,
+                "remat": False,
+                "dtype": "float32",
+                "precision": "default",
+                "ema_decay": 0.995,
+                "ema_start": 0,
+                "ema_warmup": True,
+                "log_every": every,
+                "eval_every": every,
+                "checkpoint_every": every,
+                "on_bad_loss": "rollback",
+                "spike": 0.0,
+                "max_rollbacks": 3,
+            },
+            "diffusion": {},
+            "optim": {
+                "name": "adam",
+                "learning_rate": 1e-3 if init else 2e-3,
+                "weight_decay": 0.0,
+                "clip_norm": 1.0,
+                "schedule": "cosine",
+                "warmup_steps": min(50, steps // 10),
+                "final_rate": 0.0,
+            },
+            "eval": {"batch_size": 4, "best_metric": "ERGAS", "methods": ()},
+            "mesh": {"devices": 1, "shard_params_over": 1},
+        }
+    )

@@ -1,0 +1,175 @@
+"""Adaptation of a network to one scene; read `adapt_to` top to bottom."""
+
+import contextlib
+import dataclasses
+import io
+import json
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from rsfusion_jax import __version__
+from rsfusion_jax.adaptation.budget import steps_within
+from rsfusion_jax.adaptation.camera import scene_camera
+from rsfusion_jax.adaptation.recipe import NETWORK, STEPS, recipe
+from rsfusion_jax.adaptation.verdict import Verdict, classical_verdict, with_network
+from rsfusion_jax.adaptation.windows import Windows, cut_windows, hold_out
+from rsfusion_jax.data.source import SetInfo
+from rsfusion_jax.errors import UserError
+from rsfusion_jax.inference.fuser import Fuser
+from rsfusion_jax.inference.load import load
+from rsfusion_jax.inference.scene.windows import Scene
+from rsfusion_jax.sensors import Sensor
+from rsfusion_jax.training.loop import train
+
+
+@dataclasses.dataclass(frozen=True)
+class Wish:
+    """What is asked of an adaptation; the keywords of `rsf.adapt`.
+
+    Attributes:
+        steps: optimiser steps; None for the default, or what fits into `seconds`.
+        seconds: of training, about; None.
+        network: a name, or a dict of the name and fields of the module.
+        init: run folder, checkpoint or `.pth` to start from; None for weights drawn by `seed`.
+        mtf: sensor whose gains degrade the scene, where they are not those of its own.
+        pan_degradation: of `data.wald.simulate`.
+        held_out: whether windows are held out, for the best weights and the verdict.
+        strict: whether a network that does not win is an error.
+        keep: folder in which the run stays; None for none.
+        seed: of weights, windows and patches.
+        quiet: nothing on the screen.
+    """
+
+    steps: int | None = None
+    seconds: float | None = None
+    network: str | Mapping = NETWORK
+    init: str | Path | None = None
+    mtf: str | Mapping | Sensor | None = None
+    pan_degradation: str = "imresize"
+    held_out: bool = True
+    strict: bool = False
+    keep: str | Path | None = None
+    seed: int = 0
+    quiet: bool = False
+
+    def __post_init__(self):
+        for name in ("steps", "seconds"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise UserError(f"{name}={value} must be positive")
+        if self.steps is not None and self.seconds is not None:
+            raise UserError("steps and seconds are both given; choose one of them")
+
+
+@dataclasses.dataclass(frozen=True)
+class Adaptation:
+    """What came of it.
+
+    Attributes:
+        fuser: the network with its best weights on the held-out windows, else its last.
+        verdict: None where nothing was held out.
+    """
+
+    fuser: Fuser
+    verdict: Verdict | None
+
+    @property
+    def sentence(self) -> str:
+        """The verdict in words."""
+        verdict = self.verdict
+        if verdict is None:
+            return "nothing was held out: whether the network beats a formula here is not known"
+        network, formula = verdict.network["ERGAS"], verdict.classical["ERGAS"]
+        name, model = verdict.method, type(self.fuser.model).__name__
+        found = (
+            f"held-out ERGAS: {model} {network:.3f}, {name} {formula:.3f}, exp "
+            f"{verdict.exp['ERGAS']:.3f}"
+        )
+        return found if verdict.network_wins else f"{found}: {name} is better on this scene"
+
+
+def adapt_to(
+    scene: Scene, wish: Wish, *, name: str, sensor, max_value: float, ratio: int
+) -> Adaptation:
+    """Trains a network on a scene degraded by Wald's protocol.
+
+    Args:
+        scene: at the phase (r - 1) / 2.
+        wish: what is asked for.
+        name: of the scene, for logs and the kept run.
+        sensor: whose pixels these are; None where unknown.
+        max_value: what stands for 1.
+        ratio: r.
+
+    Raises:
+        UserError: a scene or wish that cannot be used, or (strict) a network that does not win.
+    """
+    with contextlib.ExitStack() as stack:
+        if wish.quiet:
+            stack.enter_context(contextlib.redirect_stdout(io.StringIO()))
+            stack.enter_context(contextlib.redirect_stderr(io.StringIO()))
+        camera, source = scene_camera(scene, ratio, sensor, wish.mtf)
+        windows = cut_windows(scene, camera, max_value, wish.pan_degradation, wish.seed)
+        train_on, judge_by = hold_out(windows) if wish.held_out else (windows, [])
+        info = SetInfo(
+            name=name,
+            sensor=camera,
+            num_bands=len(scene.ms.bands),
+            guide_bands=len(scene.pan.bands),
+            ratio=ratio,
+            max_value=max_value,
+            ms_phase=float(ratio // 2),
+            has_gt=True,
+            pan_degradation=wish.pan_degradation,
+        )
+        sets, verdict, beside = {"train": Windows(train_on, info)}, None, ""
+        print(f"{name}: {len(train_on)} windows to train on, {len(judge_by)} held out; {source}")
+        if judge_by:
+            sets["valid"] = Windows(judge_by, info)
+            verdict = classical_verdict(sets["valid"])
+            beside = verdict.beside
+        config = recipe(
+            wish.network if isinstance(wish.network, str) else dict(wish.network),
+            scene=name,
+            steps=wish.steps or STEPS,
+            ratio=ratio,
+            init=str(wish.init or ""),
+            seed=wish.seed,
+        )
+        if wish.seconds is not None:
+            steps = steps_within(wish.seconds, config, sets)
+            config = recipe(
+                config.model.to_dict(),
+                scene=name,
+                steps=steps,
+                ratio=ratio,
+                init=str(wish.init or ""),
+                seed=wish.seed,
+            )
+        folder = wish.keep or stack.enter_context(tempfile.TemporaryDirectory())
+        fuser = load(train(config, folder, sets=sets, beside=beside))
+        if verdict is not None:
+            verdict = with_network(verdict, fuser, sets["valid"])
+        adaptation = Adaptation(fuser, verdict)
+        _write_provenance(Path(folder), adaptation, info, len(train_on), len(judge_by))
+        print(adaptation.sentence, file=sys.stderr)
+    if wish.strict and not (verdict and verdict.network_wins):
+        raise UserError(f"{adaptation.sentence}; train longer, or leave out strict")
+    return adaptation
+
+
+def _write_provenance(folder: Path, adaptation: Adaptation, info: SetInfo, train: int, held: int):
+    """`adaptation.json` in the run folder: what the weights were made from, and the scores."""
+    verdict = adaptation.verdict
+    record = {
+        "scene": info.name,
+        "version": __version__,
+        "sensor": dataclasses.asdict(info.sensor),
+        "pan_degradation": info.pan_degradation,
+        "max_value": info.max_value,
+        "windows": {"trained_on": train, "held_out": held},
+        "held_out_scores": None if verdict is None else dataclasses.asdict(verdict),
+    }
+    (folder / "adaptation.json").write_text(json.dumps(record, indent=1) + "\n")
