@@ -1,4 +1,4 @@
-"""The camera that degrades a scene: a known sensor's MTF, another's, or one measured on the pair."""
+"""The camera that degrades a scene: a sensor's MTF, or a gain measured against PAN."""
 
 import dataclasses
 from collections.abc import Mapping

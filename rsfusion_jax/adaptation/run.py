@@ -14,13 +14,14 @@ from rsfusion_jax.adaptation.budget import steps_within
 from rsfusion_jax.adaptation.camera import scene_camera
 from rsfusion_jax.adaptation.recipe import NETWORK, STEPS, recipe
 from rsfusion_jax.adaptation.verdict import Verdict, classical_verdict, with_network
-from rsfusion_jax.adaptation.windows import Windows, cut_windows, hold_out
+from rsfusion_jax.adaptation.windows import Windows, make_windows
 from rsfusion_jax.data.source import SetInfo
 from rsfusion_jax.errors import UserError
 from rsfusion_jax.inference.fuser import Fuser
 from rsfusion_jax.inference.load import load
 from rsfusion_jax.inference.scene.windows import Scene
 from rsfusion_jax.sensors import Sensor
+from rsfusion_jax.training.checkpoint import find_checkpoint, read_card
 from rsfusion_jax.training.loop import train
 
 
@@ -31,7 +32,8 @@ class Wish:
     Attributes:
         steps: optimiser steps; None for the default, or what fits into `seconds`.
         seconds: of training, about; None.
-        network: a name, or a dict of the name and fields of the module.
+        network: a name, or a dict of the name and fields of the module; None for that of `init`,
+            else the default.
         init: run folder, checkpoint or `.pth` to start from; None for weights drawn by `seed`.
         mtf: sensor whose gains degrade the scene, where they are not those of its own.
         pan_degradation: of `data.wald.simulate`.
@@ -44,7 +46,7 @@ class Wish:
 
     steps: int | None = None
     seconds: float | None = None
-    network: str | Mapping = NETWORK
+    network: str | Mapping | None = None
     init: str | Path | None = None
     mtf: str | Mapping | Sensor | None = None
     pan_degradation: str = "imresize"
@@ -111,8 +113,9 @@ def adapt_to(
             stack.enter_context(contextlib.redirect_stdout(io.StringIO()))
             stack.enter_context(contextlib.redirect_stderr(io.StringIO()))
         camera, source = scene_camera(scene, ratio, sensor, wish.mtf)
-        windows = cut_windows(scene, camera, max_value, wish.pan_degradation, wish.seed)
-        train_on, judge_by = hold_out(windows) if wish.held_out else (windows, [])
+        train_on, judge_by = make_windows(
+            scene, camera, max_value, wish.pan_degradation, wish.held_out, wish.seed
+        )
         info = SetInfo(
             name=name,
             sensor=camera,
@@ -131,7 +134,7 @@ def adapt_to(
             verdict = classical_verdict(sets["valid"])
             beside = verdict.beside
         config = recipe(
-            wish.network if isinstance(wish.network, str) else dict(wish.network),
+            _network(wish),
             scene=name,
             steps=wish.steps or STEPS,
             ratio=ratio,
@@ -158,6 +161,18 @@ def adapt_to(
     if wish.strict and not (verdict and verdict.network_wins):
         raise UserError(f"{adaptation.sentence}; train longer, or leave out strict")
     return adaptation
+
+
+def _network(wish: Wish) -> str | dict:
+    """What `recipe` takes."""
+    if wish.network is not None:
+        return wish.network if isinstance(wish.network, str) else dict(wish.network)
+    if wish.init is None:
+        return NETWORK
+    if Path(wish.init).is_file():
+        raise UserError(f"{wish.init} holds tensors alone; name their network")
+    stored = read_card(find_checkpoint(wish.init))["network"]
+    return {k: v for k, v in stored.items() if k not in ("num_bands", "guide_bands", "ratio")}
 
 
 def _write_provenance(folder: Path, adaptation: Adaptation, info: SetInfo, train: int, held: int):

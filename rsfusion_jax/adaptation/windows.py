@@ -20,10 +20,10 @@ from rsfusion_jax.inference.scene.samples import read_part
 from rsfusion_jax.inference.scene.windows import Scene
 from rsfusion_jax.sensors import Sensor
 
-SIDE = 64
-"""MS pixels along a side of a window."""
+SIDES = 64, 32
+"""MS pixels along a side of a window: the second where the first leaves too little of a scene."""
 _MARGIN = 16
-"""MS pixels around it that are simulated too: the MTF's Gaussian and the enlargement's main taps."""
+"""MS pixels around it that are simulated too: beyond the reach of the filters, but for tails."""
 _MOST = 384
 """Windows that are looked at in a scene; with 8 bands they take about 110 MB."""
 _SATURATED = 0.01
@@ -56,29 +56,54 @@ class Windows:
         return self._windows[index].sample
 
 
-def cut_windows(
-    scene: Scene, camera: Sensor, max_value: float, pan_degradation: str, seed: int
-) -> list[Window]:
-    """Windows all over a scene, degraded by Wald's protocol and divided by `max_value`.
+def make_windows(
+    scene: Scene, camera: Sensor, max_value: float, pan_degradation: str, held_out: bool, seed: int
+) -> tuple[list[Window], list[Window]]:
+    """Windows to train on and windows to judge by, degraded by Wald's protocol, in [0, 1].
 
     Args:
         scene: at the phase (r - 1) / 2, where MS pixels are the areas that PAN is averaged over.
         camera: whose MTF gains degrade it.
         max_value: what stands for 1; counts that reach it are saturated.
         pan_degradation: of `data.wald.simulate`.
+        held_out: whether to hold out any; those to judge by are none otherwise.
         seed: chooses places where the scene has more than are looked at.
 
     Raises:
-        UserError: no window can be used; the sentence says why.
+        UserError: no window can be used, or too few to hold out one; the sentence says why.
     """
+    for side in SIDES:
+        windows, refused = _cut(scene, camera, max_value, pan_degradation, side, seed)
+        if windows and not held_out:
+            return windows, []
+        train, judge = _hold_out(windows) if windows else ([], [])
+        if len(train) >= _LEAST:
+            return train, judge
+    if not windows:
+        raise UserError(
+            f"every window of {side}x{side} MS pixels {refused.most_common(1)[0][0]}, so that the "
+            "scene cannot teach a network; use a classical method or trained weights"
+        )
+    raise UserError(
+        f"the scene is too small to hold out a part of it: of {len(windows)} windows of "
+        f"{side}x{side} MS pixels that can be used, {len(train)} lie {GAP} pixels from the one "
+        f"held out, expected at least {_LEAST}; adapt without holding out, or use a classical "
+        "method"
+    )
+
+
+def _cut(scene: Scene, camera: Sensor, max_value, pan_degradation, side: int, seed: int):
+    """All windows that can be used, and why others cannot, counted."""
     ratio = camera.ratio
     first, count = _usable(scene, ratio)
-    side = min(SIDE, *count) // ratio * ratio
-    if side < 32:
-        raise UserError(
-            f"the scene has {count[0]}x{count[1]} MS pixels under PAN, adapting needs at least "
-            "32x32; use a classical method or trained weights"
-        )
+    side = side // ratio * ratio
+    if min(count) < side:
+        if side == SIDES[-1] // ratio * ratio:
+            raise UserError(
+                f"the scene has {count[0]}x{count[1]} MS pixels under PAN, adapting needs at least "
+                f"{side}x{side}; use a classical method or trained weights"
+            )
+        return [], collections.Counter()
     margin = -(-_MARGIN // ratio) * ratio
     found, refused = [], collections.Counter()
     for place in _places(count, side, ratio, seed):
@@ -109,22 +134,14 @@ def cut_windows(
             for key, image in area.items()
         }
         found.append(Window(*place, sample))
-    if not found:
-        raise UserError(
-            f"every window of {side}x{side} MS pixels {refused.most_common(1)[0][0]}, so that the "
-            "scene cannot teach a network; use a classical method or trained weights"
-        )
-    return found
+    return found, refused
 
 
-def hold_out(windows: list[Window]) -> tuple[list[Window], list[Window]]:
-    """Windows to train on and windows to judge by, at least `GAP` MS pixels apart.
+def _hold_out(windows: list[Window]) -> tuple[list[Window], list[Window]]:
+    """Windows to train on, possibly none, and windows to judge by, `GAP` MS pixels apart.
 
     Those that are held out lie as far from each other as they can, beginning with a corner: there
     they stand for the whole scene, and the gaps around them take least of it.
-
-    Raises:
-        UserError: too little is left to train on.
     """
     side = windows[0].sample["gt"].shape[0]
     places = np.array([(window.row, window.column) for window in windows])
@@ -140,12 +157,8 @@ def hold_out(windows: list[Window]) -> tuple[list[Window], list[Window]]:
         apart = [np.abs(places - places[index]).max(axis=1) >= side + GAP for index in held]
         train = np.flatnonzero(np.all(apart, axis=0))
         if len(train) >= _LEAST:
-            return [windows[i] for i in train], [windows[i] for i in sorted(set(held))]
-    raise UserError(
-        f"the scene is too small to hold out a part of it: {len(windows)} windows of {side}x{side} "
-        f"MS pixels can be used, and of them {len(train)} lie {GAP} pixels from the one held out, "
-        "expected at least 4; adapt without holding out, or use a classical method"
-    )
+            break
+    return [windows[i] for i in train], [windows[i] for i in sorted(set(held))]
 
 
 def _usable(scene: Scene, ratio: int) -> tuple[list[int], list[int]]:

@@ -6,6 +6,9 @@ from pathlib import Path
 
 from rsfusion_jax.errors import UserError
 
+ADAPT = "60s"
+"""How long `--adapt` alone trains."""
+
 
 def add_fuse(commands) -> None:
     """Adds the subcommand."""
@@ -28,6 +31,25 @@ def add_fuse(commands) -> None:
     drawn.add_argument("--seed", type=int, help="of the noise; default 0")
     drawn.add_argument("--draws", type=int, help="so many, and their mean is written; default 1")
     drawn.add_argument("--std", metavar="TIF", help="also their standard deviation, in MS's units")
+    adapt = fuse.add_argument_group("adaptation: train on this scene alone, then fuse it")
+    adapt.add_argument(
+        "--adapt",
+        nargs="?",
+        const=ADAPT,
+        metavar="TIME|STEPS",
+        help=f"for about 60s or 2m, or 1000 steps; default {ADAPT}. --weights are where it starts",
+    )
+    adapt.add_argument("--network", help="which network is trained, one of `rsfusion models`")
+    adapt.add_argument(
+        "--strict", action="store_true", help="refuse a network that does not beat the formulas"
+    )
+    adapt.add_argument("--keep", metavar="FOLDER", help="keep the run, for --weights")
+    adapt.add_argument(
+        "--no-hold-out",
+        dest="held_out",
+        action="store_false",
+        help="train on all of a small scene, without a verdict",
+    )
     grids = fuse.add_argument_group("grids")
     grids.add_argument(
         "--extent",
@@ -75,22 +97,29 @@ def _fuse(arguments: argparse.Namespace) -> None:
 
     options = vars(arguments)
     options.pop("command")
-    pan, ms, out = (options.pop(name) for name in ("pan", "ms", "out"))
+    files = [options.pop(name) for name in ("pan", "ms", "out")]
     weights, model = options.pop("weights"), options.pop("model")
-    fuser = None
-    if weights is not None:
-        scale = {key: options[key] for key in ("sensor", "max_value", "bands")}
-        fuser = load_weights(weights, model, pan, ms, **scale)
-    elif model is not None:
-        raise UserError("--model names the network of --weights=file.pth; give both")
+    adapt = options.pop("adapt")
+    wish = {name: options.pop(name) for name in ("network", "strict", "keep", "held_out")}
     try:
-        result = fuse_scene(pan, ms, out, fuser=fuser, **options)
+        if adapt is not None:
+            result = _adapt(adapt, files, weights, model, wish, options)
+        elif wish != {"network": None, "strict": False, "keep": None, "held_out": True}:
+            raise UserError("--network, --strict, --keep and --no-hold-out belong to --adapt")
+        else:
+            fuser = None
+            if weights is not None:
+                scale = {key: options[key] for key in ("sensor", "max_value", "bands")}
+                fuser = load_weights(weights, model, *files[:2], **scale)
+            elif model is not None:
+                raise UserError("--model names the network of --weights=file.pth; give both")
+            result = fuse_scene(*files, fuser=fuser, **options)
     except KeyboardInterrupt:
         sys.exit(130)
     if options["quiet"]:
         return
     if result.path is None:
-        print(f"{Path(out).name}: this part is done; the last of the shards writes the file")
+        print(f"{Path(files[2]).name}: this part is done; the last of the shards writes the file")
         return
     figures, seconds = result.figures, result.seconds
     drift = ", ".join(f"{value:+.3g}" for value in figures["mean_drift"])
@@ -102,6 +131,19 @@ def _fuse(arguments: argparse.Namespace) -> None:
         f"{figures['valid']:.1%}"
     )
     print("seconds: " + ", ".join(f"{name} {value:.1f}" for name, value in seconds.items()))
+
+
+def _adapt(budget: str, files, weights, model, wish, options):
+    from rsfusion_jax.adaptation.budget import parse_budget
+    from rsfusion_jax.adaptation.run import Wish
+    from rsfusion_jax.adaptation.scene import adapt_and_fuse
+
+    if model is not None:
+        if weights is None or wish["network"] is not None:
+            raise UserError("--model names the network of --weights=file.pth, --network another")
+        wish["network"] = model
+    asked = Wish(**parse_budget(budget), init=weights, **wish)
+    return adapt_and_fuse(*files, asked, **options)
 
 
 def _integers(text: str) -> tuple[int, ...]:

@@ -74,6 +74,11 @@ class Inputs:
         """Of the method or network."""
         return self.method or type(self.fuser.model).__name__.lower()
 
+    @property
+    def ratio(self) -> int:
+        """PAN pixels per MS pixel."""
+        return self._relation.ratio
+
     def fingerprint(self) -> dict:
         """What a run with the same output has in common, beside its options."""
         marks = {"weights": None if self.fuser is None else _weights_hash(self.fuser)}
