@@ -6,7 +6,7 @@ from rsfusion_jax.models.catalogue import SMALL_WIDTHS
 
 NETWORK = "fusionnet"
 """The default: see docs/adapt.md."""
-STEPS = 1000
+STEPS = 2000
 SIDE = 32
 """Pixels along a side of a training patch."""
 _VALIDATIONS = 5
@@ -49,7 +49,7 @@ def recipe(
                 "objective": "supervised",
                 "loss": "l1",
                 "teacher_steps": 0,
-                "batch_size": 4,
+                "batch_size": 8,
                 "steps": steps,
                 "epochs": 0,
                 "accumulate": 1,
@@ -69,7 +69,7 @@ def recipe(
             "diffusion": {},
             "optim": {
                 "name": "adam",
-                "learning_rate": 1e-3 if init else 2e-3,
+                "learning_rate": 1e-3 if init else 4e-3,
                 "weight_decay": 0.0,
                 "clip_norm": 1.0,
                 "schedule": "cosine",

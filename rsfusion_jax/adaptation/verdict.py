@@ -41,15 +41,13 @@ class Verdict:
         return f"; EXP {self.exp['ERGAS']:.4f}, {label} {self.classical['ERGAS']:.4f}"
 
 
-def classical_verdict(windows: Source, methods=RIVALS) -> Verdict:
-    """What the network has to beat.
+def classical_verdict(windows: Source) -> Verdict:
+    """What the network has to beat on held-out windows.
 
-    Args:
-        windows: held out.
-        methods: classical methods that are tried; one that cannot be fitted is passed over.
+    Methods that cannot be fitted are passed over; all but EXP where the guide has several bands.
     """
     rows = {"exp": _row("exp", windows)}
-    for name in methods if windows.info.guide_bands == 1 else ():
+    for name in RIVALS if windows.info.guide_bands == 1 else ():
         try:
             rows[name] = _row(name, windows)
         except UserError:  # too few pixels for it, or no PAN gain

@@ -28,6 +28,8 @@ _MOST = 384
 """Windows that are looked at in a scene; with 8 bands they take about 110 MB."""
 _SATURATED = 0.01
 """Share of saturated pixels that a window may have."""
+_ROUNDING = 1e-3
+"""Share of full scale that means nothing."""
 _HELD_OUT, _SHARE = 8, 0.1
 """Windows that are held out: at most so many, and about such a share of the scene's area."""
 _LEAST = 4
@@ -188,12 +190,14 @@ def _refusal(part, valid, core, ratio: int, max_value: float) -> str:
     if not valid[fine].all():
         return "holds nodata"
     truth, guide = part.ms[core], part.pan[fine]
-    saturated = max(float((i >= max_value).any(-1).mean()) for i in (truth, guide))
+    # Resampling moves values a little: off full scale, or off a constant.
+    top, step = (1 - _ROUNDING) * max_value, _ROUNDING * max_value
+    saturated = max(float((image >= top).any(-1).mean()) for image in (truth, guide))
     if saturated > _SATURATED:
         return f"is saturated (more than {_SATURATED:.0%} of it at {max_value:g})"
-    if not np.ptp(truth, axis=(0, 1)).any():
+    if np.ptp(truth, axis=(0, 1)).max() < step:
         return "has a constant MS"
-    if not np.ptp(guide, axis=(0, 1)).any():
+    if np.ptp(guide, axis=(0, 1)).max() < step:
         return "has a constant PAN"
     return ""
 
