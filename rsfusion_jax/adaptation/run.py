@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import io
 import json
 import sys
@@ -17,6 +18,7 @@ from rsfusion_jax.adaptation.verdict import Verdict, classical_verdict, with_net
 from rsfusion_jax.adaptation.windows import Windows, make_windows
 from rsfusion_jax.data.source import SetInfo
 from rsfusion_jax.errors import UserError
+from rsfusion_jax.evaluation.score import scenes_hash
 from rsfusion_jax.inference.fuser import Fuser
 from rsfusion_jax.inference.load import load
 from rsfusion_jax.inference.scene.windows import Scene
@@ -133,24 +135,18 @@ def adapt_to(
             sets["valid"] = Windows(judge_by, info)
             verdict = classical_verdict(sets["valid"])
             beside = verdict.beside
-        config = recipe(
+        make_config = functools.partial(
+            recipe,
             _network(wish),
-            scene=name,
-            steps=wish.steps or STEPS,
+            # A kept run is gone on with on the very same windows only.
+            scene=f"{name}, windows {scenes_hash(sets['train'])[:16]}",
             ratio=ratio,
             init=str(wish.init or ""),
             seed=wish.seed,
         )
+        config = make_config(steps=wish.steps or STEPS)
         if wish.seconds is not None:
-            steps = steps_within(wish.seconds, config, sets)
-            config = recipe(
-                config.model.to_dict(),
-                scene=name,
-                steps=steps,
-                ratio=ratio,
-                init=str(wish.init or ""),
-                seed=wish.seed,
-            )
+            config = make_config(steps=steps_within(wish.seconds, config, sets))
         folder = wish.keep or stack.enter_context(tempfile.TemporaryDirectory())
         fuser = load(train(config, folder, sets=sets, beside=beside))
         if verdict is not None:
