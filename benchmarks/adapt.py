@@ -26,6 +26,7 @@ IMAGES = {
     "ge1": "ge1_sergiovitale_imgGE1.mat",
 }
 RATIO = 4
+RECIPE = "batch 8, learning rate 4e-3"  # of adaptation/recipe.py; stored rows have older ones too
 LEFT_OUT = slice(65, 255)  # one pixel less: windows need the neighbours of their pixels
 TEST = slice(96, 224)
 FINE_TEST = slice(RATIO * TEST.start, RATIO * TEST.stop)
@@ -102,6 +103,7 @@ def main() -> None:
                     **how,
                 )
                 key = {**what, "method": network, "steps": steps, "seed": options.seed}
+                key["recipe"] = RECIPE
                 seconds = {
                     "seconds": round(time.perf_counter() - wall, 1),
                     "cpu_seconds": round(time.process_time() - cpu, 1),
