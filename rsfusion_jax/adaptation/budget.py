@@ -1,6 +1,8 @@
 """How many steps fit into a time."""
 
+import contextlib
 import copy
+import io
 import json
 import tempfile
 from collections.abc import Mapping
@@ -39,7 +41,8 @@ def steps_within(seconds: float, config, sets: Mapping[str, Source]) -> int:
     trial.train.update(checkpoint_every=_TRIAL)
     trial.optim.warmup_steps = 0
     with tempfile.TemporaryDirectory() as folder:
-        train(trial, folder, sets={"train": sets["train"]})
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            train(trial, folder, sets={"train": sets["train"]})
         lines = (Path(folder) / "metrics.jsonl").read_text().splitlines()
     # The first half waits for the loader's threads.
     return max(round(seconds * json.loads(lines[-1])["speed/steps_per_second"]), _TRIAL)

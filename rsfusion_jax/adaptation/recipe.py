@@ -28,7 +28,7 @@ def recipe(
     """
     if isinstance(network, str):
         network = {"name": network, **SMALL_WIDTHS.get(network, {})}
-    every = max(steps // _VALIDATIONS, 1)
+    every = -(-steps // _VALIDATIONS)
     return ml_collections.ConfigDict(
         {
             "name": "adaptation",
