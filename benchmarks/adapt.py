@@ -26,7 +26,7 @@ IMAGES = {
     "ge1": "ge1_sergiovitale_imgGE1.mat",
 }
 RATIO = 4
-RECIPE = "batch 8, learning rate 4e-3"  # of adaptation/recipe.py; some stored rows have the one before
+RECIPE = "batch 8, learning rate 4e-3"  # of adaptation/recipe.py; stored rows say theirs
 LEFT_OUT = slice(65, 255)  # one pixel less: windows need the neighbours of their pixels
 TEST = slice(96, 224)
 FINE_TEST = slice(RATIO * TEST.start, RATIO * TEST.stop)
