@@ -174,7 +174,7 @@ def save_picture(images: dict) -> None:
         for axis in column:
             axis.axis("off")
     figure.tight_layout()
-    figure.savefig(PICTURE, dpi=72)
+    figure.savefig(PICTURE, dpi=64)
 
 
 def main() -> None:
