@@ -1,0 +1,70 @@
+"""The PyTorch peers with global operations are the authors' functions: outputs and gradients."""
+
+import numpy as np
+import parity
+import pytest
+
+from rsfusion_jax.models import create_model
+from rsfusion_jax.porting.convert import porting_table
+from rsfusion_jax.porting.tensors import Live
+
+torch = pytest.importorskip("torch", reason="the peers need the extra [torch]")
+
+from benchmarks.peers.u2net_torch import U2Net  # noqa: E402
+
+FORMULATIONS = ["published", "best"]
+
+
+def _slow(*names):
+    return [pytest.param(name, marks=pytest.mark.slow) for name in names]
+
+
+@pytest.mark.parametrize("formulation", FORMULATIONS)
+@pytest.mark.parametrize("name", ["dim16_head8_32x56", *_slow("wv3", "wv3_48x80", "trained_wv3")])
+def test_u2net(shared, name, formulation):
+    case = parity.read_case(
+        shared / "parity" / "u2net" / name, {"pan": "pan", "ms": "ms"}, loss="l1"
+    )
+    fields = {"num_bands": 8} | case.record["constructor"]
+    del fields["cls"]
+    peer = _load(U2Net(formulation=formulation, **fields), "u2net", fields, case)
+    _assert_parity(peer, case, lambda pan, ms: {"out": peer(pan, ms, None)})
+
+
+def _load(peer, network, fields, case):
+    """Puts the authors' weights in; every tensor that the network computes with has a place."""
+    weights = {key: torch.from_numpy(value) for key, value in case.state_dict.items()}
+    missing, unexpected = peer.load_state_dict(weights, strict=False)
+    table = porting_table(create_model(network, **fields))
+    assert not missing
+    assert not {tensor.name for tensor in table if isinstance(tensor, Live)} & set(unexpected)
+    return peer.eval()
+
+
+def _assert_parity(peer, case, call):
+    """Outputs, gradients of inputs and parameters as the authors' float32 run has them.
+
+    `call` takes the images of `case.inputs` by name and returns outputs by their key in `case.io`.
+    """
+    images = {name: torch.from_numpy(case.io[key]) for name, key in case.inputs.items()}
+    outputs = call(**{name: image.requires_grad_() for name, image in images.items()})
+    for key, output in outputs.items():
+        tolerance = max(20 * case.record["f32_f64_max_abs"][key], 1e-5)
+        assert np.abs(output.detach().numpy() - case.io[key]).max() <= tolerance, key
+    (outputs["out"] - torch.from_numpy(case.io["target"])).abs().mean().backward()
+
+    tolerance = max(10 * case.record["grad_rel_err_f32_f64"]["max"], 1e-4)
+    for name, image in images.items():
+        key = case.inputs[name]
+        golden, error = case.io[f"gin/{key}"], image.grad.numpy() - case.io[f"gin/{key}"]
+        exact = np.abs(error).max() <= 20 * case.record["gin_f32_f64_max_abs"][key]
+        assert exact or np.linalg.norm(error) <= tolerance * np.linalg.norm(golden), name
+    goldens = {name: case.io[f"grad/{name}"] for name, _ in peer.named_parameters()}
+    usual = np.median([np.linalg.norm(golden) for golden in goldens.values()])
+    zero = case.record["numerically_zero_grad_parameters"]
+    for name, parameter in peer.named_parameters():
+        grad = parameter.grad.double()
+        first = grad.flatten()[:8].tolist()
+        mine = [grad.sum().item(), grad.norm().item(), *first, *[0.0] * (8 - len(first))]
+        scale = usual if name in zero else np.linalg.norm(goldens[name])
+        assert np.linalg.norm(mine - goldens[name]) <= tolerance * scale, name
