@@ -10,8 +10,10 @@ from rsfusion_jax.porting.tensors import Live
 
 torch = pytest.importorskip("torch", reason="the peers need the extra [torch]")
 
+from benchmarks.peers.ddif_torch import DDIF, wavelet_condition  # noqa: E402
 from benchmarks.peers.u2net_torch import U2Net  # noqa: E402
 
+torch.set_num_threads(1)  # every core already has a worker of the suite
 FORMULATIONS = ["published", "best"]
 
 
@@ -29,6 +31,32 @@ def test_u2net(shared, name, formulation):
     del fields["cls"]
     peer = _load(U2Net(formulation=formulation, **fields), "u2net", fields, case)
     _assert_parity(peer, case, lambda pan, ms: {"out": peer(pan, ms, None)})
+
+
+@pytest.mark.parametrize("formulation", FORMULATIONS)
+@pytest.mark.parametrize(
+    "name", ["cfg2_noselfcond_32", "fourier_32", "wv3", *_slow("4band_48x80", "hisr31")]
+)
+def test_ddif(shared, name, formulation):
+    inputs = {"x_t": "x", "cond": "cond", "x_self": "self_cond"}
+    if name == "cfg2_noselfcond_32":
+        del inputs["x_self"]
+    folder = shared / "parity" / "ddif" / f"unet_i8_{name}"
+    case = parity.read_case(folder, inputs, loss="l1")
+    fields = dict(case.record["constructor"])
+    fields["num_bands"], fields["guide_bands"] = fields["lms_channel"], fields["pan_channel"]
+    for key in ("cls", "in_channel", "out_channel", "lms_channel", "pan_channel", "fourier_step"):
+        fields.pop(key, None)
+    peer = _load(DDIF(formulation=formulation, **fields), "ddif", fields, case)
+    t = torch.from_numpy(case.io["t"])
+    _assert_parity(peer, case, lambda **images: {"out": peer.denoise(t=t, **images)})
+
+
+def test_ddif_condition(shared):
+    golden = np.load(shared / "parity" / "ddif" / "wavelet_cond.npz")
+    for pan, lms, cond in (("pan", "lms", "cond"), ("hisr_rgb", "hisr_lms", "hisr_cond")):
+        made = wavelet_condition(torch.from_numpy(golden[pan]), torch.from_numpy(golden[lms]))
+        np.testing.assert_allclose(made.numpy(), golden[cond], atol=2e-6)
 
 
 def _load(peer, network, fields, case):
