@@ -11,6 +11,7 @@ from rsfusion_jax.porting.tensors import Live
 torch = pytest.importorskip("torch", reason="the peers need the extra [torch]")
 
 from benchmarks.peers.ddif_torch import DDIF, wavelet_condition  # noqa: E402
+from benchmarks.peers.feinfn_torch import FeINFN  # noqa: E402
 from benchmarks.peers.u2net_torch import U2Net  # noqa: E402
 
 torch.set_num_threads(1)  # every core already has a worker of the suite
@@ -57,6 +58,31 @@ def test_ddif_condition(shared):
     for pan, lms, cond in (("pan", "lms", "cond"), ("hisr_rgb", "hisr_lms", "hisr_cond")):
         made = wavelet_condition(torch.from_numpy(golden[pan]), torch.from_numpy(golden[lms]))
         np.testing.assert_allclose(made.numpy(), golden[cond], atol=2e-6)
+
+
+FEINFN_CASES = [
+    "hsi8_msi4_32_small_taps",
+    "hsi8_pan1_scale8_64_small",
+    "hsi8_msi4_48x80_small",
+    *_slow("cave31_rgb_64"),
+]
+
+
+@pytest.mark.parametrize("formulation", FORMULATIONS)
+@pytest.mark.parametrize("name", FEINFN_CASES)
+def test_feinfn(shared, name, formulation):
+    inputs = {"pan": "pan", "ms": "ms", "lms": "lms"}
+    case = parity.read_case(shared / "parity" / "feinfn" / name, inputs, loss="l1")
+    if name == "cave31_rgb_64":
+        # A negative bin is so close to real that rounding decides between +pi and -pi.
+        case.record["f32_f64_max_abs"]["out"] = 2e-4 / 20
+    fields = dict(case.record["constructor"])
+    fields["num_bands"], fields["guide_bands"] = fields.pop("hsi_dim"), fields.pop("msi_dim")
+    fields["ratio"] = fields.pop("scale", 4)
+    for key in ("cls", "NIR_dim", "d_model", "patch_merge"):
+        del fields[key]
+    peer = _load(FeINFN(formulation=formulation, **fields), "feinfn", fields, case)
+    _assert_parity(peer, case, lambda pan, ms, lms: {"out": peer(pan, ms, lms)})
 
 
 def _load(peer, network, fields, case):
