@@ -1,9 +1,8 @@
 """DDIF's denoiser in PyTorch: what `rsfusion_jax.models.ddif` is timed against.
 
 The same function and, under the authors' names, the same parameters. "published" resizes the
-condition in every block, stores the pixels x pixels matrices of the self-attention and mixes the
-wavelets head by head; "best" resizes once per level, uses PyTorch's fused attention and folds the
-wavelets' mixing into the 1x1 convolution after it. Height and width must be multiples of
+condition in every block and stores the pixels x pixels matrices of the self-attention; "best"
+resizes once per level and uses PyTorch's fused attention. Height and width must be multiples of
 2 ** (levels - 1).
 """
 
@@ -42,9 +41,8 @@ class CoarseStyleModulation(nn.Module):
 class WaveletModulation(nn.Module):
     """Decoder's modulation: linear attention of the features to the wavelets."""
 
-    def __init__(self, inputs, cond, features, norm_groups, formulation):
+    def __init__(self, inputs, cond, features, norm_groups):
         super().__init__()
-        self.formulation = formulation
         self.prenorm_x = nn.GroupNorm(norm_groups, inputs)
         self.q, self.kv = (
             nn.Sequential(
@@ -61,9 +59,6 @@ class WaveletModulation(nn.Module):
             nn.Conv2d(2 * features, features, 3, padding=1, bias=False),
             nn.Conv2d(features, features, 1),
         )
-        head = torch.arange(inputs) // (inputs // HEADS)
-        same_head = (head[:, None] == head) / math.sqrt(inputs // HEADS)
-        self.register_buffer("same_head", same_head, persistent=False)
 
     def forward(self, x, cond):
         """(B, c, H, W), (B, K, H, W) -> (B, features, H, W)."""
@@ -71,30 +66,14 @@ class WaveletModulation(nn.Module):
         query = self.q(x).softmax(dim=-2)
         key, value = self.kv(cond).chunk(2, dim=1)
         key = key.softmax(dim=-1)
-        mix = self._mix_heads if self.formulation == "published" else self._mix_channels
-        x = mix(query, key, value) + self.attn_res(x)
+        size = x.shape[-2:]
+        query, key, value = (a.unflatten(1, (HEADS, -1)).flatten(3) for a in (query, key, value))
+        context = key @ value.mT / math.sqrt(key.shape[2])  # (B, heads, d, d)
+        mixed = (context.mT @ query).flatten(1, 2).unflatten(2, size)
+        x = self.attn_out(mixed) + self.attn_res(x)
         # DropPath: the branch of a whole sample is left out.
         kept = F.dropout(x.new_ones(len(x), 1, 1, 1), DROP_PATH, self.training)
         return x + kept * self.ffn(x)
-
-    def _mix_heads(self, query, key, value):
-        size = query.shape[-2:]
-        query, key, value = (a.unflatten(1, (HEADS, -1)).flatten(3) for a in (query, key, value))
-        query = query / math.sqrt(query.shape[2])
-        context = torch.einsum("bhdn,bhen->bhde", key, value)
-        mixed = torch.einsum("bhde,bhdn->bhen", context, query)
-        return self.attn_out(mixed.flatten(1, 2).unflatten(2, size))
-
-    def _mix_channels(self, query, key, value):
-        """As products of whole matrices, which need no copy that sorts the heads.
-
-        The few superfluous products between heads are set to zero.
-        """
-        size = query.shape[-2:]
-        query, key, value = (a.flatten(2) for a in (query, key, value))
-        context = value @ key.mT * self.same_head  # (B, c, c)
-        mix = self.attn_out.weight.flatten(1) @ context
-        return torch.baddbmm(self.attn_out.bias[:, None], mix, query).unflatten(2, size)
 
 
 class Block(nn.Module):
@@ -234,7 +213,7 @@ class DDIF(nn.Module):
         fourier_features=False,
         fourier_min=7,
         fourier_max=8,
-        formulation="published",
+        formulation="best",
     ):
         super().__init__()
         self.formulation, self.self_condition = formulation, self_condition
@@ -267,7 +246,7 @@ class DDIF(nn.Module):
         for i, features in reversed(list(enumerate(widths))):
             for _ in range(res_blocks + 1):
                 sizes = (inputs + skips.pop(), self.cond_channels[1], features, norm_groups)
-                ups.append(block(features, attends[i], WaveletModulation(*sizes, formulation)))
+                ups.append(block(features, attends[i], WaveletModulation(*sizes)))
                 inputs = features
             if i:
                 ups.append(Upsample(features))

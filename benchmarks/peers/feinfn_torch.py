@@ -178,7 +178,7 @@ class FeINFN(nn.Module):
         spa_edsr_num=4,
         spe_edsr_num=4,
         mlp_dim=(256, 128),
-        formulation="published",
+        formulation="best",
     ):
         super().__init__()
         self.formulation = formulation

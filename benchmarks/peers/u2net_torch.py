@@ -153,7 +153,7 @@ class U2Net(nn.Module):
         dim_head=16,
         se_ratio_mlp=0.5,
         se_ratio_rb=0.5,
-        formulation="published",
+        formulation="best",
     ):
         super().__init__()
         enlarge = nn.Conv2d(num_bands, num_bands * ratio**2, 3, padding=1, bias=False)
