@@ -1,0 +1,157 @@
+"""The PyTorch peers that benchmarks run against compute what the networks compute.
+
+RAMSF, RSANet and MMAPP against the authors' outputs and gradients; CF2N, which has none, against
+our own network.
+"""
+
+import importlib
+
+import numpy as np
+import parity
+import pytest
+
+from rsfusion_jax.models import create_model
+from rsfusion_jax.porting.convert import porting_table
+from rsfusion_jax.porting.tensors import Live
+
+torch = pytest.importorskip("torch", reason="the peers need the extra [torch]")
+
+CLASSES = {"cf2n": "CF2N", "mmapp": "MMAPP", "ramsf": "RAMSF", "rsanet": "RSANet"}
+SMALL = {
+    "gf2_4band_48x80": {"num_bands": 4, "feat_dim": 32, "guide_dim": 32},
+    "hisr31_rgb_32_small": {
+        "num_bands": 31,
+        "guide_bands": 3,
+        "feat_dim": 32,
+        "guide_dim": 32,
+        "mlp_dim": (64, 48, 32),
+        "nir_dim": 17,
+    },
+    "scale8_8band_64": {
+        "num_bands": 8,
+        "ratio": 8,
+        "feat_dim": 16,
+        "guide_dim": 16,
+        "mlp_dim": (32, 24),
+        "nir_dim": 9,
+    },
+}
+WV3 = {"num_bands": 8}
+CASES = [
+    *(pytest.param("ramsf", case, fields, id=f"ramsf-{case}") for case, fields in SMALL.items()),
+    pytest.param("ramsf", "wv3", WV3, marks=pytest.mark.slow),
+    ("rsanet", "wv3_48x80", WV3),
+    pytest.param("rsanet", "wv3", WV3, marks=pytest.mark.slow),
+    ("mmapp", "wv3_48x80", WV3),
+    pytest.param("mmapp", "wv3", WV3, marks=pytest.mark.slow),
+]
+DIFFERENTIATED = ["hisr31_rgb_32_small", "wv3_48x80"]
+
+both_formulations = pytest.mark.parametrize("formulation", ["published", "best"])
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Threads that wait for one another are slow beside other tests."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def _peer(name, fields, state_dict, formulation, dtype=torch.float32):
+    """The peer with these weights, all live ones of which must be there, and no unknown ones."""
+    module = importlib.import_module(f"benchmarks.peers.{name}_torch")
+    peer = getattr(module, CLASSES[name])(**fields, formulation=formulation)
+    tensors = {key: torch.tensor(value) for key, value in state_dict.items()}
+    keys = peer.load_state_dict(tensors, strict=False)
+    table = porting_table(create_model(name, **fields))
+    assert not keys.missing_keys
+    assert set(keys.unexpected_keys) <= {t.name for t in table if not isinstance(t, Live)}
+    return peer.to(dtype)
+
+
+def _returned(peer, images):
+    """What the authors' loss is taken of: the fused image, and MMAPP's others."""
+    if hasattr(peer, "outputs"):
+        returned = peer.outputs(images["pan"], images["ms"])
+        stages = {f"out{i}": stage for i, stage in enumerate(returned["stages"], 1)}
+        return {**stages, "out3": returned["fused"], "ms_u4": returned["ms_up"]}
+    return {"out": peer(images["pan"], images.get("ms"), images["lms"])}
+
+
+def _loss(returned, io):
+    terms = {"out": ("target", 1.0)}
+    if "ms_u4" in returned:
+        terms = {"out1": ("gt_d4", 0.2), "out2": ("gt_d2", 0.3), "out3": ("target", 0.5)}
+        terms["ms_u4"] = "lms", 0.01
+    return sum(
+        weight * (returned[key] - torch.tensor(io[truth])).abs().mean()
+        for key, (truth, weight) in terms.items()
+    )
+
+
+def _summary(gradient):
+    """Sum, norm and the first eight values, as the goldens hold them."""
+    flat = gradient.numpy().ravel().astype(np.float64)
+    return np.array(
+        [flat.sum(), np.linalg.norm(flat), *np.pad(flat[:8], (0, max(0, 8 - flat.size)))]
+    )
+
+
+@both_formulations
+@pytest.mark.parametrize(("name", "folder", "fields"), CASES)
+def test_peer_is_the_authors_network(shared, name, folder, fields, formulation):
+    case = parity.read_case(shared / "parity" / name / folder, {}, loss="l1")
+    peer = _peer(name, fields, case.state_dict, formulation)
+    differentiated = folder in DIFFERENTIATED
+    images = {
+        key: torch.tensor(case.io[key], requires_grad=differentiated)
+        for key in ("pan", "ms", "lms")
+        if key in case.io
+    }
+    with torch.set_grad_enabled(differentiated):
+        returned = _returned(peer, images)
+    for key, output in returned.items():
+        tolerance = max(20 * case.record["f32_f64_max_abs"][key], 1e-5)
+        assert np.abs(output.detach().numpy() - case.io[key]).max() <= tolerance, key
+    if not differentiated:
+        return
+
+    _loss(returned, case.io).backward()
+    tolerance = max(10 * case.record["grad_rel_err_f32_f64"]["max"], 1e-4)
+    zero = set(case.record["numerically_zero_grad_parameters"])
+    goldens = {key: case.io[f"grad/{key}"] for key, _ in peer.named_parameters()}
+    usual = np.median([np.linalg.norm(golden) for golden in goldens.values()])
+    for key, parameter in peer.named_parameters():
+        scale = usual if key in zero else np.linalg.norm(goldens[key])
+        error = np.linalg.norm(_summary(parameter.grad) - goldens[key])
+        assert error <= tolerance * scale, key
+    for key in (k.removeprefix("gin/") for k in case.io if k.startswith("gin/")):
+        golden = case.io[f"gin/{key}"]
+        error = np.linalg.norm(images[key].grad.numpy() - golden)
+        assert error <= tolerance * np.linalg.norm(golden), key
+
+
+BLOCKS = [
+    ("rsanet", "RSAM", "block_rsam_9to16_20x28", (9, 16)),
+    ("mmapp", "AFM", "block_afm_6to10_20x28", (6, 10)),
+]
+
+
+@both_formulations
+@pytest.mark.parametrize(("name", "block", "folder", "widths"), BLOCKS)
+def test_strong_attention(shared, name, block, folder, widths, formulation):
+    """Blocks whose softmax is far from uniform; the networks' goldens have it nearly so."""
+    case = parity.read_case(shared / "parity" / name / folder, {}, loss="l1")
+    module = importlib.import_module(f"benchmarks.peers.{name}_torch")
+    block = getattr(module, block)(*widths, formulation)
+    tensors = {key: torch.tensor(value) for key, value in case.state_dict.items()}
+    assert not block.load_state_dict(tensors, strict=False).missing_keys
+    x = torch.tensor(case.io["x"], requires_grad=True)
+    out = block(x)
+    tolerance = max(20 * case.record["f32_f64_max_abs"]["out"], 1e-5)
+    assert np.abs(out.detach().numpy() - case.io["out"]).max() <= tolerance
+    (out - torch.tensor(case.io["target"])).abs().mean().backward()
+    golden = case.io["gin/x"]
+    assert np.linalg.norm(x.grad.numpy() - golden) <= 1e-4 * np.linalg.norm(golden)
