@@ -4,14 +4,17 @@ RAMSF, RSANet and MMAPP against the authors' outputs and gradients; CF2N, which 
 our own network.
 """
 
+import functools
 import importlib
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import parity
 import pytest
 
-from rsfusion_jax.models import create_model
-from rsfusion_jax.porting.convert import porting_table
+from rsfusion_jax.models import abstract_params, create_model
+from rsfusion_jax.porting.convert import porting_table, to_torch
 from rsfusion_jax.porting.tensors import Live
 
 torch = pytest.importorskip("torch", reason="the peers need the extra [torch]")
@@ -62,13 +65,13 @@ def one_thread():
 def _peer(name, fields, state_dict, formulation, dtype=torch.float32):
     """The peer with these weights, all live ones of which must be there, and no unknown ones."""
     module = importlib.import_module(f"benchmarks.peers.{name}_torch")
-    peer = getattr(module, CLASSES[name])(**fields, formulation=formulation)
+    peer = getattr(module, CLASSES[name])(**fields, formulation=formulation).to(dtype)
     tensors = {key: torch.tensor(value) for key, value in state_dict.items()}
     keys = peer.load_state_dict(tensors, strict=False)
     table = porting_table(create_model(name, **fields))
     assert not keys.missing_keys
     assert set(keys.unexpected_keys) <= {t.name for t in table if not isinstance(t, Live)}
-    return peer.to(dtype)
+    return peer
 
 
 def _returned(peer, images):
@@ -155,3 +158,46 @@ def test_strong_attention(shared, name, block, folder, widths, formulation):
     (out - torch.tensor(case.io["target"])).abs().mean().backward()
     golden = case.io["gin/x"]
     assert np.linalg.norm(x.grad.numpy() - golden) <= 1e-4 * np.linalg.norm(golden)
+
+
+CF2N = {"num_bands": 3, "guide_bands": 2, "channels": 4, "n": 1, "m": 2}
+
+
+@both_formulations
+def test_cf2n_is_our_network(formulation):
+    """In float64, at an odd size, with noise for parameters, gradients included."""
+    model = create_model("cf2n", **CF2N)
+    params, images, target, fused, (d_params, d_images) = _cf2n()
+    peer = _peer("cf2n", CF2N, to_torch(model, {"params": params}), formulation, torch.float64)
+    pan, lms = (torch.tensor(parity.nchw(x), requires_grad=True) for x in images)
+    out = peer(pan, None, lms)
+    np.testing.assert_allclose(out.detach(), parity.nchw(fused), rtol=0, atol=1e-12)
+    (out - torch.tensor(parity.nchw(target))).square().sum().backward()
+    goldens = to_torch(model, {"params": d_params})
+    for key, parameter in peer.named_parameters():
+        scale = np.abs(goldens[key]).max()
+        np.testing.assert_allclose(
+            parameter.grad, goldens[key], rtol=0, atol=1e-10 * scale, err_msg=key
+        )
+    for image, golden in zip((pan, lms), map(parity.nchw, d_images), strict=True):
+        np.testing.assert_allclose(image.grad, golden, rtol=0, atol=1e-10 * np.abs(golden).max())
+
+
+@functools.cache
+def _cf2n():
+    """Noise as parameters and images, and what our network makes of them: output and gradients."""
+    rng = np.random.default_rng(0)
+    model = create_model("cf2n", **CF2N)
+    shapes = abstract_params(model)
+    params = jax.tree.map(lambda leaf: rng.normal(0, 0.1, leaf.shape), shapes)
+    pan, lms, target = (rng.random((1, 12, 13, bands)) for bands in (2, 3, 3))
+
+    def loss(params, images):
+        fused = model.apply({"params": params}, images[0], None, images[1])["fused"]
+        return jnp.square(fused - target).sum(), fused
+
+    with jax.enable_x64(True):
+        run = jax.jit(jax.value_and_grad(loss, argnums=(0, 1), has_aux=True))
+        (_, fused), gradients = run(params, (pan, lms))
+        gradients, fused = jax.tree.map(np.asarray, (gradients, fused))
+    return params, (pan, lms), target, fused, gradients
