@@ -130,7 +130,7 @@ class _WindowedSoftmax(torch.autograd.Function):
     def forward(ctx, query, key, value):
         logits = _dot(query, _windows(key))
         highest = logits.amax((0, 1))
-        weights = (logits - highest).exp()
+        weights = logits.sub_(highest).exp_()
         total = weights.sum((0, 1))
         out = _weigh(weights, _windows(value)) / total[..., None, :, :]
         ctx.save_for_backward(query, key, value, out, highest + total.log())
@@ -155,8 +155,8 @@ class _WindowedSoftmax(torch.autograd.Function):
 
 def _backward(query, key, value, d_out, log_total, mean):
     """Weights and the gradient of their logits."""
-    weights = (_dot(query, key) - log_total).exp()
-    return weights, weights * (_dot(d_out, value) - mean)
+    weights = _dot(query, key).sub_(log_total).exp_()
+    return weights, _dot(d_out, value).sub_(mean).mul_(weights)
 
 
 def _windows(image):
@@ -167,10 +167,11 @@ def _windows(image):
 
 def _dot(a, b):
     """Sum over the components, the third axis from behind; the others broadcast."""
-    first, *others = zip(a.unbind(-3), b.unbind(-3), strict=True)
-    total = first[0] * first[1]
-    for x, y in others:
-        total = torch.addcmul(total, x, y)
+    # Beginning with zeros settles the layout in memory: that of a product of overlapping views is
+    # otherwise the view's, and sums over it are ten times slower.
+    total = a.new_zeros(torch.broadcast_shapes(a.select(-3, 0).shape, b.select(-3, 0).shape))
+    for x, y in zip(a.unbind(-3), b.unbind(-3), strict=True):
+        total.addcmul_(x, y)
     return total
 
 

@@ -29,8 +29,8 @@ class ImplicitQuery(nn.Module):
         """(B, c, h, w) and (B, g, H, W) -> (B, outputs, H, W); H / h is an even number."""
         predict = self._sampled if self.sampled else self._indexed
         predictions = torch.stack(list(predict(coarse, guide)))
-        values, logits = predictions[:, :, :-1], predictions[:, :, -1:]
-        return (values * logits.softmax(0)).sum(0)
+        values, logits = predictions[..., :-1], predictions[..., -1:]
+        return (values * logits.softmax(0)).sum(0).permute(0, 3, 1, 2)
 
     def _sampled(self, coarse, guide):
         low, size = coarse.shape[-2:], guide.shape[-2:]
@@ -45,25 +45,25 @@ class ImplicitQuery(nn.Module):
                 for image in (coarse, centre)
             )
             offset = (positions.permute(2, 0, 1) - centre) * 2 / halves.view(2, 1, 1)
-            vectors = torch.cat([values, guide, offset], 1).flatten(2).transpose(1, 2)
-            yield self.layers(vectors).transpose(1, 2).unflatten(-1, size)
+            yield self.layers(torch.cat([values, guide, offset], 1).permute(0, 2, 3, 1))
 
     def _indexed(self, coarse, guide):
         low, (height, width) = coarse.shape[-2:], guide.shape[-2:]
         ratio = height // low[0]
         first, *deeper = [layer for layer in self.layers if isinstance(layer, nn.Linear)]
         widths = coarse.shape[1], guide.shape[1], 2
-        of_coarse, of_guide, of_offset = first.weight[..., None, None].split(widths, 1)
-        # One coarse pixel of zeros around: what lies beyond the border.
-        coarse = F.pad(F.conv2d(coarse, of_coarse), (1, 1, 1, 1))
-        coarse = F.interpolate(coarse, scale_factor=ratio, mode="nearest")
-        fine = F.conv2d(guide, of_guide, first.bias)
-        offsets = F.conv2d(_offsets(low, (height, width), guide), of_offset)
+        of_coarse, of_guide, of_offset = first.weight.split(widths, 1)
+        # Repeated with one coarse pixel of zeros around: what lies beyond the border.
+        coarse = F.pad(F.linear(coarse.permute(0, 2, 3, 1), of_coarse), (0, 0, 1, 1, 1, 1))
+        coarse = coarse[:, :, None, :, None].expand(-1, -1, ratio, -1, ratio, -1)
+        coarse = coarse.flatten(3, 4).flatten(1, 2)
+        fine = F.linear(guide.permute(0, 2, 3, 1), of_guide, first.bias)
+        offsets = F.linear(_offsets(low, (height, width), guide), of_offset)
         for (row, column), offset in zip(SIDES, offsets, strict=True):
             top, left = (ratio // 2 + side * ratio for side in (row, column))
-            x = coarse[..., top : top + height, left : left + width] + (fine + offset)
+            x = (fine + offset).add_(coarse[:, top : top + height, left : left + width])
             for layer in deeper:
-                x = F.conv2d(x.relu(), layer.weight[..., None, None], layer.bias)
+                x = layer(x.relu_())
             yield x
 
 
@@ -74,7 +74,7 @@ def _centres(size, like):
 
 
 def _offsets(low, size, like):
-    """(4, 2, H, W): position relative to each corner, in halves of a coarse pixel.
+    """(4, H, W, 2): position relative to each corner, in halves of a coarse pixel.
 
     It is relative to the centre of the image where the corner lies beyond the border.
     """
@@ -91,4 +91,4 @@ def _offsets(low, size, like):
     inside = inside[0][:, None, :, None] & inside[1][None, :, None, :]
     rows = torch.where(inside, to_corner[0][:, None, :, None], to_centre[0][:, None])
     columns = torch.where(inside, to_corner[1][None, :, None, :], to_centre[1])
-    return torch.stack([rows.expand(shape), columns.expand(shape)], 2).flatten(0, 1)
+    return torch.stack([rows.expand(shape), columns.expand(shape)], -1).flatten(0, 1)
