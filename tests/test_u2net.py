@@ -17,10 +17,16 @@ def _case(shared, name):
     return case, create_model("u2net", num_bands=8, precision="highest", **args)
 
 
+# In wv3 one LeakyReLU of up1 (pixel 47, 62, channel 10 of the first image) is given 1.3e-7, less
+# than float32 leaves certain (1.7e-6 in that layer): on which side it falls moves the gradients
+# before it.
+UNDETERMINED = {"wv3": {"up0.up1.0": 1e-3}}
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_parity_float32(shared, name):
     case, model = _case(shared, name)
-    parity.assert_parity_float32(model, case)
+    parity.assert_parity_float32(model, case, UNDETERMINED.get(name, {}))
 
 
 @pytest.mark.parametrize("name", CASES)
