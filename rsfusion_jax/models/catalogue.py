@@ -24,6 +24,9 @@ class Publication:
 
 
 PUBLICATIONS = {
+    "bandwise": Publication(
+        "this package", 2026, ("MS",), why="no publication; the network of the packaged weights"
+    ),
     "cf2n": Publication(
         "Geo-spatial Information Science",
         2024,

@@ -93,7 +93,13 @@ def to_torch(model: nn.Module, variables: Mapping) -> dict[str, np.ndarray]:
 
 def _rules(model: nn.Module):
     name = type(model).__module__.rsplit(".", 1)[-1]
-    return importlib.import_module(f"rsfusion_jax.porting.{name}")
+    try:
+        return importlib.import_module(f"rsfusion_jax.porting.{name}")
+    except ModuleNotFoundError:
+        raise UserError(
+            f"{name} has no published weights: there is nothing in PyTorch to exchange with; use a "
+            "run folder"
+        ) from None
 
 
 def _parameter_shapes(model: nn.Module) -> dict[tuple[str, ...], tuple[int, ...]]:
