@@ -24,7 +24,8 @@ def get_config() -> ml_collections.ConfigDict:
     config.model.dim_head = 8
 
     # Where training starts instead of the authors' initialisation: a run folder, one checkpoint in
-    # it, or the authors' .pth file. Strict: every tensor must fit.
+    # it, the authors' .pth file, or "default": the packaged weights, of the network bandwise.
+    # Strict: every tensor must fit.
     config.init_from = ""
     config.init_optimizer = False  # take Adam's moments too, from an authors' .pth that has them
 
@@ -51,6 +52,7 @@ def get_config() -> ml_collections.ConfigDict:
     synthetic.size = 96  # `gt` pixels along a side
     synthetic.guide = "pan"  # or "rgb", "msi4", "sar"; "sar" at data.ratio=1 is cloud removal
     synthetic.num_bands = placeholder(int)  # hyperspectral: this many narrow bands; unset: sensor's
+    synthetic.cameras = "sensor"  # or "drawn": another for every scene, for networks of any bands
     synthetic.nuisances = False  # misregistration, noise, saturation, drawn gains
     synthetic.pan_degradation = "imresize"  # or "mtf_centred", "mixed": drawn per scene
 
@@ -67,7 +69,7 @@ def get_config() -> ml_collections.ConfigDict:
 
     config.train = train = ml_collections.ConfigDict()
     train.objective = "supervised"  # or "deep_supervision", "diffusion", "distillation"
-    train.loss = "l1"  # or "mse", "l1ssim"
+    train.loss = "l1"  # or "mse", "l1ssim", "relative" (each band in units of its mean)
     train.teacher_steps = 8  # "distillation": of the teacher for one of the student
     train.batch_size = 4  # over all devices
     train.steps = 3000  # 0: from epochs

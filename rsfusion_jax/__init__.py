@@ -17,6 +17,7 @@ _WHERE = {
     "list_models": "rsfusion_jax.models",
     "list_sensors": "rsfusion_jax.sensors",
     "load": "rsfusion_jax.inference.load",
+    "load_default": "rsfusion_jax.inference.default",
     "load_torch": "rsfusion_jax.inference.load",
     "save_torch": "rsfusion_jax.inference.load",
 }

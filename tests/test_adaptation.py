@@ -17,7 +17,6 @@ from rsfusion_jax.adaptation.arrays import array_scene
 from rsfusion_jax.adaptation.budget import parse_budget, steps_within
 from rsfusion_jax.adaptation.camera import estimate_gain
 from rsfusion_jax.adaptation.recipe import recipe
-from rsfusion_jax.adaptation.scale import full_scale
 from rsfusion_jax.adaptation.verdict import Verdict
 from rsfusion_jax.adaptation.windows import make_windows
 from rsfusion_jax.cli.main import run
@@ -25,6 +24,7 @@ from rsfusion_jax.data.areas import GAP
 from rsfusion_jax.data.psf import Psf, observe
 from rsfusion_jax.errors import UserError
 from rsfusion_jax.inference.scene.samples import read_part
+from rsfusion_jax.inference.scene.scale import full_scale
 from rsfusion_jax.sensors import get_sensor
 
 CAMERA = get_sensor({"bands": 3, "mtf_ms": 0.3, "ratio": 4})

@@ -55,7 +55,7 @@ RAMSF = {"feat_dim": 8, "guide_dim": 8, "mlp_dim": (8,), "nir_dim": 5}
     [
         ("pannet", {}, 0),
         ("ramsf", RAMSF, 4),
-        *((name, {}, 0) for name in ("pnn", "fusionnet", "dicnn", "drpnn", "msdcnn")),
+        *((name, {}, 0) for name in ("pnn", "fusionnet", "dicnn", "drpnn", "msdcnn", "bandwise")),
     ],
 )
 def test_local_network_equals_the_whole_image(tmp_path, name, fields, border):

@@ -16,11 +16,13 @@ _TRIAL, _HALVES = 40, 2
 
 
 def parse_budget(text: str) -> dict[str, float]:
-    """`60s`, `2m` or a number of steps, as the keyword of `adapt` that it stands for.
+    """`60s`, `2m` or a number of steps, as the keyword of `adapt` that it stands for; `auto`: none.
 
     Raises:
         UserError: neither of them.
     """
+    if text == "auto":
+        return {}
     number, unit = (text[:-1], text[-1]) if text[-1:] in ("s", "m") else (text, "")
     try:
         value = float(number) if unit else int(number)

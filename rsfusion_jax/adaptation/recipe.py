@@ -2,11 +2,16 @@
 
 import ml_collections
 
+from rsfusion_jax.inference.default import DEFAULT
 from rsfusion_jax.models.catalogue import SMALL_WIDTHS
 
-NETWORK = "fusionnet"
-"""The default: see docs/adapt.md."""
-STEPS = 2000
+SMALL, LARGE = "bandwise", "fusionnet"
+"""Default networks for small and for large scenes: see docs/adapt.md."""
+ENOUGH = 20_000
+"""MS pixels to train on from which a scene is large: between those of the two scores there."""
+STEPS, FEW = 2000, 120
+"""Steps, and those of a start from the packaged weights: they need a nudge, and more of it learns
+the coarse scale by heart."""
 SIDE = 32
 """Pixels along a side of a training patch."""
 _VALIDATIONS = 5
@@ -23,12 +28,14 @@ def recipe(
         scene: what is written where other runs name their set.
         steps: optimiser steps.
         ratio: of the scene; patches are multiples of it.
-        init: run folder, checkpoint or `.pth` to start from; empty for the seed's weights.
+        init: run folder, checkpoint or `.pth` to start from, or "default", the packaged weights,
+            which have a gentle recipe; empty for the seed's weights.
         seed: of weights, patches and order.
     """
     if isinstance(network, str):
         network = {"name": network, **SMALL_WIDTHS.get(network, {})}
     every = -(-steps // _VALIDATIONS)
+    gentle = init == DEFAULT
     return ml_collections.ConfigDict(
         {
             "name": "adaptation",
@@ -47,9 +54,9 @@ def recipe(
             },
             "train": {
                 "objective": "supervised",
-                "loss": "l1",
+                "loss": "relative" if gentle else "l1",
                 "teacher_steps": 0,
-                "batch_size": 8,
+                "batch_size": 4 if gentle else 8,
                 "steps": steps,
                 "epochs": 0,
                 "accumulate": 1,
@@ -69,7 +76,7 @@ def recipe(
             "diffusion": {},
             "optim": {
                 "name": "adam",
-                "learning_rate": 1e-3 if init else 4e-3,
+                "learning_rate": 2e-4 if gentle else 1e-3 if init else 4e-3,
                 "weight_decay": 0.0,
                 "clip_norm": 1.0,
                 "schedule": "cosine",

@@ -13,12 +13,13 @@ from pathlib import Path
 from rsfusion_jax import __version__
 from rsfusion_jax.adaptation.budget import steps_within
 from rsfusion_jax.adaptation.camera import scene_camera
-from rsfusion_jax.adaptation.recipe import NETWORK, STEPS, recipe
+from rsfusion_jax.adaptation.recipe import ENOUGH, FEW, LARGE, SMALL, STEPS, recipe
 from rsfusion_jax.adaptation.verdict import Verdict, classical_verdict, with_network
-from rsfusion_jax.adaptation.windows import Windows, make_windows
+from rsfusion_jax.adaptation.windows import Windows, covered, make_windows
 from rsfusion_jax.data.source import SetInfo
 from rsfusion_jax.errors import UserError
 from rsfusion_jax.evaluation.score import scenes_hash
+from rsfusion_jax.inference.default import DEFAULT, provenance
 from rsfusion_jax.inference.fuser import Fuser
 from rsfusion_jax.inference.load import load
 from rsfusion_jax.inference.scene.windows import Scene
@@ -35,10 +36,12 @@ class Wish:
         steps: optimiser steps; None for the default, or what fits into `seconds`.
         seconds: of training, about; None.
         network: a name, or a dict of the name and fields of the module; None for that of `init`,
-            else the default.
-        init: run folder, checkpoint or `.pth` to start from; None for weights drawn by `seed`.
+            else the default for a scene of this size.
+        init: run folder, checkpoint or `.pth` to start from, or "default", the packaged weights;
+            None for these where they fit the network, else weights drawn by `seed`.
         mtf: sensor whose gains degrade the scene, where they are not those of its own.
-        pan_degradation: of `data.wald.simulate`.
+        pan_degradation: of `data.wald.simulate`. What a network learns of how sharp PAN is holds
+            at the finer scale if one blur degrades both images.
         held_out: whether windows are held out, for the best weights and the verdict.
         strict: whether a network that does not win is an error.
         keep: folder in which the run stays; None for none.
@@ -51,7 +54,7 @@ class Wish:
     network: str | Mapping | None = None
     init: str | Path | None = None
     mtf: str | Mapping | Sensor | None = None
-    pan_degradation: str = "imresize"
+    pan_degradation: str = "as_ms"
     held_out: bool = True
     strict: bool = False
     keep: str | Path | None = None
@@ -135,16 +138,17 @@ def adapt_to(
             sets["valid"] = Windows(judge_by, info)
             verdict = classical_verdict(sets["valid"])
             beside = verdict.beside
+        network, init = _start(wish, covered(train_on), info.guide_bands)
         make_config = functools.partial(
             recipe,
-            _network(wish),
+            network,
             # A kept run is gone on with on the very same windows only.
             scene=f"{name}, windows {scenes_hash(sets['train'])[:16]}",
             ratio=ratio,
-            init=str(wish.init or ""),
+            init=init,
             seed=wish.seed,
         )
-        config = make_config(steps=wish.steps or STEPS)
+        config = make_config(steps=wish.steps or (FEW if init == DEFAULT else STEPS))
         if wish.seconds is not None:
             config = make_config(steps=steps_within(wish.seconds, config, sets))
         folder = wish.keep or stack.enter_context(tempfile.TemporaryDirectory())
@@ -159,16 +163,30 @@ def adapt_to(
     return adaptation
 
 
-def _network(wish: Wish) -> str | dict:
-    """What `recipe` takes."""
-    if wish.network is not None:
-        return wish.network if isinstance(wish.network, str) else dict(wish.network)
-    if wish.init is None:
-        return NETWORK
-    if Path(wish.init).is_file():
-        raise UserError(f"{wish.init} holds tensors alone; name their network")
-    stored = read_card(find_checkpoint(wish.init))["network"]
-    return {k: v for k, v in stored.items() if k not in ("num_bands", "guide_bands", "ratio")}
+def _start(wish: Wish, pixels: int, guide_bands: int) -> tuple[str | dict, str]:
+    """The network as `recipe` takes it, and where its weights come from.
+
+    Args:
+        wish: what is asked for.
+        pixels: of MS to train on.
+        guide_bands: G; the packaged weights are for one.
+    """
+    network, init = wish.network, wish.init
+    if network is not None and not isinstance(network, str):
+        network = dict(network)
+    if network is None and init is None:
+        network = SMALL if pixels < ENOUGH and guide_bands == 1 else LARGE
+    if init is None and network == SMALL and guide_bands == 1:
+        init = DEFAULT
+    if network is None and init == DEFAULT:
+        network = provenance()["network"]
+    if network is None:
+        if Path(init).is_file():
+            raise UserError(f"{init} holds tensors alone; name their network")
+        stored = read_card(find_checkpoint(init))["network"]
+        free = ("num_bands", "guide_bands", "ratio")
+        network = {k: v for k, v in stored.items() if k not in free}
+    return network, str(init or "")
 
 
 def _write_provenance(folder: Path, adaptation: Adaptation, info: SetInfo, train: int, held: int):

@@ -147,7 +147,7 @@ def _hold_out(windows: list[Window]) -> tuple[list[Window], list[Window]]:
     """
     side = windows[0].sample["gt"].shape[0]
     places = np.array([(window.row, window.column) for window in windows])
-    cells = _covered(places, side) / side**2
+    cells = covered(windows) / side**2
     count = int(np.clip(round(_SHARE * cells), 1, _HELD_OUT))
     order = [int(places.sum(axis=1).argmin())]
     distance = np.full(len(places), np.inf)
@@ -202,8 +202,10 @@ def _refusal(part, valid, core, ratio: int, max_value: float) -> str:
     return ""
 
 
-def _covered(places: np.ndarray, side: int) -> int:
+def covered(windows: list[Window]) -> int:
     """MS pixels that lie in any of the windows."""
+    side = windows[0].sample["gt"].shape[0]
+    places = np.array([(window.row, window.column) for window in windows])
     unit = int(np.gcd.reduce([side, *places.ravel().tolist()]))
     low, size = places // unit, side // unit
     seen = np.zeros(low.max(axis=0) + size, bool)

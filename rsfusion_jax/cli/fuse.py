@@ -6,8 +6,12 @@ from pathlib import Path
 
 from rsfusion_jax.errors import UserError
 
-ADAPT = "60s"
-"""How long `--adapt` alone trains."""
+_DEFAULT = (
+    "notice: no --weights and no --method: by the weights that come with the package, trained on "
+    "synthetic scenes"
+)
+ADAPT = "auto"
+"""`--adapt` alone: as many steps as its recipe has."""
 
 
 def add_fuse(commands) -> None:
@@ -17,7 +21,10 @@ def add_fuse(commands) -> None:
     fuse.add_argument("ms", help="MS image, .tif")
     fuse.add_argument("out", help="new .tif on PAN's grid, in MS's units and type")
     how = fuse.add_argument_group("method")
-    how.add_argument("--weights", help="run folder, checkpoint, or .pth with --model")
+    how.add_argument(
+        "--weights",
+        help="run folder, checkpoint, or .pth with --model; default those of the package",
+    )
     how.add_argument("--model", help="network of a .pth, one of `rsfusion models`")
     how.add_argument("--method", help="classical method; auto is the best one for the sensor")
     how.add_argument("--sensor", help="whose pixels these are; default from the metadata")
@@ -37,7 +44,7 @@ def add_fuse(commands) -> None:
         nargs="?",
         const=ADAPT,
         metavar="TIME|STEPS",
-        help=f"for about 60s or 2m, or 1000 steps; default {ADAPT}. --weights are where it starts",
+        help="for about 60s or 2m, or 1000 steps; default what suits the scene; --weights start it",
     )
     adapt.add_argument("--network", help="which network is trained, one of `rsfusion models`")
     adapt.add_argument(
@@ -93,7 +100,7 @@ def add_fuse(commands) -> None:
 
 def _fuse(arguments: argparse.Namespace) -> None:
     from rsfusion_jax.inference.scene import fuse_scene
-    from rsfusion_jax.inference.scene.weights import load_weights
+    from rsfusion_jax.inference.scene.weights import default_weights, load_weights
 
     options = vars(arguments)
     options.pop("command")
@@ -113,6 +120,11 @@ def _fuse(arguments: argparse.Namespace) -> None:
                 fuser = load_weights(weights, model, *files[:2], **scale)
             elif model is not None:
                 raise UserError("--model names the network of --weights=file.pth; give both")
+            elif options["method"] is None:
+                scale = {key: options[key] for key in ("max_value", "bands", "grid", "warp")}
+                fuser = default_weights(*files[:2], **scale)
+                if fuser is not None and not options["quiet"]:
+                    print(_DEFAULT, file=sys.stderr)
             result = fuse_scene(*files, fuser=fuser, **options)
     except KeyboardInterrupt:
         sys.exit(130)

@@ -76,7 +76,7 @@ def _parser() -> argparse.ArgumentParser:
     simulate.add_argument(
         "--pan-degradation",
         default="imresize",
-        choices=("imresize", "mtf", "mtf_centred"),
+        choices=("imresize", "mtf", "mtf_centred", "as_ms"),
         help="how PAN becomes as coarse as MS was",
     )
     simulate.add_argument(

@@ -14,7 +14,7 @@ from rsfusion_jax.errors import UserError
 from rsfusion_jax.ops.resample import imresize, interp23
 from rsfusion_jax.sensors import Sensor, get_sensor, mtf_gains
 
-PAN_DEGRADATIONS = ("imresize", "mtf", "mtf_centred")
+PAN_DEGRADATIONS = ("imresize", "mtf", "mtf_centred", "as_ms")
 
 
 def simulate(
@@ -46,6 +46,9 @@ def simulate(
     - "mtf_centred": PAN's own MTF, then samples at the area centres `r k + (r - 1) / 2`, which
       for even r lie between pixels and are read off a half-band enlargement by two (transparent
       below the MTF's pass band); for odd r the same as "mtf".
+    - "as_ms": as "mtf_centred", with the mean gain of MS for PAN's. One blur on both keeps how
+      sharp PAN is beside the truth, so that what is learnt there holds at the finer scale: for
+      adaptation, not for reports.
 
     Args:
         pan: (r H, r W, G) guide, counts or [0, 1]; None with `srf`.
@@ -83,7 +86,7 @@ def simulate(
     if pan is None:
         guide = _spectral_guide(ms, np.asarray(srf))
     else:
-        guide = _degrade_pan(_as_float(pan, "pan"), ms.shape[:2], optics, ratio, pan_degradation)
+        guide = _degrade_pan(_as_float(pan, "pan"), ms.shape, optics, ratio, pan_degradation)
     psf = Psf(psf) if isinstance(psf, str) else psf
     low = observe(ms, psf, ratio, gains=mtf_gains(optics, bands), centred=centred)
     if centred and ratio % 2 == 0:
@@ -102,7 +105,8 @@ def _spectral_guide(cube: np.ndarray, srf: np.ndarray) -> np.ndarray:
     return (cube.astype(np.float64) @ srf.astype(np.float64)).astype(cube.dtype)
 
 
-def _degrade_pan(pan, size, optics: Sensor, ratio: int, pan_degradation: str) -> np.ndarray:
+def _degrade_pan(pan, shape, optics: Sensor, ratio: int, pan_degradation: str) -> np.ndarray:
+    *size, bands = shape
     if pan.shape[:2] != (ratio * size[0], ratio * size[1]):
         raise UserError(
             f"pan is {pan.shape[0]}x{pan.shape[1]} and ms {size[0]}x{size[1]}: at ratio {ratio} "
@@ -110,6 +114,9 @@ def _degrade_pan(pan, size, optics: Sensor, ratio: int, pan_degradation: str) ->
         )
     if pan_degradation == "imresize":
         return imresize(pan, size)
+    if pan_degradation == "as_ms":
+        gain = float(np.mean(mtf_gains(optics, bands)))
+        return observe(pan, Psf("mtf"), ratio, gains=gain, centred=True)
     if optics.mtf_pan is None:
         raise UserError(
             f"sensor {optics.name!r} has no PAN gain for pan_degradation={pan_degradation!r}; use "

@@ -145,7 +145,7 @@ class BandWise(nn.Module):
 
 
 def _gaussian(gain: float, ratio: int) -> np.ndarray:
-    """Weights along one axis, of unit sum and odd number: `gain` at the coarse Nyquist frequency."""
+    """Weights along one axis, of unit sum and odd number: `gain` at the coarse Nyquist."""
     sigma = ratio * math.sqrt(-2 * math.log(gain)) / math.pi
     reach = math.ceil(3 * sigma)
     weights = np.exp(-((np.arange(-reach, reach + 1) / sigma) ** 2) / 2)

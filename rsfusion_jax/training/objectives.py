@@ -30,14 +30,22 @@ def l1ssim(fused, gt):
     return l1(fused, gt) + 0.1 * (1 - jax.vmap(similarity)(gt, fused).mean())
 
 
-_LOSSES = {"l1": l1, "mse": mse, "l1ssim": l1ssim}
+def relative(fused, gt):
+    """Mean absolute difference in units of each band's mean, which ERGAS counts in too.
+
+    A fiftieth of full scale is added to the means, so that the noise of a dark band counts little.
+    """
+    return (jnp.abs(fused - gt) / (gt.mean(axis=(-3, -2), keepdims=True) + 0.02)).mean()
+
+
+_LOSSES = {"l1": l1, "mse": mse, "l1ssim": l1ssim, "relative": relative}
 
 
 def supervised(loss: str) -> Callable:
     """Distance between the fused image and the truth, averaged over pixels and bands.
 
     Args:
-        loss: "l1", "mse" or "l1ssim".
+        loss: "l1", "mse", "l1ssim" or "relative".
     """
     distance = _distance(loss)
 

@@ -11,6 +11,7 @@ from rsfusion_jax.sensors import Sensor, get_sensor
 from rsfusion_jax.training.writers import ProgressBar
 
 SYNTHETIC = "synthetic"
+_CAMERAS = "sensor", "drawn"
 
 
 def config_sensor(data) -> Sensor:
@@ -79,21 +80,31 @@ def open_folder(
 
 
 def _render(data, split: str, seed: int) -> Source:
-    from rsfusion_jax.data.synthetic import SyntheticScenes
+    from rsfusion_jax.data.synthetic import ManyCameras, SyntheticScenes
 
     options = data.synthetic
-    scenes = SyntheticScenes(
-        config_sensor(data),
-        num_scenes=options[f"{split}_scenes"],
-        size=options.size,
-        split=split,
-        seed=seed,
-        ratio=data.ratio,
-        guide=options.guide,
-        num_bands=options.num_bands,
-        nuisances=options.nuisances,
-        pan_degradation=options.pan_degradation,
-    )
+    common = {
+        "num_scenes": options[f"{split}_scenes"],
+        "size": options.size,
+        "split": split,
+        "seed": seed,
+        "ratio": data.ratio,
+    }
+    if options.cameras not in _CAMERAS:
+        raise UserError(
+            f"data.synthetic.cameras={options.cameras!r}; choose {' or '.join(_CAMERAS)}"
+        )
+    if options.cameras == "drawn":
+        scenes = ManyCameras(**common)
+    else:
+        scenes = SyntheticScenes(
+            config_sensor(data),
+            **common,
+            guide=options.guide,
+            num_bands=options.num_bands,
+            nuisances=options.nuisances,
+            pan_degradation=options.pan_degradation,
+        )
     with ProgressBar(f"rendering {split} scenes", len(scenes)) as bar:
         return Cached(
             scenes,

@@ -5,6 +5,8 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 
+from rsfusion_jax.errors import UserError
+from rsfusion_jax.inference.default import DEFAULT, default_params, provenance
 from rsfusion_jax.models import abstract_params
 from rsfusion_jax.porting.convert import from_torch
 from rsfusion_jax.training.checkpoint import find_checkpoint, read_card, restore_weights
@@ -12,16 +14,26 @@ from rsfusion_jax.training.integrity import check_network
 
 
 def initial_params(path: str, model, card: dict) -> dict:
-    """Parameters from a run folder, one checkpoint in it, or the authors' `.pth` file.
+    """Parameters from a run folder, one checkpoint in it, the authors' `.pth`, or the package.
 
     Args:
-        path: where from; a file is read as PyTorch's.
+        path: where from; a file is read as PyTorch's, "default" names the packaged weights.
         model: the network that will be trained.
         card: what this run's network is.
 
     Raises:
         UserError: nothing there, or weights of another network or configuration.
     """
+    if path == DEFAULT:
+        stored = provenance()["network"]
+        free = ("num_bands", "guide_bands", "ratio")
+        network = {key: value for key, value in card["network"].items() if key not in free}
+        if network != stored:
+            raise UserError(
+                f"init_from={DEFAULT!r} is for the network {stored}, this run builds {network}; "
+                "make them agree or use other weights"
+            )
+        return jax.tree.map(jnp.asarray, default_params())
     if Path(path).suffix in (".pth", ".pt") or Path(path).is_file():
         from rsfusion_jax.porting.torch_file import read_state_dict
 

@@ -1,4 +1,4 @@
-"""Which count stands for 1 in weights that a scene is about to train."""
+"""Which count stands for 1 in weights that have no scale of their own."""
 
 from collections.abc import Iterable
 

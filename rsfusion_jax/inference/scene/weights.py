@@ -3,9 +3,11 @@
 from pathlib import Path
 
 from rsfusion_jax.errors import UserError
+from rsfusion_jax.inference.default import load_default
 from rsfusion_jax.inference.fuser import Fuser
 from rsfusion_jax.inference.load import load, load_torch
 from rsfusion_jax.inference.scene import pair
+from rsfusion_jax.inference.scene.scale import full_scale
 
 
 def load_weights(
@@ -62,3 +64,36 @@ def load_weights(
         guide.close()
         low.close()
     return fuser
+
+
+def default_weights(
+    pan: str,
+    ms: str,
+    *,
+    max_value: float | None = None,
+    bands: tuple[int, ...] | None = None,
+    grid: tuple[float, float] | None = None,
+    warp: bool = True,
+) -> Fuser | None:
+    """The packaged weights at the scale of a scene; None where they do not apply.
+
+    They are for one PAN band that is finer than MS.
+
+    Args:
+        pan, ms: the scene.
+        max_value: full scale, where it is not what the values need.
+        bands: of MS that are fused.
+        grid, warp: as of `Options`.
+    """
+    guide, low, _ = pair.open_pair(pan, ms, bands, warp)
+    try:
+        ratio = pair.relate_files(guide, low, grid, None).ratio
+        if ratio < 2 or len(guide.bands) != 1:
+            return None
+        if max_value is None:
+            bits = max((source.bits or 0 for source in (guide, low)), default=0)
+            max_value = full_scale([source.survey()[0] for source in (guide, low)], bits or None)
+        return load_default(len(low.bands), ratio=ratio, max_value=max_value)
+    finally:
+        guide.close()
+        low.close()

@@ -1,0 +1,31 @@
+"""BandWise, ours: the weights that come with the package, from built-in scenes alone.
+
+    python train.py --config=configs/bandwise.py
+
+About ten CPU minutes. Every scene has a camera of its own: 3, 4 or 8 bands, MTF, noise, PAN out of
+register. `python benchmarks/default_weights.py` trains this and puts the weights in their place.
+Arguments: "cameras", or the data sets of configs/data_sets.py.
+"""
+
+from configs import data_sets, default
+
+CAMERAS = "cameras"
+
+
+def get_config(data_set: str = CAMERAS):
+    """The recipe of the packaged weights, or the same on one data set."""
+    config = default.get_config()
+    config.name = f"bandwise_{data_set}"
+    config.model = {"name": "bandwise"}
+    config.data.patch_size = 48
+    config.train.update(loss="relative", steps=2400, batch_size=4, ema_decay=0.995, ema_warmup=True)
+    config.train.update(eval_every=800, checkpoint_every=800)
+    config.optim.update(learning_rate=3e-3, clip_norm=1.0)
+    if data_set != CAMERAS:
+        steps = config.train.steps
+        data_sets.select(config, data_set)
+        config.train.steps = steps
+        return config
+    config.data.test = ""
+    config.data.synthetic.update(cameras="drawn", train_scenes=320, valid_scenes=8, size=64)
+    return config
