@@ -16,19 +16,22 @@ from rsfusion_jax.adaptation import verdict
 from rsfusion_jax.adaptation.arrays import array_scene
 from rsfusion_jax.adaptation.budget import parse_budget, steps_within
 from rsfusion_jax.adaptation.camera import estimate_gain
-from rsfusion_jax.adaptation.recipe import recipe
+from rsfusion_jax.adaptation.recipe import ENOUGH, recipe
+from rsfusion_jax.adaptation.run import Wish, start
 from rsfusion_jax.adaptation.verdict import Verdict
 from rsfusion_jax.adaptation.windows import make_windows
 from rsfusion_jax.cli.main import run
 from rsfusion_jax.data.areas import GAP
 from rsfusion_jax.data.psf import Psf, observe
 from rsfusion_jax.errors import UserError
+from rsfusion_jax.inference.default import default_params
 from rsfusion_jax.inference.scene.samples import read_part
 from rsfusion_jax.inference.scene.scale import full_scale
 from rsfusion_jax.sensors import get_sensor
 
 CAMERA = get_sensor({"bands": 3, "mtf_ms": 0.3, "ratio": 4})
 STUDENT = {"name": "dicnn"}
+NARROW = {"name": "bandwise", "width": 8}
 
 
 def scene(rows, columns, gain=0.3, bands=3, seed=0):
@@ -106,7 +109,7 @@ def test_full_scale_holds_the_brightest_value():
 def test_budgets():
     assert parse_budget("60s") == {"seconds": 60}
     assert parse_budget("2m") == {"seconds": 120}
-    assert parse_budget("1000") == {"steps": 1000}
+    assert parse_budget("1000") == {"steps": 1000} and parse_budget("auto") == {}
     for wrong in ("fast", "0", "-3s", "s", "1e3"):
         with pytest.raises(UserError, match="neither seconds"):
             parse_budget(wrong)
@@ -119,6 +122,32 @@ def test_recipe_has_the_fields_of_a_run():
         assert set(made[section]) == set(full[section])
     flat = (set(flax.traverse_util.flatten_dict(tree)) for tree in (made, full))
     assert set.difference(*flat) <= {("model", "name")}
+
+
+@pytest.mark.parametrize(
+    ("wish", "pixels", "guides", "expected"),
+    [
+        ({}, ENOUGH - 1, 1, ("bandwise", "default")),
+        ({}, ENOUGH, 1, ("fusionnet", "")),
+        ({}, ENOUGH - 1, 3, ("fusionnet", "")),
+        ({"network": "bandwise"}, ENOUGH, 1, ("bandwise", "default")),
+        ({"network": "pnn"}, 9, 1, ("pnn", "")),
+        ({"network": NARROW}, 9, 1, (NARROW, "")),
+        ({"init": "default"}, ENOUGH, 1, ({"name": "bandwise"}, "default")),
+    ],
+)
+def test_where_an_adaptation_starts(wish, pixels, guides, expected):
+    assert start(Wish(**wish), pixels, guides) == expected
+
+
+def test_small_scenes_start_from_the_packaged_weights():
+    """Gently: two steps leave every weight close to where it was."""
+    pan, ms = scene(64, 64)
+    fuser = rsf.adapt(pan, ms, ms_phase=1.5, held_out=False, quiet=True, steps=2)
+    moved = jax.tree.map(
+        lambda a, b: np.abs(a - b).max(), fuser.variables["params"], default_params()
+    )
+    assert 0 < max(jax.tree.leaves(moved)) < 1e-3
 
 
 def test_verdict():

@@ -44,7 +44,8 @@ def test_pan_phase(ratio, degradation):
     ms = np.ones((count, count, 1))
     reduced = simulate(pan, ms, sensor=sensor, ratio=ratio, pan_degradation=degradation)["pan"]
     phase = ratio // 2 if degradation == "mtf" else (ratio - 1) / 2
-    total = 1.0 if degradation == "imresize" else mtf_kernel(0.15, ratio).sum()
+    gain = 0.3 if degradation == "as_ms" else 0.15
+    total = 1.0 if degradation == "imresize" else mtf_kernel(gain, ratio).sum()
     centre = (ratio * np.arange(count) + phase)[16:-16]  # far from the replicated border
     expected = total * (centre[:, None] + 2 * centre)
     # The half-band taps sum to 1 - 4e-10 per axis.

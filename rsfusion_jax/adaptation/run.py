@@ -138,7 +138,7 @@ def adapt_to(
             sets["valid"] = Windows(judge_by, info)
             verdict = classical_verdict(sets["valid"])
             beside = verdict.beside
-        network, init = _start(wish, covered(train_on), info.guide_bands)
+        network, init = start(wish, covered(train_on), info.guide_bands)
         make_config = functools.partial(
             recipe,
             network,
@@ -163,7 +163,7 @@ def adapt_to(
     return adaptation
 
 
-def _start(wish: Wish, pixels: int, guide_bands: int) -> tuple[str | dict, str]:
+def start(wish: Wish, pixels: int, guide_bands: int) -> tuple[str | dict, str]:
     """The network as `recipe` takes it, and where its weights come from.
 
     Args:
