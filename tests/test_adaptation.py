@@ -140,6 +140,7 @@ def test_where_an_adaptation_starts(wish, pixels, guides, expected):
     assert start(Wish(**wish), pixels, guides) == expected
 
 
+@pytest.mark.slow
 def test_small_scenes_start_from_the_packaged_weights():
     """Gently: two steps leave every weight close to where it was."""
     pan, ms = scene(64, 64)
