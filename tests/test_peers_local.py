@@ -201,3 +201,17 @@ def _cf2n():
         (_, fused), gradients = run(params, (pan, lms))
         gradients, fused = jax.tree.map(np.asarray, (gradients, fused))
     return params, (pan, lms), target, fused, gradients
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "fields"),
+    [("cf2n", {"n": 1}), ("mmapp", {"blocks": 1}), ("ramsf", {}), ("rsanet", {"blocks": 1})],
+)
+def test_one_graph(name, fields):
+    """torch.compile captures the best formulation whole: nothing in it depends on the data."""
+    module = importlib.import_module(f"benchmarks.peers.{name}_torch")
+    peer = getattr(module, CLASSES[name])(num_bands=3, **fields, formulation="best")
+    images = [torch.rand(shape) for shape in ((1, 1, 16, 16), (1, 3, 4, 4), (1, 3, 16, 16))]
+    compiled = torch.compile(peer, backend="eager", fullgraph=True)
+    torch.testing.assert_close(compiled(*images), peer(*images))
