@@ -127,8 +127,9 @@ def run_cell(network: str, task: str, source, folder: Path, steps: int) -> dict:
     """Trains and scores one network on one task."""
     workdir = folder / f"{network}_{task}"
     start = time.perf_counter()
+    config = cell_config(network, task, folder, steps)
     try:
-        train(cell_config(network, task, folder, steps), workdir)
+        train(config, workdir)
     except UserError as error:
         return {"network": network, "task": task, "refused": str(error)}
     minutes = (time.perf_counter() - start) / 60
@@ -139,6 +140,7 @@ def run_cell(network: str, task: str, source, folder: Path, steps: int) -> dict:
         row[metric], row[f"{metric}_error"] = mean_and_error(own, metric.upper())
     row["ergas_other_guide"] = mean_and_error(swapped, "ERGAS")[0]
     row["budget"] = f"{steps} steps of 4 patches"
+    row["learning_rate"] = config.optim.learning_rate
     row["minutes"] = round(minutes, 2)
     return row
 

@@ -23,6 +23,9 @@ def get_config(network: str = "u2net"):
     if network == "u2net":
         # It learns its own enlargement: at 2e-3 a thousand steps leave it behind the classical.
         config.optim.update(learning_rate=5e-3, clip_norm=1.0)
+    if network == "feinfn":
+        # Steps too large at the beginning can switch its wavelets off for good.
+        config.optim.update(learning_rate=1e-3, clip_norm=0.1, warmup_steps=100)
     if network == "ddif":
         config.train.update(objective="diffusion", batch_size=8)
         config.train.update(ema_decay=0.995, ema_warmup=True)
