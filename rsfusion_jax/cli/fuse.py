@@ -142,7 +142,7 @@ def _fuse(arguments: argparse.Namespace) -> None:
         + f"mean drift per band {drift}, clipped {figures['clipped']:.2%}, valid "
         f"{figures['valid']:.1%}"
     )
-    print("seconds: " + ", ".join(f"{name} {value:.1f}" for name, value in seconds.items()))
+    print("seconds: " + ", ".join(f"{name} {value:.2f}" for name, value in seconds.items()))
 
 
 def _adapt(budget: str, files, weights, model, wish, options):

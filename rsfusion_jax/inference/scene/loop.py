@@ -29,7 +29,8 @@ def fuse_blocks(
         quiet: no progress on the screen.
 
     Returns:
-        Seconds of reading and of writing in their threads, of waiting for the device, and of all.
+        Seconds of reading and of writing in their threads, of moving arrays to the device and back,
+        of waiting for the device, and of all.
     """
     windows, batch = plan.windows, plan.batch
     # Groups are the same in a resumed run: nothing depends on where the first one ended.
@@ -40,7 +41,7 @@ def fuse_blocks(
     done = total - sum(area[index] for group in left for index in group)
     state = jax.device_put(engine.state)
     reader, writer = Ahead(workers=2, depth=2), Ahead(workers=1, depth=2)
-    waited = 0.0
+    sent = waited = fetched = 0.0
 
     def read(group):
         blocks = [windows.blocks[index] for index in group]
@@ -50,10 +51,12 @@ def fuse_blocks(
         return blocks, stacked, valids
 
     def keep(blocks, valids, fused, lms_sum, stage):
-        nonlocal waited
+        nonlocal waited, fetched
         begin = time.perf_counter()
+        jax.block_until_ready((fused, lms_sum))
+        ready = time.perf_counter()
         fused, lms_sum = np.asarray(fused), np.asarray(lms_sum, np.float64)
-        waited += time.perf_counter() - begin
+        waited, fetched = waited + ready - begin, fetched + time.perf_counter() - ready
         for block, valid, image, sums in zip(blocks, valids, fused, lms_sum, strict=False):
             core = image[block.core]
             planes, clipped = pixels.convert(core, valid)
@@ -70,6 +73,10 @@ def fuse_blocks(
     try:
         with Stage("fusing", total, done, quiet) as stage:
             for blocks, stacked, valids in reader.map(read, left):
+                start = time.perf_counter()
+                # The device goes on with the blocks before while this one is sent.
+                stacked = jax.block_until_ready(jax.device_put(stacked))
+                sent += time.perf_counter() - start
                 writer.put(keep, blocks, valids, *plan.run(state, stacked), stage)
             writer.drain()
     except KeyboardInterrupt:
@@ -85,7 +92,8 @@ def fuse_blocks(
         writer.close()
     return {
         "read": reader.seconds,
+        "transfer": sent + fetched,
         "device": waited,
-        "write": writer.seconds - waited,
+        "write": writer.seconds - waited - fetched,
         "fuse": time.perf_counter() - begin,
     }

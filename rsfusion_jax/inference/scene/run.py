@@ -33,8 +33,8 @@ class Result:
         notices: what the user was told.
         figures: mean and its drift per band, R-ERGAS, residual shift, clipped share and the phase
             used, as they stand in the file's tags.
-        seconds: per stage: fit, draw (of diffusion networks), read, device, write, fuse, assemble,
-            total.
+        seconds: per stage: fit, draw (of diffusion networks), read, transfer (to the device and
+            back), device, write, fuse, assemble, total.
     """
 
     path: Path | None
