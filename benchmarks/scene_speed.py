@@ -124,7 +124,7 @@ def table(rows: list[dict]) -> str:
         "|" + "---|" * (9 + len(STAGES)),
     ]
     for row in sorted(rows, key=lambda row: -row["megapixels_per_second"]):
-        cells = [row["method"], row["side"], f"{row['megapixels_per_second']:.3f}"]
+        cells = [row["method"], row["side"], f"{row['megapixels_per_second']:.2g}"]
         cells += [f"{100 * row['shares'][stage]:.0f} %" for stage in STAGES]
         names = ("fit", "fuse", "assemble", "total")
         cells += [f"{row['seconds'][name]:.1f}" for name in names]

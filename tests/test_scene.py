@@ -196,6 +196,8 @@ def test_what_is_carried_over(tmp_path):
     assert figures == json.loads(json.dumps(result.figures))
     assert figures["phase"]["f"] == [0, 0] and figures["r_ergas"] > 0
     assert len(figures["mean_drift"]) == 4 and figures["valid"] == 1
+    stages = ("fit", "read", "transfer", "device", "write", "fuse", "assemble", "total")
+    assert tuple(result.seconds) == stages and min(result.seconds.values()) >= 0
     assert file.colours[:3] == ["blue", "green", "red"]
 
 
