@@ -4,7 +4,7 @@
 
 A training step (the network's objective, Adam) and inference at the widths of configs/small.py, at
 ratio 4: one axis is varied, the others stay at a PAN of 32 x 32 pixels, 4 bands, one image. Time is
-the processor's of a compiled call, the least of several; memory what the compiled program holds
+the processor's of a compiled call, the least of three; memory what the compiled program holds
 besides its arguments and results, by XLA's own count, for which nothing runs: the largest PAN is
 compiled only. An exponent is the slope of a line through the logarithms, by least squares, of all
 points but the smallest, where what does not grow weighs most: 1 is linear.
@@ -43,7 +43,7 @@ MODES = ("inference", "train")
 KEY = ("network", "mode", *LEAST)
 UNOPTIMISED = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
 """Half the compilation for what is not run; memory is planned before machine code is made."""
-CALLS, SHORTEST = 3, 0.5  # calls at least, and seconds of them together
+TURNS, SHORTEST = 3, 0.2  # of several calls where one is quicker: other threads' time counts late
 
 
 def program(network: str, mode: str, side: int, bands: int, batch: int):
@@ -80,14 +80,19 @@ def arbitrary(shapes):
 
 
 def processor_seconds(compiled, arguments) -> float:
-    """Of one call, all threads together."""
+    """Of one call, all threads together: the least mean of a turn."""
+    turns, count = [], 1
     jax.block_until_ready(compiled(*arguments))
-    seconds = []
-    while len(seconds) < CALLS or sum(seconds) < SHORTEST:
+    while len(turns) < TURNS:
         start = time.process_time()
-        jax.block_until_ready(compiled(*arguments))
-        seconds.append(time.process_time() - start)
-    return min(seconds)
+        for _ in range(count):
+            jax.block_until_ready(compiled(*arguments))
+        spent = time.process_time() - start
+        if spent < SHORTEST:
+            count *= 2
+        else:
+            turns.append(spent / count)
+    return min(turns)
 
 
 def measure(network: str, mode: str, size: dict) -> dict:
