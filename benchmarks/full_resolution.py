@@ -94,7 +94,7 @@ def draw(parts: dict[str, dict[str, np.ndarray]], path: Path) -> None:
             axis.set_xticks([]), axis.set_yticks([])
         row[0].set_ylabel(NAMES[image], fontsize=9)
     figure.tight_layout()
-    figure.savefig(path, dpi=100)
+    figure.savefig(path, dpi=55)
 
 
 def main() -> None:
