@@ -84,13 +84,14 @@ def draw(parts: dict[str, dict[str, np.ndarray]], path: Path) -> None:
     shape = len(parts), len(columns)
     size = 2.2 * shape[1], 2.35 * shape[0]
     figure, axes = plt.subplots(*shape, figsize=size, squeeze=False)
+    for axis, name in zip(axes[0], columns, strict=True):
+        axis.set_title(name, fontsize=9)
     for row, (image, found) in zip(axes, parts.items(), strict=True):
         low, high = np.percentile(found["EXP"], (1, 99), axis=(0, 1))
-        for axis, (name, part) in zip(row, found.items(), strict=True):
+        for axis, part in zip(row, found.values(), strict=True):
             grey = part.shape[-1] == 1
             shown = part[..., 0] if grey else np.clip((part - low) / (high - low), 0, 1)
             axis.imshow(shown, cmap="gray" if grey else None)
-            axis.set_title(name if row is axes[0] else "", fontsize=9)
             axis.set_xticks([]), axis.set_yticks([])
         row[0].set_ylabel(NAMES[image], fontsize=9)
     figure.tight_layout()
