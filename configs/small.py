@@ -23,8 +23,9 @@ def get_config(network: str = "u2net"):
     if network == "u2net":
         # It learns its own enlargement: at 2e-3 a thousand steps leave it behind the classical.
         config.optim.update(learning_rate=5e-3, clip_norm=1.0)
-    if network == "feinfn":
-        # Steps too large at the beginning can switch its wavelets off for good.
+    if network in ("feinfn", "rsanet"):
+        # Steps too large at the beginning can switch FeINFN's wavelets and RSANet's first rectifier
+        # off for good; what is left is EXP.
         config.optim.update(learning_rate=1e-3, clip_norm=0.1, warmup_steps=100)
     if network == "ddif":
         config.train.update(objective="diffusion", batch_size=8)
