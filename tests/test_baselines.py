@@ -158,7 +158,7 @@ def test_receptive_field(network, ratio):
 def test_toolbox_initialisation(network):
     """PyTorch's uniform default, or the truncated normal of PanNet and DiCNN with biases of 0."""
     model = create_model(network, num_bands=8)
-    params = jax.jit(lambda key: init_params(model, key))(jax.random.key(0))
+    params = init_params(model, jax.random.key(0))
     normal = network in ("pannet", "dicnn")
     layers = {**params.pop("res1", {}), **params}  # PanNet's other blocks are the same again
     for name, layer in layers.items():

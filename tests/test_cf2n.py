@@ -165,7 +165,7 @@ def _sample(rng, height=12, width=16, bands=3):
 def test_training_starts_from_exp():
     model = create_model("cf2n", num_bands=3, channels=4, n=1)
     pan, ms, lms = _sample(np.random.default_rng(3))
-    params = jax.jit(lambda key: init_params(model, key))(jax.random.key(0))
+    params = init_params(model, jax.random.key(0))
     fused = jax.jit(model.apply)({"params": params}, pan, ms, lms)["fused"]
     np.testing.assert_array_equal(fused, lms)
 

@@ -165,7 +165,7 @@ def test_published_sizes():
 def test_initialisation():
     """PyTorch's, but for the modulation, which begins as the identity."""
     model = create_model("ddif", num_bands=3, **TINY)
-    params = jax.jit(lambda key: init_params(model, key))(jax.random.key(0))
+    params = init_params(model, jax.random.key(0))
     style = params["downs_1"]["modulation"]["to_style"]
     assert not style["kernel"].any() and not style["bias"].any()
     kernel = params["mid_0"]["res_block"]["conv0"]["kernel"]  # fan-in 9 * 16

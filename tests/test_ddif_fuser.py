@@ -28,7 +28,7 @@ def tiny_model(**fields):
 @pytest.fixture(scope="module")
 def fuser():
     model = tiny_model()
-    params = jax.jit(lambda key: init_params(model, key))(jax.random.key(0))
+    params = init_params(model, jax.random.key(0))
     return rsf.Fuser(model, {"params": params}, sensor="qb", diffusion=SHORT)
 
 
@@ -131,7 +131,7 @@ def batch_of(size=8):
 @pytest.mark.parametrize("loss, predicts", [("l1", "noise"), ("mse", "v"), ("l1ssim", "x0")])
 def test_objective(loss, predicts):
     model = tiny_model(predicts=predicts)
-    params = jax.jit(lambda key: init_params(model, key))(jax.random.key(0))
+    params = init_params(model, jax.random.key(0))
     objective = make_objective("diffusion", loss, Diffusion(**SHORT))
     batch = batch_of(16)
 

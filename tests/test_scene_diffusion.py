@@ -20,7 +20,7 @@ SPOT = (0.5, 0.5)  # MS begins here on PAN where the phase is that of the field'
 @pytest.fixture(scope="module")
 def fuser():
     model = rsf.create_model("ddif", num_bands=4, image_size=16, **TINY)
-    params = jax.jit(lambda key: init_params(model, key))(jax.random.key(0))
+    params = init_params(model, jax.random.key(0))
     process = {"steps": 20, "sampling_steps": 3}
     return rsf.Fuser(model, {"params": params}, sensor="qb", diffusion=process)
 

@@ -17,12 +17,34 @@ import numpy as np
 from rsfusion_jax.ops.implicit import blend_corners, map_corners
 
 
+def _draw(sample: Callable[[int], jax.Array], shape: Sequence[int]) -> jax.Array:
+    """`sample(length)`, cut to `shape`.
+
+    A drawn number depends on its key and its place alone, so lengths can be powers of two: a few
+    compiled programs then serve every shape of every network, where compiling was what
+    initialisation spent its time on.
+    """
+    size = math.prod(shape)
+    return sample(1 << max(size - 1, 0).bit_length())[:size].reshape(shape)
+
+
 def uniform_fan_in(fan_in: int) -> Callable:
     """Initialiser uniform(-1/sqrt(fan_in), 1/sqrt(fan_in)), as `torch.nn.Conv2d` and `Linear`."""
     bound = 1 / math.sqrt(fan_in)
 
     def init(key, shape, dtype=jnp.float32):
-        return jax.random.uniform(key, shape, dtype, -bound, bound)
+        return _draw(lambda n: jax.random.uniform(key, (n,), dtype, -bound, bound), shape)
+
+    return init
+
+
+def truncated_normal(std: float) -> Callable:
+    """Initialiser `std` * normal(0, 1), drawn again beyond two deviations; biases 0."""
+
+    def init(key, shape, dtype=jnp.float32):
+        if len(shape) == 1:
+            return jnp.zeros(shape, dtype)
+        return std * _draw(lambda n: jax.random.truncated_normal(key, -2, 2, (n,), dtype), shape)
 
     return init
 
@@ -30,15 +52,9 @@ def uniform_fan_in(fan_in: int) -> Callable:
 def truncated_normal_fan_in(fan_in: int) -> Callable:
     """Initialiser of PanNet's school: kernels normal(0, 1.3 * 2 / fan_in), biases 0.
 
-    The normal is cut at two standard deviations; the factor 1.3 makes up for the variance that
-    the cut takes away, so that 2 / fan_in is left.
+    The factor 1.3 makes up for the variance that the cut takes away, so that 2 / fan_in is left.
     """
-    normal = jax.nn.initializers.truncated_normal(math.sqrt(1.3 * 2 / fan_in))
-
-    def init(key, shape, dtype=jnp.float32):
-        return jnp.zeros(shape, dtype) if len(shape) == 1 else normal(key, shape, dtype)
-
-    return init
+    return truncated_normal(math.sqrt(1.3 * 2 / fan_in))
 
 
 class Conv(nn.Module):

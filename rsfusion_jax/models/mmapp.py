@@ -36,12 +36,7 @@ STAGE_WEIGHTS = {
 
 def truncated_normal(fan_in: int):
     """The authors' initialiser: variance 1 / fan_in after the cut at two deviations, biases 0."""
-    normal = jax.nn.initializers.truncated_normal(math.sqrt(1 / fan_in) / 0.8796)
-
-    def init(key, shape, dtype=jnp.float32):
-        return jnp.zeros(shape, dtype) if len(shape) == 1 else normal(key, shape, dtype)
-
-    return init
+    return layers.truncated_normal(math.sqrt(1 / fan_in) / 0.8796)
 
 
 class _Block(nn.Module):

@@ -16,7 +16,7 @@ from rsfusion_jax.errors import Interrupted, UserError
 from rsfusion_jax.evaluation.leaderboard import closing_report
 from rsfusion_jax.inference.draw import Diffusion
 from rsfusion_jax.inference.load import load, network_card
-from rsfusion_jax.models import create_model, init_params
+from rsfusion_jax.models import abstract_params, create_model, init_params
 from rsfusion_jax.porting.optimizer import with_adam_moments
 from rsfusion_jax.training import sharding
 from rsfusion_jax.training.checkpoint import (
@@ -164,10 +164,8 @@ def _train(config, workdir: Path, sets, stop: StopRequest, profile: bool, beside
             "as init_from"
         )
 
-    def init(key):
-        params_key, state_key = jax.random.split(key)
-        params = init_params(model, params_key)
-        return create_state(params, optimizer, state_key, ema=ema, teacher=distils)
+    def begin(params, key):
+        return create_state(params, optimizer, key, ema=ema, teacher=distils)
 
     given = None
     if config.init_from and not has_checkpoint(workdir):
@@ -181,27 +179,22 @@ def _train(config, workdir: Path, sets, stop: StopRequest, profile: bool, beside
         barrier("run folder")
         checkpoints = stack.enter_context(_saved(workdir))
         stack.enter_context(jax.set_mesh(mesh))
-        key = jax.random.key(config.seed)
-        abstract = jax.eval_shape(init, key)
+        params_key, state_key = jax.random.split(jax.random.key(config.seed))
+        abstract = jax.eval_shape(begin, abstract_params(model), state_key)
         placed = sharding.state_shardings(mesh, abstract)
         abstract = abstract_like(abstract, placed)
 
         # Where to start: 1. this run's newest checkpoint, 2. init_from, 3. the seed.
         state = checkpoints.restore(abstract, card, batches)
         if state is None:
-            state = jax.jit(init, out_shardings=placed)(key)
-            if given is not None:
-                params = jax.device_put(jax.device_get(given), placed.params)
-                copies = {
-                    name: jax.tree.map(jnp.copy, params)
-                    for name in ("ema", "teacher")
-                    if getattr(state, name) is not None
-                }
-                state = state.replace(params=params, **copies)
-                if config.init_optimizer:
-                    opt_state = with_adam_moments(state.opt_state, model, config.init_from)
-                    opt_state = jax.device_put(opt_state, placed.opt_state)
-                    state = state.replace(opt_state=opt_state)
+            # Drawn parameter by parameter: one program of all draws takes longest to compile.
+            params = init_params(model, params_key) if given is None else given
+            params = jax.device_put(jax.device_get(params), placed.params)
+            state = jax.jit(begin, out_shardings=placed)(params, state_key)
+            if config.init_from and config.init_optimizer:
+                opt_state = with_adam_moments(state.opt_state, model, config.init_from)
+                opt_state = jax.device_put(opt_state, placed.opt_state)
+                state = state.replace(opt_state=opt_state)
         first = step = int(state.step)
         if is_first():
             count = sum(leaf.size for leaf in jax.tree.leaves(state.params))
