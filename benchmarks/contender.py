@@ -177,7 +177,7 @@ def _ours(task: Task, limit: Callable) -> tuple[Callable, dict]:
         dtype=None if task.dtype == "float32" else jnp.dtype(task.dtype),
         **dict(task.fields),
     )
-    params = jax.jit(lambda key: init_params(model, key))(jax.random.key(0))
+    params = init_params(model, jax.random.key(0))
     batches = jax.device_put(task.arrays())
 
     def fuse(params, batch):

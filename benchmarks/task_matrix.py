@@ -12,9 +12,11 @@ table is printed as Markdown.
 import argparse
 import dataclasses
 import json
+import shutil
 import time
 from pathlib import Path
 
+import h5py
 import numpy as np
 
 from configs import small
@@ -56,8 +58,17 @@ class OtherGuides:
         """Sample `index` with another's `pan`."""
         if not 0 <= index < len(self):
             raise IndexError(index)
-        other = self._source[(index + 1) % len(self)]["pan"]
-        return {**self._source[index], "pan": other}
+        return {**self._source[index], "pan": self._guide(index)}
+
+    def _guide(self, index: int):
+        return self._source[(index + 1) % len(self)]["pan"]
+
+
+class NoGuides(OtherGuides):
+    """A set whose samples carry a guide of zeros."""
+
+    def _guide(self, index: int):
+        return np.zeros_like(self._source[index]["pan"])
 
 
 def render(task: str, split: str, count: int, path: Path) -> None:
@@ -145,22 +156,38 @@ def run_cell(network: str, task: str, source, folder: Path, steps: int) -> dict:
     return row
 
 
+def error_without_guide(network: str, task: str, source, folder: Path, steps: int) -> float:
+    """ERGAS of the network trained and tested with guides of zeros: what the bands alone give."""
+    config = cell_config(network, task, folder, steps)
+    blank = folder / f"{task}_train_without_guide.h5"
+    if not blank.exists():
+        with new_files([blank]) as temporary:
+            shutil.copy(config.data.train, temporary[blank])
+            with h5py.File(temporary[blank], "r+") as file:
+                file["pan"][...] = 0
+    config.data.train = str(blank)
+    fuser = load(train(config, folder / f"{network}_{task}_without_guide"))
+    return mean_and_error(score(fuser.fuse_unit, NoGuides(source)), "ERGAS")[0]
+
+
 def table(rows: list[dict]) -> str:
     """The rows as Markdown."""
     lines = [
-        "| task | network | ERGAS | SAM | ERGAS with another guide | EXP | best classical |",
-        "|---|---|---|---|---|---|---|",
+        "| task | network | ERGAS | SAM | ERGAS with another guide | trained without a guide | EXP "
+        "| best classical |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for row in rows:
         if "refused" in row:
             why = f"refused: {row['refused']}"
-            lines.append(f"| {row['task']} | {row['network']} | {why} | | | | |")
+            lines.append(f"| {row['task']} | {row['network']} | {why} | | | | | |")
             continue
         best = f"{row['classical']} {row['classical_ergas']:.3f}" if "classical" in row else "-"
+        bare = f"{row['ergas_no_guide']:.3f}" if "ergas_no_guide" in row else "-"
         lines.append(
             f"| {row['task']} | {row['network']} | {row['ergas']:.3f} ± {row['ergas_error']:.3f} "
             f"| {row['sam']:.3f} ± {row['sam_error']:.3f} | {row['ergas_other_guide']:.3f} "
-            f"| {row['ergas_exp']:.3f} / {row['sam_exp']:.3f} | {best} |"
+            f"| {bare} | {row['ergas_exp']:.3f} / {row['sam_exp']:.3f} | {best} |"
         )
     return "\n".join(lines)
 
@@ -171,6 +198,9 @@ def main() -> None:
     parser.add_argument("--networks", default=",".join(small.WIDTHS))
     parser.add_argument("--tasks", default=",".join(TASKS))
     parser.add_argument("--steps", type=int, default=1000)
+    parser.add_argument(
+        "--without_guide", action="store_true", help="train each cell without its guide as well"
+    )
     parser.add_argument("--folder", type=Path, default=Path("runs/task_matrix"))
     parser.add_argument("--out", type=Path, default=Path("docs/task_matrix.json"))
     options = parser.parse_args()
@@ -185,7 +215,10 @@ def main() -> None:
         beside = {key: known[0][key] for key in BESIDE if key in known[0]} if known else {}
         beside = beside or baselines(task, source)
         for network in options.networks.split(","):
-            row = run_cell(network, task, source, options.folder, options.steps) | beside
+            cell = network, task, source, options.folder, options.steps
+            row = run_cell(*cell) | beside
+            if options.without_guide:
+                row["ergas_no_guide"] = error_without_guide(*cell)
             rows = [old for old in rows if (old["network"], old["task"]) != (network, task)]
             rows.append(row)
             rows.sort(key=lambda row: (list(TASKS).index(row["task"]), row["network"]))
