@@ -93,9 +93,12 @@ def to_torch(model: nn.Module, variables: Mapping) -> dict[str, np.ndarray]:
 
 def _rules(model: nn.Module):
     name = type(model).__module__.rsplit(".", 1)[-1]
+    rules = f"rsfusion_jax.porting.{name}"
     try:
-        return importlib.import_module(f"rsfusion_jax.porting.{name}")
-    except ModuleNotFoundError:
+        return importlib.import_module(rules)
+    except ModuleNotFoundError as error:
+        if error.name != rules:  # something that the rules import
+            raise
         raise UserError(
             f"{name} has no published weights: there is nothing in PyTorch to exchange with; use a "
             "run folder"
