@@ -11,6 +11,7 @@ table is printed as Markdown.
 
 import argparse
 import dataclasses
+import importlib
 import json
 import shutil
 import time
@@ -38,6 +39,15 @@ TASKS = {
     "hsi_msi_x4": {"sensor": "wv3", "num_bands": 31, "ratio": 4, "guide": "rgb"},
     "hsi_msi_x8": {"sensor": "wv3", "num_bands": 31, "ratio": 8, "guide": "rgb"},
     "sar_x4": {"sensor": "wv4", "ratio": 4, "guide": "sar"},
+}
+TITLES = {
+    "ms8": "MS, 8 bands",
+    "ms4": "MS, 4 bands",
+    "hs_x4": "hyperspectral, 102 bands, x4",
+    "hs_x6": "hyperspectral, 102 bands, x6",
+    "hsi_msi_x4": "HSI-MSI, 31 + 3 bands, x4",
+    "hsi_msi_x8": "HSI-MSI, 31 + 3 bands, x8",
+    "sar_x4": "MS + SAR, 4 + 2 bands, x4",
 }
 TRAIN_SCENES, TEST_SCENES = 32, 8
 # What a row says of its task and not of its network.
@@ -95,7 +105,7 @@ def render(task: str, split: str, count: int, path: Path) -> None:
     (path.with_suffix(".sensor.json")).write_text(json.dumps(dataclasses.asdict(info.sensor)))
 
 
-def cell_config(network: str, task: str, folder: Path, steps: int):
+def cell_config(network: str, task: str, folder: Path, steps: int, rate: float | None):
     """The run of one cell."""
     config = small.get_config(network)
     config.name = f"{network}_{task}"
@@ -107,6 +117,7 @@ def cell_config(network: str, task: str, folder: Path, steps: int):
     data.patch_size = 36 if data.ratio == 6 else 32
     data.crops_per_sample = 64
     config.train.update(steps=steps, batch_size=4, log_every=250, checkpoint_every=10**6)
+    config.optim.learning_rate = rate or config.optim.learning_rate
     return config
 
 
@@ -134,11 +145,11 @@ def baselines(task: str, source) -> dict:
     return {**row, **best}
 
 
-def run_cell(network: str, task: str, source, folder: Path, steps: int) -> dict:
+def run_cell(network: str, task: str, source, folder: Path, steps: int, rate: float | None) -> dict:
     """Trains and scores one network on one task."""
     workdir = folder / f"{network}_{task}"
     start = time.perf_counter()
-    config = cell_config(network, task, folder, steps)
+    config = cell_config(network, task, folder, steps, rate)
     try:
         train(config, workdir)
     except UserError as error:
@@ -156,9 +167,11 @@ def run_cell(network: str, task: str, source, folder: Path, steps: int) -> dict:
     return row
 
 
-def error_without_guide(network: str, task: str, source, folder: Path, steps: int) -> float:
+def error_without_guide(
+    network: str, task: str, source, folder: Path, steps: int, rate: float | None
+) -> float:
     """ERGAS of the network trained and tested with guides of zeros: what the bands alone give."""
-    config = cell_config(network, task, folder, steps)
+    config = cell_config(network, task, folder, steps, rate)
     blank = folder / f"{task}_train_without_guide.h5"
     if not blank.exists():
         with new_files([blank]) as temporary:
@@ -173,21 +186,25 @@ def error_without_guide(network: str, task: str, source, folder: Path, steps: in
 def table(rows: list[dict]) -> str:
     """The rows as Markdown."""
     lines = [
-        "| task | network | ERGAS | SAM | ERGAS with another guide | trained without a guide | EXP "
-        "| best classical |",
+        "| task | network | steps, rate | ERGAS | SAM | ERGAS with another guide "
+        "| EXP: ERGAS, SAM | best classical: ERGAS, SAM |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for row in rows:
+        model = importlib.import_module(f"rsfusion_jax.models.{row['network']}").Model
+        name = f"| {TITLES[row['task']]} | {model.__name__} |"
         if "refused" in row:
-            why = f"refused: {row['refused']}"
-            lines.append(f"| {row['task']} | {row['network']} | {why} | | | | | |")
+            lines.append(f"{name} refused: {row['refused'].split(';')[0]} | | | | | |")
             continue
-        best = f"{row['classical']} {row['classical_ergas']:.3f}" if "classical" in row else "-"
-        bare = f"{row['ergas_no_guide']:.3f}" if "ergas_no_guide" in row else "-"
+        best = "-"
+        if "classical" in row:
+            method = row["classical"].upper().replace("_", "-")
+            best = f"{method}: {row['classical_ergas']:.3f}, {row['classical_sam']:.3f}"
         lines.append(
-            f"| {row['task']} | {row['network']} | {row['ergas']:.3f} ± {row['ergas_error']:.3f} "
+            f"{name} {row['budget'].split()[0]}, {row['learning_rate']:g} "
+            f"| {row['ergas']:.3f} ± {row['ergas_error']:.3f} "
             f"| {row['sam']:.3f} ± {row['sam_error']:.3f} | {row['ergas_other_guide']:.3f} "
-            f"| {bare} | {row['ergas_exp']:.3f} / {row['sam_exp']:.3f} | {best} |"
+            f"| {row['ergas_exp']:.3f}, {row['sam_exp']:.3f} | {best} |"
         )
     return "\n".join(lines)
 
@@ -198,6 +215,7 @@ def main() -> None:
     parser.add_argument("--networks", default=",".join(small.WIDTHS))
     parser.add_argument("--tasks", default=",".join(TASKS))
     parser.add_argument("--steps", type=int, default=1000)
+    parser.add_argument("--learning_rate", type=float, help="in place of configs/small.py's")
     parser.add_argument(
         "--without_guide", action="store_true", help="train each cell without its guide as well"
     )
@@ -215,7 +233,7 @@ def main() -> None:
         beside = {key: known[0][key] for key in BESIDE if key in known[0]} if known else {}
         beside = beside or baselines(task, source)
         for network in options.networks.split(","):
-            cell = network, task, source, options.folder, options.steps
+            cell = network, task, source, options.folder, options.steps, options.learning_rate
             row = run_cell(*cell) | beside
             if options.without_guide:
                 row["ergas_no_guide"] = error_without_guide(*cell)
