@@ -70,6 +70,7 @@ def get_config() -> ml_collections.ConfigDict:
     config.train = train = ml_collections.ConfigDict()
     train.objective = "supervised"  # or "deep_supervision", "diffusion", "distillation"
     train.loss = "l1"  # or "mse", "l1ssim", "relative" (each band in units of its mean)
+    train.full_resolution = 0.0  # weight of consistency at full resolution; for `--adapt` alone
     train.teacher_steps = 8  # "distillation": of the teacher for one of the student
     train.batch_size = 4  # over all devices
     train.steps = 3000  # 0: from epochs

@@ -39,7 +39,7 @@ def adapt(
             it; (r - 1) / 2 for a pair whose corners coincide.
         valid: (h, w) bool: MS pixels that may be used.
         **wish: fields of `adaptation.run.Wish`: steps or seconds, network, init, mtf,
-            pan_degradation, held_out, strict, keep, seed, quiet.
+            pan_degradation, full_resolution, fine_tune, held_out, strict, keep, seed, quiet.
 
     Returns:
         A Fuser in the units of the input. The run, with its scores, stays in `keep`.

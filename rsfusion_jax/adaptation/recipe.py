@@ -1,9 +1,12 @@
 """How a network is trained on one scene: a config with the fields of configs/default.py."""
 
+import copy
+
 import ml_collections
 
 from rsfusion_jax.inference.default import DEFAULT
 from rsfusion_jax.models.catalogue import SMALL_WIDTHS
+from rsfusion_jax.training.objectives import FULL_RESOLUTION
 
 SMALL, LARGE = "bandwise", "fusionnet"
 """Default networks for small and for large scenes: see docs/adapt.md."""
@@ -18,7 +21,14 @@ _VALIDATIONS = 5
 
 
 def recipe(
-    network: str | dict, *, scene: str, steps: int, ratio: int, init: str, seed: int
+    network: str | dict,
+    *,
+    scene: str,
+    steps: int,
+    ratio: int,
+    init: str,
+    seed: int,
+    full_resolution: float = 0.0,
 ) -> ml_collections.ConfigDict:
     """The config of one adaptation.
 
@@ -31,6 +41,7 @@ def recipe(
         init: run folder, checkpoint or `.pth` to start from, or "default", the packaged weights,
             which have a gentle recipe; empty for the seed's weights.
         seed: of weights, patches and order.
+        full_resolution: weight of the consistency at full resolution.
     """
     if isinstance(network, str):
         network = {"name": network, **SMALL_WIDTHS.get(network, {})}
@@ -55,6 +66,7 @@ def recipe(
             "train": {
                 "objective": "supervised",
                 "loss": "relative" if gentle else "l1",
+                "full_resolution": full_resolution,
                 "teacher_steps": 0,
                 "batch_size": 4 if gentle else 8,
                 "steps": steps,
@@ -87,3 +99,20 @@ def recipe(
             "mesh": {"devices": 1, "shard_params_over": 1},
         }
     )
+
+
+def fine_tuning(config: ml_collections.ConfigDict, steps: int, init: str):
+    """The config of a few steps at full resolution after those of `config`, without a truth.
+
+    Args:
+        config: of `recipe`.
+        steps: optimiser steps.
+        init: the run whose weights are tuned.
+    """
+    config = copy.deepcopy(config)
+    config.init_from = init
+    config.train.update(objective=FULL_RESOLUTION, full_resolution=0.0, batch_size=2, steps=steps)
+    # Every patch holds r^2 as many pixels, and there is nothing to stop at.
+    config.train.update(log_every=steps, eval_every=steps, checkpoint_every=steps)
+    config.optim.update(learning_rate=2e-4, warmup_steps=min(10, steps // 5))
+    return config

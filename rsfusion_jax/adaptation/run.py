@@ -5,6 +5,7 @@ import dataclasses
 import functools
 import io
 import json
+import math
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -13,7 +14,21 @@ from pathlib import Path
 from rsfusion_jax import __version__
 from rsfusion_jax.adaptation.budget import steps_within
 from rsfusion_jax.adaptation.camera import scene_camera
-from rsfusion_jax.adaptation.recipe import ENOUGH, FEW, LARGE, SMALL, STEPS, recipe
+from rsfusion_jax.adaptation.full_resolution import (
+    FullResolution,
+    exp_row,
+    full_resolution_row,
+    full_resolution_windows,
+)
+from rsfusion_jax.adaptation.recipe import (
+    ENOUGH,
+    FEW,
+    LARGE,
+    SMALL,
+    STEPS,
+    fine_tuning,
+    recipe,
+)
 from rsfusion_jax.adaptation.verdict import Verdict, classical_verdict, with_network
 from rsfusion_jax.adaptation.windows import Windows, covered, make_windows
 from rsfusion_jax.data.source import SetInfo
@@ -26,6 +41,7 @@ from rsfusion_jax.inference.scene.windows import Scene
 from rsfusion_jax.sensors import Sensor
 from rsfusion_jax.training.checkpoint import find_checkpoint, read_card
 from rsfusion_jax.training.loop import train
+from rsfusion_jax.training.run_folder import START
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,6 +58,9 @@ class Wish:
         mtf: sensor whose gains degrade the scene, where they are not those of its own.
         pan_degradation: of `data.wald.simulate`. What a network learns of how sharp PAN is holds
             at the finer scale if one blur degrades both images.
+        full_resolution: weight of a loss beside the supervised one: fused at full resolution, the
+            scene must be consistent with MS and PAN (`training.consistency`); 0 for none.
+        fine_tune: optimiser steps after the others on that loss alone; 0 for none.
         held_out: whether windows are held out, for the best weights and the verdict.
         strict: whether a network that does not win is an error.
         keep: folder in which the run stays; None for none.
@@ -55,6 +74,8 @@ class Wish:
     init: str | Path | None = None
     mtf: str | Mapping | Sensor | None = None
     pan_degradation: str = "as_ms"
+    full_resolution: float = 0.0
+    fine_tune: int = 0
     held_out: bool = True
     strict: bool = False
     keep: str | Path | None = None
@@ -68,6 +89,21 @@ class Wish:
                 raise UserError(f"{name}={value} must be positive")
         if self.steps is not None and self.seconds is not None:
             raise UserError("steps and seconds are both given; choose one of them")
+        if not 0 <= self.full_resolution < math.inf:
+            raise UserError(
+                f"full_resolution={self.full_resolution} is no weight: give 0 for none, or a "
+                "positive number such as 1"
+            )
+        if not 0 <= self.fine_tune == int(self.fine_tune):
+            raise UserError(
+                f"fine_tune={self.fine_tune} is no number of steps: give 0 for none, or a positive "
+                "one such as 50"
+            )
+
+    @property
+    def looks_finer(self) -> bool:
+        """Whether anything is learnt at full resolution."""
+        return self.full_resolution > 0 or self.fine_tune > 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,10 +113,12 @@ class Adaptation:
     Attributes:
         fuser: the network with its best weights on the held-out windows, else its last.
         verdict: None where nothing was held out.
+        finer: None there, and where nothing was learnt at full resolution.
     """
 
     fuser: Fuser
     verdict: Verdict | None
+    finer: FullResolution | None = None
 
     @property
     def sentence(self) -> str:
@@ -90,11 +128,15 @@ class Adaptation:
             return "nothing was held out: whether the network beats a formula here is not known"
         network, formula = verdict.network["ERGAS"], verdict.classical["ERGAS"]
         name, model = verdict.method, type(self.fuser.model).__name__
+        before = verdict.before_tuning
         found = (
-            f"held-out ERGAS: {model} {network:.3f}, {name} {formula:.3f}, exp "
+            f"held-out ERGAS: {model} {network:.3f}"
+            + (f" (before tuning {before['ERGAS']:.3f})" if before else "")
+            + f", {name} {formula:.3f}, exp "
             f"{verdict.exp['ERGAS']:.3f}"
         )
-        return found if verdict.network_wins else f"{found}: {name} is better on this scene"
+        found = found if verdict.network_wins else f"{found}: {name} is better on this scene"
+        return f"{found}; {self.finer.sentence}" if self.finer else found
 
 
 def adapt_to(
@@ -117,15 +159,27 @@ def adapt_to(
         if wish.quiet:
             stack.enter_context(contextlib.redirect_stdout(io.StringIO()))
             stack.enter_context(contextlib.redirect_stderr(io.StringIO()))
+        guides = len(scene.pan.bands)
+        if wish.looks_finer and guides != 1:
+            raise UserError(
+                f"PAN has {guides} bands; full_resolution and fine_tune compare the fused image "
+                "with a single one, leave them out"
+            )
         camera, source = scene_camera(scene, ratio, sensor, wish.mtf)
         train_on, judge_by = make_windows(
-            scene, camera, max_value, wish.pan_degradation, wish.held_out, wish.seed
+            scene,
+            camera,
+            max_value,
+            wish.pan_degradation,
+            wish.held_out,
+            wish.seed,
+            full_resolution=wish.looks_finer,
         )
         info = SetInfo(
             name=name,
             sensor=camera,
             num_bands=len(scene.ms.bands),
-            guide_bands=len(scene.pan.bands),
+            guide_bands=guides,
             ratio=ratio,
             max_value=max_value,
             ms_phase=float(ratio // 2),
@@ -147,16 +201,28 @@ def adapt_to(
             ratio=ratio,
             init=init,
             seed=wish.seed,
+            full_resolution=wish.full_resolution,
         )
         config = make_config(steps=wish.steps or (FEW if init == DEFAULT else STEPS))
         if wish.seconds is not None:
             config = make_config(steps=steps_within(wish.seconds, config, sets))
-        folder = wish.keep or stack.enter_context(tempfile.TemporaryDirectory())
-        fuser = load(train(config, folder, sets=sets, beside=beside))
+        folder = Path(wish.keep or stack.enter_context(tempfile.TemporaryDirectory()))
+        learnt = folder / START if wish.fine_tune else folder
+        fusers = [load(train(config, learnt, sets=sets, beside=beside))]
+        if wish.fine_tune:
+            # Without validation: the held-out windows choose nothing here.
+            tuning = fine_tuning(config, wish.fine_tune, str(learnt))
+            fusers.append(load(train(tuning, folder, sets={"train": sets["train"]})))
+        finer = None
         if verdict is not None:
-            verdict = with_network(verdict, fuser, sets["valid"])
-        adaptation = Adaptation(fuser, verdict)
-        _write_provenance(Path(folder), adaptation, info, len(train_on), len(judge_by))
+            for fuser in fusers:
+                verdict = with_network(verdict, fuser, sets["valid"])
+        if verdict is not None and wish.looks_finer:
+            fine = full_resolution_windows(judge_by, info)
+            rows = [full_resolution_row(fuser.fuse_unit, fine) for fuser in fusers]
+            finer = FullResolution(exp_row(fine), rows[-1], rows[0] if wish.fine_tune else None)
+        adaptation = Adaptation(fusers[-1], verdict, finer)
+        _write_provenance(folder, adaptation, wish, info, len(train_on), len(judge_by))
         print(adaptation.sentence, file=sys.stderr)
     if wish.strict and not (verdict and verdict.network_wins):
         raise UserError(f"{adaptation.sentence}; train longer, or leave out strict")
@@ -189,16 +255,21 @@ def start(wish: Wish, pixels: int, guide_bands: int) -> tuple[str | dict, str]:
     return network, str(init or "")
 
 
-def _write_provenance(folder: Path, adaptation: Adaptation, info: SetInfo, train: int, held: int):
+def _write_provenance(
+    folder: Path, adaptation: Adaptation, wish: Wish, info: SetInfo, train: int, held: int
+):
     """`adaptation.json` in the run folder: what the weights were made from, and the scores."""
-    verdict = adaptation.verdict
+    verdict, finer = adaptation.verdict, adaptation.finer
     record = {
         "scene": info.name,
         "version": __version__,
         "sensor": dataclasses.asdict(info.sensor),
         "pan_degradation": info.pan_degradation,
         "max_value": info.max_value,
+        "full_resolution": wish.full_resolution,
+        "fine_tune": wish.fine_tune,
         "windows": {"trained_on": train, "held_out": held},
         "held_out_scores": None if verdict is None else dataclasses.asdict(verdict),
+        "held_out_full_resolution": None if finer is None else dataclasses.asdict(finer),
     }
     (folder / "adaptation.json").write_text(json.dumps(record, indent=1) + "\n")

@@ -22,12 +22,14 @@ class Verdict:
         classical: of the best classical method by ERGAS; that of EXP where none could be fitted.
         method: its name.
         network: of the network; None before it is trained.
+        before_tuning: of the network before it was tuned at full resolution; None where it was not.
     """
 
     exp: Row
     classical: Row
     method: str
     network: Row | None = None
+    before_tuning: Row | None = None
 
     @property
     def network_wins(self) -> bool:
@@ -57,9 +59,9 @@ def classical_verdict(windows: Source) -> Verdict:
 
 
 def with_network(verdict: Verdict, fuser, windows: Source) -> Verdict:
-    """The verdict after training."""
+    """The verdict after training, or, where there is one already, after tuning."""
     row = score(fuser.fuse_unit, windows).mean()
-    return dataclasses.replace(verdict, network=row)
+    return dataclasses.replace(verdict, network=row, before_tuning=verdict.network)
 
 
 def _row(name: str, windows: Source) -> Row:

@@ -59,7 +59,13 @@ class Windows:
 
 
 def make_windows(
-    scene: Scene, camera: Sensor, max_value: float, pan_degradation: str, held_out: bool, seed: int
+    scene: Scene,
+    camera: Sensor,
+    max_value: float,
+    pan_degradation: str,
+    held_out: bool,
+    seed: int,
+    full_resolution: bool = False,
 ) -> tuple[list[Window], list[Window]]:
     """Windows to train on and windows to judge by, degraded by Wald's protocol, in [0, 1].
 
@@ -70,12 +76,15 @@ def make_windows(
         pan_degradation: of `data.wald.simulate`.
         held_out: whether to hold out any; those to judge by are none otherwise.
         seed: chooses places where the scene has more than are looked at.
+        full_resolution: keep PAN as it is too, as `pan_full` (r H, r W, G).
 
     Raises:
         UserError: no window can be used, or too few to hold out one; the sentence says why.
     """
     for side in SIDES:
-        windows, refused = _cut(scene, camera, max_value, pan_degradation, side, seed)
+        windows, refused = _cut(
+            scene, camera, max_value, pan_degradation, side, seed, full_resolution
+        )
         if windows and not held_out:
             return windows, []
         train, judge = _hold_out(windows) if windows else ([], [])
@@ -94,7 +103,7 @@ def make_windows(
     )
 
 
-def _cut(scene: Scene, camera: Sensor, max_value, pan_degradation, side: int, seed: int):
+def _cut(scene, camera: Sensor, max_value, pan_degradation, side: int, seed: int, whole_pan: bool):
     """All windows that can be used, and why others cannot, counted."""
     ratio = camera.ratio
     first, count = _usable(scene, ratio)
@@ -135,6 +144,9 @@ def _cut(scene: Scene, camera: Sensor, max_value, pan_degradation, side: int, se
             )
             for key, image in area.items()
         }
+        if whole_pan:
+            fine = tuple(slice(ratio * s.start, ratio * s.stop) for s in core)
+            sample["pan_full"] = np.ascontiguousarray(part.pan[fine] / max_value, np.float32)
         found.append(Window(*place, sample))
     return found, refused
 

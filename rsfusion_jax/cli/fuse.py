@@ -10,6 +10,15 @@ _DEFAULT = (
     "notice: no --weights and no --method: by the weights that come with the package, trained on "
     "synthetic scenes"
 )
+_WISH = {
+    "network": None,
+    "strict": False,
+    "keep": None,
+    "held_out": True,
+    "full_resolution": 0.0,
+    "fine_tune": 0,
+}
+"""What belongs to `--adapt`, and its defaults."""
 ADAPT = "auto"
 """`--adapt` alone: as many steps as its recipe has."""
 
@@ -56,6 +65,20 @@ def add_fuse(commands) -> None:
         dest="held_out",
         action="store_false",
         help="train on all of a small scene, without a verdict",
+    )
+    adapt.add_argument(
+        "--full-resolution",
+        type=float,
+        default=0.0,
+        metavar="WEIGHT",
+        help="also learn consistency with MS and PAN at full resolution, with this weight",
+    )
+    adapt.add_argument(
+        "--fine-tune",
+        type=int,
+        default=0,
+        metavar="STEPS",
+        help="then so many steps on that consistency alone",
     )
     grids = fuse.add_argument_group("grids")
     grids.add_argument(
@@ -107,12 +130,15 @@ def _fuse(arguments: argparse.Namespace) -> None:
     files = [options.pop(name) for name in ("pan", "ms", "out")]
     weights, model = options.pop("weights"), options.pop("model")
     adapt = options.pop("adapt")
-    wish = {name: options.pop(name) for name in ("network", "strict", "keep", "held_out")}
+    wish = {name: options.pop(name) for name in _WISH}
     try:
         if adapt is not None:
             result = _adapt(adapt, files, weights, model, wish, options)
-        elif wish != {"network": None, "strict": False, "keep": None, "held_out": True}:
-            raise UserError("--network, --strict, --keep and --no-hold-out belong to --adapt")
+        elif wish != _WISH:
+            raise UserError(
+                "--network, --strict, --keep, --no-hold-out, --full-resolution and --fine-tune "
+                "belong to --adapt"
+            )
         else:
             fuser = None
             if weights is not None:

@@ -5,20 +5,22 @@ import numpy as np
 from rsfusion_jax.data.source import Sample
 from rsfusion_jax.errors import UserError
 
-_FULL_GRID = ("pan", "lms", "gt")
+_STEPS = {"ms": 0, "pan_full": 2}
+"""How often the ratio multiplies the MS grid where it is not once, as on the PAN grid."""
 
 
 def random_crop(sample: Sample, rng: np.random.Generator, patch_size: int, ratio: int) -> Sample:
     """Cuts one square window out of all arrays, starting at a multiple of the ratio.
 
     Args:
-        sample: arrays on the PAN grid (H, W, ...) and `ms` (H / ratio, W / ratio, C).
+        sample: arrays on the PAN grid (H, W, ...), `ms` (H / ratio, W / ratio, C) and, of windows
+            of a scene, `pan_full` (ratio H, ratio W, G).
         rng: chooses the window, uniformly over all MS pixels where it can start.
         patch_size: side of the window in PAN pixels, a multiple of `ratio`.
         ratio: PAN pixels per MS pixel.
 
     Returns:
-        Views, `patch_size` square on the PAN grid and `patch_size / ratio` for `ms`.
+        Views, `patch_size` square on the PAN grid and accordingly on the others.
 
     Raises:
         UserError: the sample is smaller than the window.
@@ -34,7 +36,7 @@ def random_crop(sample: Sample, rng: np.random.Generator, patch_size: int, ratio
     return {
         key: array[row * r : (row + side) * r, column * r : (column + side) * r]
         for key, array in sample.items()
-        for r in (1 if key == "ms" else ratio,)
+        for r in (ratio ** _STEPS.get(key, 1),)
     }
 
 

@@ -43,7 +43,7 @@ def r_sam(fused, ms, *, sensor, ratio, ms_phase=None):
         ratio: r, PAN pixels per MS pixel along one axis.
         ms_phase: PAN index of the first MS pixel's centre, a multiple of 0.5; default r // 2.
     """
-    return sam(ms, _reprojected(fused, sensor, ratio, ms_phase))
+    return sam(ms, reprojected(fused, sensor, ratio, ms_phase))
 
 
 @scene_metric
@@ -54,7 +54,7 @@ def r_ergas(fused, ms, *, sensor, ratio, ms_phase=None):
     constant images give about 0.03 at ratio 4 (see the module's note on level), zero ones NaN.
     Arguments as for `r_sam`.
     """
-    return ergas(ms, _reprojected(fused, sensor, ratio, ms_phase), ratio=ratio)
+    return ergas(ms, reprojected(fused, sensor, ratio, ms_phase), ratio=ratio)
 
 
 @scene_metric
@@ -65,7 +65,7 @@ def r_q2n(fused, ms, *, sensor, ratio, ms_phase=None, block=32, shift=32, quanti
     that the kernel moves off `ms` give about 0, zero ones 1. Other arguments as for `r_sam` and
     `q2n`.
     """
-    low = _reprojected(fused, sensor, ratio, ms_phase)
+    low = reprojected(fused, sensor, ratio, ms_phase)
     return q2n(ms, low, block=block, shift=shift, quantise=quantise)
 
 
@@ -101,8 +101,8 @@ def d_rho(fused, pan, *, ratio, sigma=None):
     return 1 - (image_mean(correlation) / share).mean()
 
 
-def _reprojected(fused, sensor, ratio: int, ms_phase):
-    """(h, w, C): `fused` as the multispectral camera would have sampled it."""
+def reprojected(fused, sensor, ratio: int, ms_phase):
+    """(..., h, w, C): `fused` (..., r h, r w, C) as the multispectral camera would sample it."""
     phase = ratio // 2 if ms_phase is None else ms_phase
     if 2 * phase != int(2 * phase) or not 0 <= phase <= ratio - 1:
         raise UserError(

@@ -135,7 +135,12 @@ def _train(config, workdir: Path, sets, stop: StopRequest, profile: bool, beside
     train_step = make_train_step(
         model,
         make_objective(
-            config.train.objective, config.train.loss, diffusion, config.train.teacher_steps
+            config.train.objective,
+            config.train.loss,
+            diffusion,
+            config.train.teacher_steps,
+            full_resolution_weight=config.train.full_resolution,
+            sensor=info.sensor,
         ),
         optimizer,
         accumulate=config.train.accumulate,

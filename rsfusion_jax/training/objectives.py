@@ -12,6 +12,11 @@ from rsfusion_jax.diffusion.schedules import make_schedule
 from rsfusion_jax.errors import UserError
 from rsfusion_jax.metrics import ssim
 from rsfusion_jax.ops.resample import bicubic_corners
+from rsfusion_jax.sensors import Sensor
+from rsfusion_jax.training.consistency import SPATIAL, full_resolution_inputs, inconsistency
+
+_FINE_SHARE = 4
+"""One patch in so many is fused at full resolution too: it has r^2 as many pixels there."""
 
 
 def l1(fused, gt):
@@ -59,6 +64,37 @@ def supervised(loss: str) -> Callable:
         return distance(fused, batch["gt"]), {}
 
     return objective
+
+
+def full_resolution(sensor: Sensor) -> Callable:
+    """What needs no truth: the fused full-resolution pair, of which `gt` is the MS, is consistent.
+
+    Args:
+        sensor: whose MTF degrades the fused image.
+    """
+
+    def objective(model, params, batch, key):
+        inputs = full_resolution_inputs(batch["pan_full"], batch["gt"], model.ratio)
+        given = dict(zip(("pan", "ms", "lms"), inputs, strict=True))
+        fused = _at_least_float32(_apply(model, params, given, key)["fused"])
+        reprojection, spatial = inconsistency(fused, **given, sensor=sensor)
+        scalars = {"reprojection": reprojection, "spatial": spatial}
+        return reprojection + SPATIAL * spatial, scalars
+
+    return objective
+
+
+def with_full_resolution(objective: Callable, weight: float, sensor: Sensor) -> Callable:
+    """An objective plus `weight` times `full_resolution` on a quarter of its patches."""
+    consistency = full_resolution(sensor)
+
+    def both(model, params, batch, key):
+        loss, scalars = objective(model, params, batch, key)
+        some = jax.tree.map(lambda x: x[: -(-len(x) // _FINE_SHARE)], batch)
+        further, fine = consistency(model, params, some, jax.random.fold_in(key, 1))
+        return loss + weight * further, scalars | fine
+
+    return both
 
 
 def deep_supervision(loss: str) -> Callable:
@@ -204,10 +240,33 @@ _OBJECTIVES = {
     "diffusion": lambda loss, process, teacher_steps: diffusion(loss, process),
     "distillation": distillation,
 }
+FULL_RESOLUTION = "full_resolution"
+"""The objective of that name, for windows of a scene alone."""
 
 
-def make_objective(name: str, loss: str, process=None, teacher_steps: int = 8) -> Callable:
-    """Objective by name, as `config.train` gives it; `process` as of `diffusion`."""
+def make_objective(
+    name: str,
+    loss: str,
+    process=None,
+    teacher_steps: int = 8,
+    *,
+    full_resolution_weight: float = 0.0,
+    sensor: Sensor | None = None,
+) -> Callable:
+    """Objective by name, as `config.train` gives it.
+
+    Args:
+        name: of the objective.
+        loss: its distance.
+        process, teacher_steps: as of `diffusion` and `distillation`.
+        full_resolution_weight: of `full_resolution` beside it; 0 for none.
+        sensor: whose pixels these are, for `full_resolution`.
+    """
+    if name == FULL_RESOLUTION:
+        return full_resolution(sensor)
+    if full_resolution_weight:
+        objective = make_objective(name, loss, process, teacher_steps)
+        return with_full_resolution(objective, full_resolution_weight, sensor)
     if name not in _OBJECTIVES:
         raise UserError(
             f"train.objective={name!r} is unknown; choose one of {', '.join(_OBJECTIVES)}"

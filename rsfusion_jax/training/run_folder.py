@@ -9,6 +9,8 @@ import ml_collections
 from rsfusion_jax.errors import UserError
 
 _CONFIG, _FINISHED = "config.json", "finished.json"
+START = "start"
+"""Folder in it of a run that this one begins from."""
 
 
 def open_run_folder(workdir: Path, config: ml_collections.ConfigDict) -> None:
@@ -46,7 +48,8 @@ def _check_config(workdir: Path, config: ml_collections.ConfigDict) -> bool:
     if workdir.exists() and not workdir.is_dir():
         raise UserError(f"run folder {workdir} is a file; choose another --workdir")
     if not path.exists():
-        ours = {f"{_CONFIG}.tmp", "lock"}  # of a start killed before it wrote the config
+        # A first run, and what a start leaves that is killed before it wrote the config.
+        ours = {START, f"{_CONFIG}.tmp", "lock"}
         if workdir.is_dir() and any(path.name not in ours for path in workdir.iterdir()):
             raise UserError(
                 f"{workdir} is no run folder but holds other files; choose another --workdir"
