@@ -102,6 +102,8 @@ def main() -> None:
     parser.add_argument("--images", default=",".join(IMAGES))
     parser.add_argument("--networks", default="fusionnet")
     parser.add_argument("--steps", default="1000", help="numbers of steps, by comma")
+    parser.add_argument("--full_resolution", type=float, default=0.0)
+    parser.add_argument("--fine_tune", type=int, default=0)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/adapt.json"))
     options = parser.parse_args()
@@ -132,6 +134,8 @@ def main() -> None:
                     network=network,
                     steps=steps,
                     seed=options.seed,
+                    full_resolution=options.full_resolution,
+                    fine_tune=options.fine_tune,
                     quiet=True,
                     **how,
                 )
@@ -139,6 +143,10 @@ def main() -> None:
                 key["recipe"] = RECIPES[network == "bandwise"]
                 if options.score == "deployment":
                     key["recipe"] += ", PAN as MS"
+                if options.full_resolution:
+                    key["recipe"] += f", full resolution {options.full_resolution:g}"
+                if options.fine_tune:
+                    key["recipe"] += f", {options.fine_tune} steps of tuning"
                 seconds = {
                     "seconds": round(time.perf_counter() - wall, 1),
                     "cpu_seconds": round(time.process_time() - cpu, 1),

@@ -68,7 +68,8 @@ def get_config() -> ml_collections.ConfigDict:
     sen12.s2_max = 10000.0  # counts that become 1
 
     config.train = train = ml_collections.ConfigDict()
-    train.objective = "supervised"  # or "deep_supervision", "diffusion", "distillation"
+    # Or "deep_supervision", "diffusion", "distillation"; "full_resolution" belongs to `--adapt`.
+    train.objective = "supervised"
     train.loss = "l1"  # or "mse", "l1ssim", "relative" (each band in units of its mean)
     train.full_resolution = 0.0  # weight of consistency at full resolution; for `--adapt` alone
     train.teacher_steps = 8  # "distillation": of the teacher for one of the student

@@ -8,7 +8,8 @@ from rsfusion_jax.adaptation.verdict import Row
 from rsfusion_jax.adaptation.windows import Window, Windows
 from rsfusion_jax.data.source import SetInfo
 from rsfusion_jax.evaluation.score import score
-from rsfusion_jax.training.consistency import full_resolution_inputs
+from rsfusion_jax.ops.resample import decimate
+from rsfusion_jax.training.consistency import enlarged
 
 SHOWN = "R-ERGAS", "R-SAM", "D_rho"
 
@@ -49,21 +50,19 @@ def full_resolution_windows(windows: list[Window], info: SetInfo) -> Windows:
     """
     made = []
     for window in windows:
-        pair = window.sample["pan_full"], window.sample["gt"]
-        images = full_resolution_inputs(*pair, info.ratio)
-        sample = {
-            key: np.ascontiguousarray(image, np.float32)
-            for key, image in zip(("pan", "ms", "lms"), images, strict=True)
-        }
+        ms = window.sample["gt"]
+        lms = np.asarray(enlarged(ms, info.ratio), np.float32)
+        sample = {"pan": window.sample["pan_full"], "ms": ms, "lms": lms}
         made.append(dataclasses.replace(window, sample=sample))
-    return Windows(made, dataclasses.replace(info, has_gt=False, pan_degradation=None))
+    centre = (info.ratio - 1) / 2
+    info = dataclasses.replace(info, ms_phase=centre, has_gt=False, pan_degradation=None)
+    return Windows(made, info)
 
 
-def full_resolution_row(fuse, windows: Windows) -> Row:
-    """Mean indices of a method, `(pan, ms, lms) -> fused`."""
+def full_resolution_row(windows: Windows, fuse_unit=None) -> Row:
+    """Mean indices of a Fuser's `fuse_unit`; of EXP where there is none."""
+
+    def fuse(pan, ms, lms):
+        return lms if fuse_unit is None else fuse_unit(pan, decimate(lms, windows.info.ratio), lms)
+
     return score(fuse, windows).mean()
-
-
-def exp_row(windows: Windows) -> Row:
-    """Those of the enlarged MS."""
-    return full_resolution_row(lambda pan, ms, lms: lms, windows)

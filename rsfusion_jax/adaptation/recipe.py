@@ -6,7 +6,6 @@ import ml_collections
 
 from rsfusion_jax.inference.default import DEFAULT
 from rsfusion_jax.models.catalogue import SMALL_WIDTHS
-from rsfusion_jax.training.objectives import FULL_RESOLUTION
 
 SMALL, LARGE = "bandwise", "fusionnet"
 """Default networks for small and for large scenes: see docs/adapt.md."""
@@ -111,7 +110,7 @@ def fine_tuning(config: ml_collections.ConfigDict, steps: int, init: str):
     """
     config = copy.deepcopy(config)
     config.init_from = init
-    config.train.update(objective=FULL_RESOLUTION, full_resolution=0.0, batch_size=2, steps=steps)
+    config.train.update(objective="full_resolution", full_resolution=0.0, batch_size=2, steps=steps)
     # Every patch holds r^2 as many pixels, and there is nothing to stop at.
     config.train.update(log_every=steps, eval_every=steps, checkpoint_every=steps)
     config.optim.update(learning_rate=2e-4, warmup_steps=min(10, steps // 5))

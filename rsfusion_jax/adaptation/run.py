@@ -16,7 +16,6 @@ from rsfusion_jax.adaptation.budget import steps_within
 from rsfusion_jax.adaptation.camera import scene_camera
 from rsfusion_jax.adaptation.full_resolution import (
     FullResolution,
-    exp_row,
     full_resolution_row,
     full_resolution_windows,
 )
@@ -219,8 +218,9 @@ def adapt_to(
                 verdict = with_network(verdict, fuser, sets["valid"])
         if verdict is not None and wish.looks_finer:
             fine = full_resolution_windows(judge_by, info)
-            rows = [full_resolution_row(fuser.fuse_unit, fine) for fuser in fusers]
-            finer = FullResolution(exp_row(fine), rows[-1], rows[0] if wish.fine_tune else None)
+            rows = [full_resolution_row(fine, fuser.fuse_unit) for fuser in fusers]
+            before = rows[0] if wish.fine_tune else None
+            finer = FullResolution(full_resolution_row(fine), rows[-1], before)
         adaptation = Adaptation(fusers[-1], verdict, finer)
         _write_provenance(folder, adaptation, wish, info, len(train_on), len(judge_by))
         print(adaptation.sentence, file=sys.stderr)

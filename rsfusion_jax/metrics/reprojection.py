@@ -16,6 +16,7 @@ about 100 / r * 0.0013, 0.03 at ratio 4.
 """
 
 import jax.numpy as jnp
+import numpy as np
 
 from rsfusion_jax.errors import UserError
 from rsfusion_jax.metrics.hypercomplex import q2n
@@ -24,7 +25,7 @@ from rsfusion_jax.metrics.reduced import ergas, sam
 from rsfusion_jax.metrics.scene import scene_metric
 from rsfusion_jax.metrics.windows import is_flat, window_moments
 from rsfusion_jax.ops.mtf import mtf_filter
-from rsfusion_jax.ops.resample import decimate, interp23
+from rsfusion_jax.ops.resample import decimate, interpolate_at
 from rsfusion_jax.sensors import mtf_gains
 
 
@@ -112,5 +113,6 @@ def reprojected(fused, sensor, ratio: int, ms_phase):
     blurred = mtf_filter(fused, mtf_gains(sensor, fused.shape[-1]), ratio)
     if phase == int(phase):
         return decimate(blurred, ratio, int(phase))
-    # Half-way between pixels: enlarged by two, pixel i lies at 2 i + 1.
-    return decimate(interp23(blurred, 2), 2 * ratio, int(2 * phase) + 1)
+    # Half-way between pixels, read by the taps of interp23 where it is needed alone.
+    places = (ratio * np.arange(n // ratio) + phase for n in fused.shape[-3:-1])
+    return interpolate_at(blurred, *places)

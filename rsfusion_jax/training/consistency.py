@@ -17,10 +17,10 @@ import numpy as np
 from rsfusion_jax.metrics.reprojection import reprojected
 from rsfusion_jax.metrics.windows import window_moments
 from rsfusion_jax.ops.mtf import mtf_filter
-from rsfusion_jax.ops.resample import decimate, interpolate_at
+from rsfusion_jax.ops.resample import interpolate_at
 from rsfusion_jax.sensors import Sensor, mtf_gains
 
-SPATIAL = 0.1
+SPATIAL = 0.03
 """Weight of the spatial term beside the reprojection."""
 _BORDER = 4
 """MS pixels at a patch's border that are not compared: enlargement and blur repeat the edge."""
@@ -28,20 +28,18 @@ _FLOOR = 2e-3
 """Share of the local mean below which a standard deviation means nothing."""
 
 
-def full_resolution_inputs(pan, ms, ratio: int):
-    """What a network of the field's phase is given of a pair whose corners coincide.
+def enlarged(ms, ratio: int):
+    """`lms` of a pair whose corners coincide, MS pixel 0 centred at PAN index (r - 1) / 2.
 
     Args:
-        pan: (..., r h, r w, G), numpy or jax.
-        ms: (..., h, w, C); the centre of its first pixel lies at PAN index (r - 1) / 2.
+        ms: (..., h, w, C), numpy or jax.
         ratio: r.
 
     Returns:
-        `pan`, `ms` (..., h, w, C) at the phase r // 2, `lms` (..., r h, r w, C).
+        (..., r h, r w, C); decimated at r // 2 it is the `ms` of a network of the field's phase.
     """
     places = ((np.arange(ratio * n) - (ratio - 1) / 2) / ratio for n in ms.shape[-3:-1])
-    lms = interpolate_at(ms, *places)
-    return pan, decimate(lms, ratio), lms
+    return interpolate_at(ms, *places)
 
 
 def inconsistency(fused, pan, ms, lms, sensor: Sensor):
@@ -49,7 +47,9 @@ def inconsistency(fused, pan, ms, lms, sensor: Sensor):
 
     Args:
         fused: (B, r h, r w, C).
-        pan, ms, lms: as `full_resolution_inputs` returns them, G = 1.
+        pan: (B, r h, r w, 1).
+        ms: (B, h, w, C); the corners of the pair coincide.
+        lms: `enlarged(ms)`.
         sensor: whose MTF gains and ratio degrade it.
 
     Returns:
@@ -59,7 +59,7 @@ def inconsistency(fused, pan, ms, lms, sensor: Sensor):
     """
     ratio = sensor.ratio
     inside = _inner(_BORDER)
-    low = reprojected(fused, sensor, ratio, ratio // 2)
+    low = reprojected(fused, sensor, ratio, (ratio - 1) / 2)
     level = ms.mean(axis=(-3, -2), keepdims=True) + 0.02  # as `objectives.relative`
     reprojection = (jnp.abs(low - ms) / level)[inside].mean()
 

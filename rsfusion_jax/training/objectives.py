@@ -11,9 +11,9 @@ from rsfusion_jax.diffusion.process import training_loss
 from rsfusion_jax.diffusion.schedules import make_schedule
 from rsfusion_jax.errors import UserError
 from rsfusion_jax.metrics import ssim
-from rsfusion_jax.ops.resample import bicubic_corners
+from rsfusion_jax.ops.resample import bicubic_corners, decimate
 from rsfusion_jax.sensors import Sensor
-from rsfusion_jax.training.consistency import SPATIAL, full_resolution_inputs, inconsistency
+from rsfusion_jax.training.consistency import SPATIAL, enlarged, inconsistency
 
 _FINE_SHARE = 4
 """One patch in so many is fused at full resolution too: it has r^2 as many pixels there."""
@@ -74,10 +74,16 @@ def full_resolution(sensor: Sensor) -> Callable:
     """
 
     def objective(model, params, batch, key):
-        inputs = full_resolution_inputs(batch["pan_full"], batch["gt"], model.ratio)
-        given = dict(zip(("pan", "ms", "lms"), inputs, strict=True))
+        if "pan_full" not in batch:
+            raise UserError(
+                "consistency at full resolution needs PAN as it is beside PAN as degraded, which "
+                "only windows of a scene have; use `--adapt`, or train.full_resolution=0"
+            )
+        pan, ms = batch["pan_full"], batch["gt"]
+        lms = enlarged(ms, model.ratio)
+        given = {"pan": pan, "ms": decimate(lms, model.ratio), "lms": lms}
         fused = _at_least_float32(_apply(model, params, given, key)["fused"])
-        reprojection, spatial = inconsistency(fused, **given, sensor=sensor)
+        reprojection, spatial = inconsistency(fused, pan, ms, lms, sensor)
         scalars = {"reprojection": reprojection, "spatial": spatial}
         return reprojection + SPATIAL * spatial, scalars
 
@@ -235,13 +241,14 @@ def _at_least_float32(image):
 
 
 _OBJECTIVES = {
-    "supervised": lambda loss, process, teacher_steps: supervised(loss),
-    "deep_supervision": lambda loss, process, teacher_steps: deep_supervision(loss),
-    "diffusion": lambda loss, process, teacher_steps: diffusion(loss, process),
-    "distillation": distillation,
+    "supervised": lambda loss, process, teacher_steps, sensor: supervised(loss),
+    "deep_supervision": lambda loss, process, teacher_steps, sensor: deep_supervision(loss),
+    "diffusion": lambda loss, process, teacher_steps, sensor: diffusion(loss, process),
+    "distillation": lambda loss, process, teacher_steps, sensor: distillation(
+        loss, process, teacher_steps
+    ),
+    "full_resolution": lambda loss, process, teacher_steps, sensor: full_resolution(sensor),
 }
-FULL_RESOLUTION = "full_resolution"
-"""The objective of that name, for windows of a scene alone."""
 
 
 def make_objective(
@@ -262,13 +269,11 @@ def make_objective(
         full_resolution_weight: of `full_resolution` beside it; 0 for none.
         sensor: whose pixels these are, for `full_resolution`.
     """
-    if name == FULL_RESOLUTION:
-        return full_resolution(sensor)
-    if full_resolution_weight:
-        objective = make_objective(name, loss, process, teacher_steps)
-        return with_full_resolution(objective, full_resolution_weight, sensor)
     if name not in _OBJECTIVES:
         raise UserError(
             f"train.objective={name!r} is unknown; choose one of {', '.join(_OBJECTIVES)}"
         )
-    return _OBJECTIVES[name](loss, process, teacher_steps)
+    objective = _OBJECTIVES[name](loss, process, teacher_steps, sensor)
+    if not full_resolution_weight:
+        return objective
+    return with_full_resolution(objective, full_resolution_weight, sensor)
