@@ -11,6 +11,7 @@ import scipy.ndimage
 
 import rsfusion_jax as rsf
 from rsfusion_jax.adaptation.arrays import array_scene
+from rsfusion_jax.adaptation.recipe import recipe
 from rsfusion_jax.adaptation.run import Wish
 from rsfusion_jax.adaptation.windows import make_windows
 from rsfusion_jax.cli.main import run
@@ -22,6 +23,7 @@ from rsfusion_jax.ops.resample import decimate
 from rsfusion_jax.sensors import get_sensor
 from rsfusion_jax.training.consistency import enlarged, inconsistency
 from rsfusion_jax.training.objectives import make_objective
+from rsfusion_jax.training.run_folder import open_run_folder
 
 CAMERA = get_sensor({"bands": 3, "mtf_ms": 0.3, "ratio": 4})
 NARROW = {"name": "bandwise", "width": 4, "blocks": 1}
@@ -186,3 +188,14 @@ def test_refusals(capsys):
     with pytest.raises(SystemExit):
         run(["fuse", "pan.tif", "ms.tif", "out.tif", "--fine-tune=5"])
     assert "belong to --adapt" in capsys.readouterr().err
+
+
+def test_runs_go_on_although_configs_got_fields_that_are_off(tmp_path):
+    config = recipe("pnn", scene="x", steps=1, ratio=4, init="", seed=0)
+    older = config.copy_and_resolve_references()
+    del older.train.full_resolution
+    open_run_folder(tmp_path / "run", older)
+    open_run_folder(tmp_path / "run", config)
+    config.train.full_resolution = 1.0
+    with pytest.raises(UserError, match=r"full_resolution: None there, 1\.0 now"):
+        open_run_folder(tmp_path / "run", config)

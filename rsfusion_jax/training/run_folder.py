@@ -64,8 +64,10 @@ def _check_config(workdir: Path, config: ml_collections.ConfigDict) -> bool:
     theirs, ours = (
         flax.traverse_util.flatten_dict(tree, sep=".") for tree in (stored, _plain(config))
     )
-    # On which devices a run goes on is free: checkpoints fit every mesh.
+    # On which devices a run goes on is free: checkpoints fit every mesh. Fields younger than the
+    # run change nothing where they are off.
     keys = [key for key in theirs | ours if not key.startswith("mesh.")]
+    keys = [key for key in keys if key in theirs or ours[key]]
     changed = sorted(key for key in keys if theirs.get(key) != ours.get(key))
     if changed:
         shown = "; ".join(f"{k}: {theirs.get(k)!r} there, {ours.get(k)!r} now" for k in changed[:5])
