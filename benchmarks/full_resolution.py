@@ -71,9 +71,16 @@ def fuse(pair: list[str], out: Path, flags: list[str]) -> tuple[np.ndarray, list
     if not out.exists():
         command = [sys.executable, "-m", "rsfusion_jax.cli.main", "fuse", *pair, str(out), *flags]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    with rasterio.open(out) as file:
+    with rasterio.open(pair[0]) as pan, rasterio.open(out) as file:
         shift = json.loads(file.tags()["RSFUSION_FIGURES"])["residual_shift"]
-        return np.moveaxis(file.read(), 0, -1).astype(np.float32), shift
+        left, top = (
+            round(value) for value in ~pan.transform @ (file.transform.c, file.transform.f)
+        )
+        # A corrected shift leaves a row or column of PAN without MS.
+        rest = (pan.height - file.height - top, pan.width - file.width - left)
+        padding = ((0, 0), (top, rest[0]), (left, rest[1]))
+        fused = np.pad(file.read(), padding, mode="edge")
+        return np.moveaxis(fused, 0, -1).astype(np.float32), shift
 
 
 def scores(fused, pan, ms, sensor: str, shift: list[float]) -> dict[str, float]:
