@@ -73,9 +73,8 @@ def fuse(pair: list[str], out: Path, flags: list[str]) -> tuple[np.ndarray, list
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     with rasterio.open(pair[0]) as pan, rasterio.open(out) as file:
         shift = json.loads(file.tags()["RSFUSION_FIGURES"])["residual_shift"]
-        left, top = (
-            round(value) for value in ~pan.transform @ (file.transform.c, file.transform.f)
-        )
+        ours, theirs = pan.transform, file.transform
+        top, left = round((theirs.f - ours.f) / ours.e), round((theirs.c - ours.c) / ours.a)
         # A corrected shift leaves a row or column of PAN without MS.
         rest = (pan.height - file.height - top, pan.width - file.width - left)
         padding = ((0, 0), (top, rest[0]), (left, rest[1]))
