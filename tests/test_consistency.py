@@ -125,7 +125,7 @@ WISH = {"network": {"name": "pnn"}, "steps": 1, "full_resolution": 0.5, "fine_tu
 def adapted(side, folder, **wish):
     pan, ms = counts(side)
     given = {"sensor": CAMERA, "max_value": 2047.0, "ms_phase": 1.5, "quiet": True}
-    fuser = rsf.adapt(pan, ms, keep=folder, **given, **WISH, **wish)
+    fuser = rsf.adapt(pan, ms, keep=folder, **given, **(WISH | wish))
     return fuser, json.loads((folder / "adaptation.json").read_text())
 
 
@@ -149,7 +149,7 @@ def test_options_reach_the_training_and_are_recorded(tmp_path):
 @pytest.mark.slow
 def test_held_out_windows_are_scored_at_both_resolutions(tmp_path, monkeypatch):
     monkeypatch.setattr("rsfusion_jax.adaptation.verdict.RIVALS", ())
-    _, record = adapted(112, tmp_path / "kept")
+    _, record = adapted(112, tmp_path / "kept", network=NARROW)
     scores, finer = record["held_out_scores"], record["held_out_full_resolution"]
     assert scores["before_tuning"]["ERGAS"] != scores["network"]["ERGAS"]
     assert finer["before"]["R-ERGAS"] != finer["network"]["R-ERGAS"]
