@@ -164,6 +164,7 @@ def test_held_out_windows_are_scored_at_both_resolutions(tmp_path, monkeypatch):
         ({"full_resolution": float("inf")}, "is no weight"),
         ({"fine_tune": -5}, "fine_tune=-5 is no number of steps"),
         ({"fine_tune": 2.5}, "is no number of steps"),
+        ({"fine_tune": float("inf")}, "is no number of steps"),
     ],
 )
 def test_values_that_mean_nothing(wish, sentence):

@@ -100,7 +100,9 @@ def recipe(
     )
 
 
-def fine_tuning(config: ml_collections.ConfigDict, steps: int, init: str):
+def fine_tuning(
+    config: ml_collections.ConfigDict, steps: int, init: str
+) -> ml_collections.ConfigDict:
     """The config of a few steps at full resolution after those of `config`, without a truth.
 
     Args:
@@ -110,8 +112,8 @@ def fine_tuning(config: ml_collections.ConfigDict, steps: int, init: str):
     """
     config = copy.deepcopy(config)
     config.init_from = init
-    config.train.update(objective="full_resolution", full_resolution=0.0, batch_size=2, steps=steps)
-    # Every patch holds r^2 as many pixels, and there is nothing to stop at.
+    config.train.update(objective="full_resolution", full_resolution=0.0, steps=steps)
+    config.train.batch_size = 2  # every patch is r^2 as large as one of the degraded scene
     config.train.update(log_every=steps, eval_every=steps, checkpoint_every=steps)
     config.optim.update(learning_rate=2e-4, warmup_steps=min(10, steps // 5))
     return config

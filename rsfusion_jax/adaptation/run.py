@@ -93,7 +93,7 @@ class Wish:
                 f"full_resolution={self.full_resolution} is no weight: give 0 for none, or a "
                 "positive number such as 1"
             )
-        if not 0 <= self.fine_tune == int(self.fine_tune):
+        if not (self.fine_tune >= 0 and self.fine_tune % 1 == 0):
             raise UserError(
                 f"fine_tune={self.fine_tune} is no number of steps: give 0 for none, or a positive "
                 "one such as 50"
