@@ -151,6 +151,27 @@ def test_corners_are_floor_and_ceiling(low, fine):
         np.testing.assert_allclose(offsets[:, 0, 0], expected, atol=1e-5)
 
 
+def test_added_offsets_and_their_derivatives():
+    rng = np.random.default_rng(5)
+    x, offsets, matrix = (rng.normal(size=s) for s in ((2, 3, 4, 5), (3, 4, 2), (2, 5)))
+    with jax.enable_x64(True):
+        changing = [jnp.asarray(a) for a in (x, matrix)]
+        directions = [jnp.asarray(rng.normal(size=a.shape)) for a in changing]
+
+        def ours(x, matrix):
+            return jnp.sin(implicit.add_offsets(x, jnp.asarray(offsets), matrix)).sum()
+
+        def plain(x, matrix):
+            return jnp.sin(x + jnp.asarray(offsets) @ matrix).sum()
+
+        for derive in (
+            lambda f: jax.grad(f, argnums=(0, 1))(*changing),
+            lambda f: jax.jvp(f, changing, directions),
+        ):
+            for a, b in zip(derive(ours), derive(plain), strict=True):
+                np.testing.assert_allclose(a, b, atol=1e-12)
+
+
 def test_fields_that_contradict_each_other_are_refused():
     for fields in ({"feat_dim": 6, "guide_dim": 6}, {"feat_dim": 8}):
         with pytest.raises(UserError, match="must be one multiple of 4"):

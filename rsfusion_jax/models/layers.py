@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rsfusion_jax.ops.implicit import blend_corners, map_corners
+from rsfusion_jax.ops.implicit import add_offsets, blend_corners, map_corners
 
 
 def _draw(sample: Callable[[int], jax.Array], shape: Sequence[int]) -> jax.Array:
@@ -184,7 +184,7 @@ class ImplicitMLP(nn.Module):
 
         def predict(values, offset):
             offset = offset if shift is None else offset + shift.astype(offset.dtype)
-            x = values + fine + product(offset, of_offset)
+            x = add_offsets(values + fine, offset, of_offset, self.precision)
             for kernel, bias in deeper:
                 x = product(nn.relu(x), kernel) + bias
             return x
