@@ -22,7 +22,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rsfusion_jax.models.layers import Conv, ImplicitMLP, uniform_fan_in
+from rsfusion_jax.models.layers import Conv, ImplicitMLP, matrix_product, uniform_fan_in
 from rsfusion_jax.ops import fft
 from rsfusion_jax.ops.adaptive_conv import depthwise_conv
 from rsfusion_jax.ops.implicit import blend_corners, map_corners
@@ -102,7 +102,8 @@ class PhaseQuery(nn.Module):
             x = jnp.moveaxis(x.reshape(batch, channels, height, width), 1, -1)
             for index, (pointwise, depthwise) in enumerate(layers):
                 x = nn.relu(x) if index else x
-                x = depthwise_conv(jnp.matmul(x, pointwise, precision=self.precision), depthwise)
+                x = matrix_product(x, pointwise, precision=self.precision)
+                x = depthwise_conv(x, depthwise)
             return jnp.moveaxis(x, -1, 1).reshape(batch, height, width, -1)
 
         return blend_corners(map_corners(predict, low, (height, width)))

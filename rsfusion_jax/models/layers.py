@@ -57,6 +57,16 @@ def truncated_normal_fan_in(fan_in: int) -> Callable:
     return truncated_normal(math.sqrt(1.3 * 2 / fan_in))
 
 
+def matrix_product(x, matrix, precision=None):
+    """(..., n) by (n, m) -> (..., m), all leading axes as the rows of one matrix.
+
+    So the gradient of `matrix` is one product too. XLA's CPU forms it several times as fast as that
+    of a 1x1 convolution, and without the transposed copies of a product of more axes.
+    """
+    rows = jnp.matmul(x.reshape(-1, x.shape[-1]), matrix, precision=precision)
+    return rows.reshape(*x.shape[:-1], matrix.shape[-1])
+
+
 class Conv(nn.Module):
     """`torch.nn.Conv2d` with zero padding that keeps the size at stride 1.
 
@@ -90,15 +100,18 @@ class Conv(nn.Module):
         kernel = self.param("kernel", init, (size, size, channels // groups, self.features))
         bias = self.param("bias", init, (self.features,)) if self.use_bias else None
         x, kernel, bias = nn.dtypes.promote_dtype(x, kernel, bias, dtype=self.dtype)
-        x = jax.lax.conv_general_dilated(
-            x,
-            kernel,
-            window_strides=(self.stride, self.stride),
-            padding=((pad, pad), (pad, pad)),
-            dimension_numbers=("NHWC", "HWIO", "NHWC"),
-            feature_group_count=groups,
-            precision=self.precision,
-        )
+        if (size, self.stride, groups) == (1, 1, 1):
+            x = matrix_product(x, kernel[0, 0], precision=self.precision)
+        else:
+            x = jax.lax.conv_general_dilated(
+                x,
+                kernel,
+                window_strides=(self.stride, self.stride),
+                padding=((pad, pad), (pad, pad)),
+                dimension_numbers=("NHWC", "HWIO", "NHWC"),
+                feature_group_count=groups,
+                precision=self.precision,
+            )
         return x if bias is None else x + bias.reshape((1, 1, 1, -1))
 
 
@@ -117,7 +130,7 @@ class Dense(nn.Module):
         kernel = self.param("kernel", init, (x.shape[-1], self.features))
         bias = self.param("bias", init, (self.features,)) if self.use_bias else None
         x, kernel, bias = nn.dtypes.promote_dtype(x, kernel, bias, dtype=self.dtype)
-        x = jnp.matmul(x, kernel, precision=self.precision)
+        x = matrix_product(x, kernel, precision=self.precision)
         return x if bias is None else x + bias.reshape((1,) * (x.ndim - 1) + (-1,))
 
 
@@ -176,7 +189,7 @@ class ImplicitMLP(nn.Module):
             lambda x: x.astype(nn.dtypes.canonicalize_dtype(x, guide, dtype=self.dtype)),
             (list(coarse), guide, layers),
         )
-        product = functools.partial(jnp.matmul, precision=self.precision)
+        product = functools.partial(matrix_product, precision=self.precision)
         (kernel, bias), *deeper = layers
         first, of_guide, *others, of_offset = jnp.split(kernel, np.cumsum(widths)[:-1])
         low = sum(product(x, k) for x, k in zip(coarse, (first, *others), strict=True))
