@@ -103,7 +103,7 @@ class PhaseQuery(nn.Module):
             for index, (pointwise, depthwise) in enumerate(layers):
                 x = nn.relu(x) if index else x
                 x = matrix_product(x, pointwise, precision=self.precision)
-                x = depthwise_conv(x, depthwise)
+                x = depthwise_conv(x, depthwise, precision=self.precision)
             return jnp.moveaxis(x, -1, 1).reshape(batch, height, width, -1)
 
         return blend_corners(map_corners(predict, low, (height, width)))

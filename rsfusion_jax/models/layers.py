@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from rsfusion_jax.ops.adaptive_conv import depthwise_conv
 from rsfusion_jax.ops.implicit import add_offsets, blend_corners, map_corners
 
 
@@ -102,6 +103,8 @@ class Conv(nn.Module):
         x, kernel, bias = nn.dtypes.promote_dtype(x, kernel, bias, dtype=self.dtype)
         if (size, self.stride, groups) == (1, 1, 1):
             x = matrix_product(x, kernel[0, 0], precision=self.precision)
+        elif self.depthwise and self.stride == 1:
+            x = depthwise_conv(x, kernel, precision=self.precision)
         else:
             x = jax.lax.conv_general_dilated(
                 x,
