@@ -138,14 +138,11 @@ def _losses(devices, fsdp, dtype=np.float32, nudge=0.0):
     mesh = sharding.make_mesh(devices, fsdp)
     with jax.set_mesh(mesh):
 
-        def init(key):
-            params = init_params(model, key)
-            params = jax.tree.map(lambda p: (p * (1 + nudge)).astype(dtype), params)
-            return create_state(params, optimizer, key, ema=False)
-
-        key = jax.random.key(0)
-        placed = sharding.state_shardings(mesh, jax.eval_shape(init, key))
-        state = jax.jit(init, out_shardings=placed)(key)
+        params = init_params(model, jax.random.key(0))
+        params = jax.tree.map(lambda p: (p * (1 + nudge)).astype(dtype), params)
+        state = create_state(params, optimizer, jax.random.key(0), ema=False)
+        placed = sharding.state_shardings(mesh, state)
+        state = jax.device_put(state, placed)
         fn = jax.jit(step, donate_argnums=0, out_shardings=(placed, sharding.replicated(mesh)))
         values = []
         for _ in range(20):
