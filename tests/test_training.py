@@ -137,7 +137,6 @@ def _losses(devices, fsdp, dtype=np.float32, nudge=0.0):
     batch["lms"] = batch["gt"]
     mesh = sharding.make_mesh(devices, fsdp)
     with jax.set_mesh(mesh):
-
         params = init_params(model, jax.random.key(0))
         params = jax.tree.map(lambda p: (p * (1 + nudge)).astype(dtype), params)
         state = create_state(params, optimizer, jax.random.key(0), ema=False)
