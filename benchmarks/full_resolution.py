@@ -52,17 +52,18 @@ RGB = {"wv2": (4, 2, 1), "ikonos": (2, 1, 0), "ge1": (2, 1, 0)}
 PART = slice(560, 720)  # PAN pixels that are drawn, along both axes
 
 
-def write_pair(pan, ms, folder: Path) -> list[str]:
-    """PAN and MS as GeoTIFFs of one extent, counts of 16 bits."""
+def write_pair(pan, ms, folder: Path, corner: float = 0.0) -> list[str]:
+    """PAN and MS as GeoTIFFs of 16 bits, the corner of MS so many metres inside that of PAN."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
-    for name, image, size in (("pan", pan, 0.5), ("ms", ms, 0.5 * RATIO)):
+    for name, image, size, inside in (("pan", pan, 0.5, 0), ("ms", ms, 0.5 * RATIO, corner)):
         profile = {"driver": "GTiff", "dtype": "uint16", "crs": "EPSG:32633"}
-        profile |= {"transform": rasterio.transform.from_origin(5e5, 5e6, size, size)}
+        origin = 5e5 + inside, 5e6 - inside
+        profile |= {"transform": rasterio.transform.from_origin(*origin, size, size)}
         profile |= dict(zip(("height", "width", "count"), image.shape, strict=True))
         paths.append(str(folder / f"{name}.tif"))
         with rasterio.open(paths[-1], "w", **profile) as file:
-            file.write(np.moveaxis(np.rint(image).astype(np.uint16), -1, 0))
+            file.write(np.moveaxis(np.rint(image).clip(0).astype(np.uint16), -1, 0))
     return paths
 
 

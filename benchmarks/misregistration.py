@@ -15,10 +15,10 @@ from pathlib import Path
 
 import numpy as np
 import rasterio
-from rasterio.transform import from_origin
 
 import rsfusion_jax as rsf
 from benchmarks.adapt import IMAGES, RATIO, read
+from benchmarks.full_resolution import write_pair
 from rsfusion_jax import metrics
 from rsfusion_jax.data.wald import simulate
 from rsfusion_jax.inference.scene.run import fuse_scene
@@ -28,37 +28,18 @@ BORDER = 16  # pixels that are not scored: what was moved in comes from the othe
 METHODS = ("exp", "brovey", "gsa")
 
 
-def write(path: Path, image: np.ndarray, size: float, corner: float) -> None:
-    """A GeoTIFF of counts; `size` of a pixel and `corner` in units of PAN pixels."""
-    height, width, count = image.shape
-    with rasterio.open(
-        path,
-        "w",
-        driver="GTiff",
-        height=height,
-        width=width,
-        count=count,
-        dtype="uint16",
-        crs="EPSG:32633",
-        transform=from_origin(5e5 + corner, 5e6 - corner, size, size),
-    ) as file:
-        file.write(np.round(np.clip(image, 0, 65535)).astype(np.uint16).transpose(2, 0, 1))
-
-
 def measure(name: str, image: Path, folder: Path) -> list[dict]:
     """A row per way of fusing."""
     sample = simulate(*read(image), sensor=name, pan_degradation="imresize")
     pan, truth = (np.roll(sample[key], (MOVED, MOVED), (0, 1)) for key in ("pan", "gt"))
-    pair = folder / f"{name}_pan.tif", folder / f"{name}_ms.tif"
-    write(pair[0], pan, 1, 0)
-    # The field's phase: the first MS pixel is centred on PAN pixel r / 2.
-    write(pair[1], sample["ms"], RATIO, 0.5)
+    # The field's phase: the first MS pixel is centred on PAN pixel r / 2, half a pixel further in.
+    pair = write_pair(pan, sample["ms"], folder / name, corner=0.25)
     inner = np.s_[BORDER:-BORDER, BORDER:-BORDER]
     ways = {"default weights": {"fuser": rsf.load_default(truth.shape[-1])}}
     ways |= {method: {"method": method} for method in METHODS}
     rows = []
     for label, way in ways.items():
-        out = folder / f"{name}_{label}.tif"
+        out = folder / name / f"{label}.tif"
         given = {"shift": "auto", "sensor": name, "dtype": "float32", "extent": "pan"}
         fuse_scene(*pair, out, max_value=255 if name == "ge1" else 2047, **given, **way)
         with rasterio.open(out) as file:
