@@ -106,7 +106,7 @@ def test_initialisation():
 
 @pytest.mark.parametrize("ratio", [2, 4, 8])
 def test_stages_and_weights(ratio):
-    model = create_model("mmapp", num_bands=3, ratio=ratio)
+    model = create_model("mmapp", num_bands=3, ratio=ratio, blocks=1)
     shapes = (1, 5 * ratio, 6 * ratio, 1), (1, 5, 6, 3), (1, 5 * ratio, 6 * ratio, 3)
     images = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes]
     out = jax.eval_shape(model.apply, {"params": abstract_params(model)}, *images)

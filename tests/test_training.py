@@ -16,7 +16,7 @@ import pytest
 from ml_collections import config_flags  # noqa: F401  (the config files need absl set up)
 
 import rsfusion_jax as rsf
-from configs import default
+from configs import fusionnet
 from rsfusion_jax.models import create_model, init_params
 from rsfusion_jax.training import sharding
 from rsfusion_jax.training.loop import train
@@ -28,14 +28,14 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def tiny_config():
-    """A run of seconds: two small scenes, a narrow network, patches of 16 pixels."""
-    config = default.get_config()
+    """A run of seconds: two small scenes, patches of 16 pixels, a network that compiles quickly."""
+    config = fusionnet.get_config("synthetic")
     config.name = "tiny"
-    config.model.dim = 8
     config.data.patch_size = 16
     config.data.crops_per_sample = 4
     config.data.synthetic.update(train_scenes=2, valid_scenes=1, test_scenes=2, size=32)
-    config.train.update(batch_size=8, steps=6, log_every=2, eval_every=3, checkpoint_every=3)
+    config.train.update(batch_size=8, steps=6, epochs=0)
+    config.train.update(log_every=2, eval_every=3, checkpoint_every=3)
     config.optim.warmup_steps = 1
     config.eval.update(batch_size=2, methods=("brovey",))
     config.mesh.devices = 1
@@ -44,8 +44,9 @@ def tiny_config():
 
 def _flags(config, workdir):
     """The command-line form of `tiny_config`."""
+    yield f"--config={ROOT / 'configs' / 'fusionnet.py'}:synthetic"
     yield f"--workdir={workdir}"
-    plain = default.get_config()
+    plain = fusionnet.get_config("synthetic")
     for section in ("model", "data", "train", "optim", "eval"):
         for key, value in config[section].items():
             if key == "synthetic":
@@ -73,14 +74,14 @@ def _leaves(tree):
 
 def test_a_run_leaves_what_users_look_for(finished_run):
     report = json.loads((finished_run / "report.json").read_text())
-    assert list(report["methods"]) == ["EXP", "BROVEY", "U2Net"]
+    assert list(report["methods"]) == ["EXP", "BROVEY", "FusionNet"]
     assert report["protocol"]["images"] == 2
     lines = [json.loads(line) for line in (finished_run / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines if "train/loss" in line] == [2, 3, 4, 6]
     assert [line["step"] for line in lines if "valid/ERGAS" in line] == [3, 6]
-    for name in ("panel_u2net.png", "panel_exp.png", "config.json", "tensorboard", "best"):
+    for name in ("panel_fusionnet.png", "panel_exp.png", "config.json", "tensorboard", "best"):
         assert (finished_run / name).exists()
-    assert rsf.load(finished_run).max_value == rsf.get_sensor("wv4").max_value
+    assert rsf.load(finished_run).max_value == rsf.get_sensor("wv3").max_value
 
 
 def test_a_finished_run_says_so(finished_run, capsys):
@@ -93,7 +94,7 @@ def test_a_finished_run_says_so(finished_run, capsys):
 def test_another_config_is_refused(finished_run):
     config = tiny_config()
     config.optim.learning_rate = 0.5
-    with pytest.raises(rsf.UserError, match=r"optim.learning_rate: 0.002 there, 0.5 now"):
+    with pytest.raises(rsf.UserError, match=r"optim.learning_rate: 0.0003 there, 0.5 now"):
         train(config, finished_run)
 
 
@@ -108,8 +109,8 @@ def test_fine_tuning_starts_from_given_weights(finished_run, tmp_path):
         _leaves(rsf.load(finished_run).variables), _params(tmp_path / "tuned", 2), strict=True
     ):
         assert np.array_equal(start, end)
-    config.model.dim = 16
-    with pytest.raises(rsf.UserError, match="dim=8, this run builds one with dim=16"):
+    config.data.synthetic.guide = "rgb"
+    with pytest.raises(rsf.UserError, match=r"guide_bands=1, this run builds .* guide_bands=3"):
         train(config, tmp_path / "other")
 
 
@@ -128,7 +129,7 @@ def test_non_finite_loss_names_step_and_checkpoint(tmp_path):
 
 def _losses(devices, fsdp, dtype=np.float32, nudge=0.0):
     """Loss of 20 steps on one batch, from the same seed; `nudge` scales the first parameters."""
-    model = create_model("u2net", num_bands=4, dim=8, dim_head=4, precision="highest")
+    model = create_model("fusionnet", num_bands=4, precision="highest")
     optimizer = optax.adam(1e-3)
     step = make_train_step(model, supervised("l1"), optimizer)
     rng = np.random.default_rng(0)
@@ -172,7 +173,7 @@ def test_sharded_parameters_equal_one_device_in_float64():
 
 
 def test_accumulation_equals_one_large_batch():
-    model = create_model("u2net", num_bands=2, dim=8, dim_head=4, precision="highest")
+    model = create_model("fusionnet", num_bands=2, precision="highest")
     optimizer = optax.sgd(1.0)
     rng = np.random.default_rng(0)
     shapes = {"pan": (4, 16, 16, 1), "ms": (4, 4, 4, 2), "lms": (4, 16, 16, 2)}
@@ -232,7 +233,7 @@ def test_killed_run_resumes_bit_for_bit(tmp_path):
 
 
 def test_bfloat16_keeps_float32_parameters():
-    model = create_model("u2net", num_bands=2, dim=8, dim_head=4, dtype=jnp.bfloat16)
+    model = create_model("fusionnet", num_bands=2, dtype=jnp.bfloat16)
     optimizer = optax.adam(1e-3)
     batch = {"pan": jnp.ones((2, 16, 16, 1)), "ms": jnp.ones((2, 4, 4, 2))}
     batch["gt"] = batch["lms"] = jnp.full((2, 16, 16, 2), 0.5)
