@@ -23,6 +23,10 @@ def get_config(network: str = "u2net"):
     if network == "u2net":
         # It learns its own enlargement: at 2e-3 a thousand steps leave it behind the classical.
         config.optim.update(learning_rate=5e-3, clip_norm=1.0)
+    if network == "mmapp":
+        # Nothing enlarges MS for it: its stages have to learn that first, each by its own loss.
+        config.train.objective = "deep_supervision"
+        config.optim.update(learning_rate=5e-3, clip_norm=1.0)
     if network in ("feinfn", "rsanet"):
         # Steps too large at the beginning can switch FeINFN's wavelets and RSANet's first rectifier
         # off for good; what is left is EXP.
