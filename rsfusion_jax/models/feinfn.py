@@ -99,10 +99,14 @@ class PhaseQuery(nn.Module):
         def predict(values, offsets):
             offsets = jnp.broadcast_to(offsets, (batch, height, width, 2))
             x = jnp.concatenate([values, guide, offsets], axis=-1)
-            x = jnp.moveaxis(x.reshape(batch, channels, height, width), 1, -1)
+            x = x.reshape(batch, channels, height * width)
             for index, (pointwise, depthwise) in enumerate(layers):
-                x = nn.relu(x) if index else x
-                x = matrix_product(x, pointwise, precision=self.precision)
+                if index:
+                    x = matrix_product(nn.relu(x), pointwise, precision=self.precision)
+                else:  # channels first, as they lie: bringing them last costs what the product does
+                    pointwise = jnp.broadcast_to(pointwise, (batch, *pointwise.shape))
+                    x = jnp.einsum("bdp,bdm->bpm", x, pointwise, precision=self.precision)
+                    x = x.reshape(batch, height, width, -1)
                 x = depthwise_conv(x, depthwise, precision=self.precision)
             return jnp.moveaxis(x, -1, 1).reshape(batch, height, width, -1)
 
