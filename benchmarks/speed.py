@@ -56,9 +56,10 @@ def compare(task: Task, peers: list[str], rounds: int, memory: int) -> dict:
             if "failed" not in row[name]:
                 running[name] = contender
         times = {name: {"wall": [], "cpu": []} for name in running}
-        counts = {}
-        for name, contender in running.items():
-            counts[name] = max(1, round(SHORTEST / contender.run(1)["wall"]))
+        counts = {
+            name: max(1, round(SHORTEST / contender.report["second_call_s"]))
+            for name, contender in running.items()
+        }
         for _ in range(rounds):
             for name, contender in running.items():
                 for clock, seconds in contender.run(counts[name]).items():

@@ -99,6 +99,7 @@ def run(network: str, fields: dict, label: str, paths, options) -> dict:
         "parameters": count,
         **{name: row[name] for name in METRICS},
         "budget": budget,
+        "learning_rate": options.learning_rate,
         "minutes": round(minutes, 2),
     }
 
