@@ -209,6 +209,11 @@ def table(rows: list[dict]) -> str:
     return "\n".join(lines)
 
 
+def read_rows(path: Path) -> list[dict]:
+    """What is there already."""
+    return json.loads(path.read_text()) if path.exists() else []
+
+
 def main() -> None:
     """Fills the cells that are asked for and prints all that are there."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -222,7 +227,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path("runs/task_matrix"))
     parser.add_argument("--out", type=Path, default=Path("docs/task_matrix.json"))
     options = parser.parse_args()
-    rows = json.loads(options.out.read_text()) if options.out.exists() else []
+    rows = read_rows(options.out)
     for task in options.tasks.split(","):
         for split, count in (("train", TRAIN_SCENES), ("test", TEST_SCENES)):
             render(task, split, count, options.folder / f"{task}_{split}.h5")
@@ -237,6 +242,8 @@ def main() -> None:
             row = run_cell(*cell) | beside
             if options.without_guide:
                 row["ergas_no_guide"] = error_without_guide(*cell)
+            # Read again: another process may have filled a cell meanwhile.
+            rows = read_rows(options.out)
             rows = [old for old in rows if (old["network"], old["task"]) != (network, task)]
             rows.append(row)
             rows.sort(key=lambda row: (list(TASKS).index(row["task"]), row["network"]))
