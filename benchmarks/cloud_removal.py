@@ -69,6 +69,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/cloud_removal.json"))
     options = parser.parse_args()
     config = get_config("ramsf", options.steps)
+    config.data.test = "synthetic"  # scored here, not at the end of each run
     source = open_split(config.data, "test", config.seed)
     rows = json.loads(options.out.read_text()) if options.out.exists() else []
     made = [row("clouded image", lambda pan, ms, lms: lms, source)]
