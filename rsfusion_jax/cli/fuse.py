@@ -69,14 +69,12 @@ def add_fuse(commands) -> None:
     adapt.add_argument(
         "--full-resolution",
         type=float,
-        default=0.0,
         metavar="WEIGHT",
         help="also learn consistency with MS and PAN at full resolution, with this weight",
     )
     adapt.add_argument(
         "--fine-tune",
         type=int,
-        default=0,
         metavar="STEPS",
         help="then so many steps on that consistency alone",
     )
@@ -118,7 +116,7 @@ def add_fuse(commands) -> None:
     work.add_argument("--resume", action="store_true", help="go on with an interrupted run")
     work.add_argument("--shard", type=_shard, default=(1, 1), metavar="I/N", help="part I of N")
     work.add_argument("--quiet", action="store_true", help="nothing on the screen")
-    fuse.set_defaults(command=_fuse)
+    fuse.set_defaults(command=_fuse, **_WISH)
 
 
 def _fuse(arguments: argparse.Namespace) -> None:
