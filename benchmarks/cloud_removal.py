@@ -32,6 +32,7 @@ def get_config(network: str, steps: int):
     config.name = f"{network}_clouds"
     config.data.update(ratio=1, valid="", test="", crops_per_sample=64)
     config.data.synthetic.update(guide="sar", train_scenes=32, test_scenes=8)
+    config.eval.best_metric = "PSNR"
     config.train.update(steps=steps, batch_size=4, log_every=250, checkpoint_every=10**6)
     return config
 
@@ -81,9 +82,9 @@ def main() -> None:
         budget = f"{options.steps} steps of 4 patches of 32 pixels"
         result = row(network, fuser.fuse_unit, source)
         made.append(result | {"other_guide": other, "budget": budget, "minutes": minutes})
-    names = {one["network"] for one in made}
-    rows = sorted([one for one in rows if one["network"] not in names] + made, key=_order)
-    options.out.write_text(json.dumps(rows, indent=1) + "\n")
+        names = {one["network"] for one in made}
+        rows = sorted([one for one in rows if one["network"] not in names] + made, key=_order)
+        options.out.write_text(json.dumps(rows, indent=1) + "\n")
     print(table(rows))
 
 
