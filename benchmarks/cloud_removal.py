@@ -1,6 +1,6 @@
 """Cloud removal with radar at ratio 1, on built-in scenes: networks beside the clouded image.
 
-    PYTHONPATH=. python benchmarks/cloud_removal.py [--networks=ramsf,cf2n] [--steps=1500]
+    PYTHONPATH=. python benchmarks/cloud_removal.py [--networks=ramsf,cf2n] [--steps=1000]
 
 Each network that takes ratio 1, at the width of configs/small.py, sees the same samples: four bands
 on a clouded day and a radar image in two polarisations; the truth is a clear day. Scores are those
@@ -65,7 +65,7 @@ def main() -> None:
     """Fills the rows that are asked for and prints all that are there."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--networks", default=",".join(NETWORKS))
-    parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--folder", type=Path, default=Path("runs/cloud_removal"))
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/cloud_removal.json"))
     options = parser.parse_args()
