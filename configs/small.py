@@ -3,8 +3,8 @@
     python train.py --config=configs/small.py:ramsf
 
 The argument is the network. Everything else is the quickstart's (configs/default.py), with patches
-of 32 pixels; DDIF, a diffusion network, has its own objective and optimiser. The table of networks
-and tasks in docs/networks.md was made with these widths.
+of 32 pixels; MMAPP and DDIF, a diffusion network, have their own objectives, some networks another
+rate. The table of networks and tasks in docs/networks.md was made with these widths.
 """
 
 from configs import default

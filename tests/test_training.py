@@ -201,7 +201,7 @@ def test_killed_run_resumes_bit_for_bit(tmp_path):
     """N steps, kill -9, and the rest: the same parameters and data order as without the kill."""
     config = tiny_config()
     config.data.valid = config.data.test = ""
-    config.train.update(steps=12, checkpoint_every=2, log_every=1)
+    config.train.update(steps=30, checkpoint_every=2, log_every=1)
     environment = {**os.environ, "JAX_PLATFORMS": "cpu"}
 
     def start(workdir):
@@ -219,17 +219,17 @@ def test_killed_run_resumes_bit_for_bit(tmp_path):
     killed.wait()
     folder = tmp_path / "killed" / "checkpoints"
     saved = [int(path.name) for path in folder.iterdir() if path.name.isdigit()]
-    assert saved and max(saved) < 12
+    assert saved and max(saved) < 30
     resumed = start(tmp_path / "killed")
     assert resumed.wait(300) == 0, resumed.stderr.read().decode()
 
-    for a, b in zip(_params(tmp_path / "whole", 12), _params(tmp_path / "killed", 12), strict=True):
+    for a, b in zip(_params(tmp_path / "whole", 30), _params(tmp_path / "killed", 30), strict=True):
         assert np.array_equal(a, b)
     losses = []
     for name in ("whole", "killed"):
         lines = map(json.loads, (tmp_path / name / "metrics.jsonl").read_text().splitlines())
         losses.append([(line["step"], line["train/loss"]) for line in lines])
-    assert losses[0] == losses[1] and len(losses[0]) == 12
+    assert losses[0] == losses[1] and len(losses[0]) == 30
 
 
 def test_bfloat16_keeps_float32_parameters():
