@@ -117,6 +117,13 @@ def test_stages_and_weights(ratio):
     assert out["ms_up"].shape == out["fused"].shape
 
 
+def test_another_width():
+    params = abstract_params(create_model("mmapp", num_bands=3, channels=5, blocks=1))
+    heads = (params["head"], params["ms_branch"]["head"], params["pan_branch"]["head"])
+    assert [head["kernel"].shape[-2:] for head in heads] == [(6, 5), (3, 5), (1, 5)]
+    assert params["conv2"]["kernel"].shape[-2:] == (5 + 2 * 3, 3)
+
+
 @pytest.mark.parametrize("ratio", [1, 3, 6])
 def test_other_ratios_are_refused(ratio):
     with pytest.raises(UserError, match="ratio must be 2, 4 or 8"):

@@ -177,16 +177,17 @@ class PanBranch(_Block):
     """PAN's features at a half, a quarter, ... of its size, as C bands each."""
 
     num_bands: int = 0
+    channels: int = 32
     stages: int = 2
 
     @nn.compact
     def __call__(self, pan):
         """(B, H, W, G) -> list of (B, H / 2^i, W / 2^i, C), i = 1 ... stages."""
         outputs = []
-        x = skip = nn.relu(TSAM(features=32, name="head", **self._args)(pan))
+        x = skip = nn.relu(TSAM(features=self.channels, name="head", **self._args)(pan))
         for stage in range(1, self.stages + 1):
             if stage > 1:
-                x = nn.relu(TSAM(features=32, name=f"mid{stage}", **self._args)(skip))
+                x = nn.relu(TSAM(features=self.channels, name=f"mid{stage}", **self._args)(skip))
             x = nn.relu(ResidualUnit(module=TSAM, name=f"unit{stage}", **self._args)(x) + skip)
             skip = nn.max_pool(x, (2, 2), strides=(2, 2))
             out = TSAM(features=self.num_bands, name=f"out{stage}", **self._args)
@@ -198,16 +199,17 @@ class MSBranch(_Block):
     """The low-resolution image's features at two, four, ... times its size, as C bands each."""
 
     num_bands: int = 0
+    channels: int = 32
     stages: int = 2
 
     @nn.compact
     def __call__(self, ms):
         """(B, h, w, C) -> list of (B, 2^i h, 2^i w, C), i = 1 ... stages."""
         outputs = []
-        x = skip = nn.relu(SICM(features=32, name="head", **self._args)(ms))
+        x = skip = nn.relu(SICM(features=self.channels, name="head", **self._args)(ms))
         for stage in range(1, self.stages + 1):
             if stage > 1:
-                x = nn.relu(SICM(features=32, name=f"mid{stage}", **self._args)(skip))
+                x = nn.relu(SICM(features=self.channels, name=f"mid{stage}", **self._args)(skip))
             x = nn.relu(ResidualUnit(module=SICM, name=f"unit{stage}", **self._args)(x) + skip)
             skip = nn.relu(PS(name=f"up{stage}", **self._args)(x))
             out = SICM(features=self.num_bands, name=f"out{stage}", **self._args)
@@ -222,6 +224,7 @@ class MMAPP(_Block):
         num_bands: C.
         guide_bands: G.
         ratio: r, one of 2, 4, 8.
+        channels: of the features, 32 as published; every spectrum passes through so many numbers.
         blocks: residual units per stage of the fusion branch; 5 as published.
         dtype: compute dtype; None follows the inputs and parameters.
         precision: matrix-product precision, as `jax.lax.Precision`.
@@ -230,6 +233,7 @@ class MMAPP(_Block):
     num_bands: int = 0
     guide_bands: int = 1
     ratio: int = 4
+    channels: int = 32
     blocks: int = 5
 
     predicts: ClassVar[str] = "fused"
@@ -264,11 +268,12 @@ class MMAPP(_Block):
                 f"{self.ratio}; choose another network for other ratios"
             )
         count = self.ratio.bit_length() - 1
-        branch = {"num_bands": self.num_bands, "stages": count, **self._args}
-        pan_down = PanBranch(name="pan_branch", **branch)(pan)
-        ms_up = MSBranch(name="ms_branch", **branch)(ms)
+        branch = {"num_bands": self.num_bands, "channels": self.channels, "stages": count}
+        pan_down = PanBranch(name="pan_branch", **branch, **self._args)(pan)
+        ms_up = MSBranch(name="ms_branch", **branch, **self._args)(ms)
 
-        x = AFM(features=32, name="head", **self._args)(jnp.concatenate([ms, pan_down[-1]], -1))
+        x = jnp.concatenate([ms, pan_down[-1]], -1)
+        x = AFM(features=self.channels, name="head", **self._args)(x)
         x = layers.PReLU(name="head_relu")(x)
         stages = []
         for stage in range(1, count + 1):
