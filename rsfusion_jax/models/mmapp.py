@@ -268,9 +268,9 @@ class MMAPP(_Block):
                 f"{self.ratio}; choose another network for other ratios"
             )
         count = self.ratio.bit_length() - 1
-        branch = {"num_bands": self.num_bands, "channels": self.channels, "stages": count}
-        pan_down = PanBranch(name="pan_branch", **branch, **self._args)(pan)
-        ms_up = MSBranch(name="ms_branch", **branch, **self._args)(ms)
+        branch = {"num_bands": self.num_bands, "channels": self.channels, **self._args}
+        pan_down = PanBranch(name="pan_branch", stages=count, **branch)(pan)
+        ms_up = MSBranch(name="ms_branch", stages=count, **branch)(ms)
 
         x = jnp.concatenate([ms, pan_down[-1]], -1)
         x = AFM(features=self.channels, name="head", **self._args)(x)
