@@ -26,6 +26,7 @@ import numpy as np
 
 import rsfusion_jax as rsf
 from configs import ddif_student, small
+from rsfusion_jax.compilation import jit
 from rsfusion_jax.diffusion.schedules import make_schedule
 from rsfusion_jax.evaluation.methods import classical_method
 from rsfusion_jax.evaluation.score import score
@@ -140,7 +141,7 @@ def seconds_of(call) -> float:
 def overhead(fuser, sample) -> float:
     """Time of a sample of 25 steps over that of 25 calls of the compiled denoiser."""
     pan, lms = (jnp.asarray(sample[key][None]) for key in ("pan", "lms"))
-    network = jax.jit(fuser.model.apply)
+    network = jit(fuser.model.apply)
     t = jnp.full(1, 250)
     one = seconds_of(lambda: network(fuser.variables, lms, t, pan, lms))
     process = fuser.diffusion.replaced("ddim", 25)

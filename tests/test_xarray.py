@@ -46,6 +46,10 @@ def test_equals_the_program(tmp_path, pair, extent):
     assert fused.rio.nodata == known.nodata
 
 
+def _show_devices(count: int):
+    jax.config.update("jax_num_cpu_devices", count)
+
+
 def test_on_a_cluster(pair):
     """Two processes and their scheduler on loopback compute what threads compute."""
     model = rsf.create_model("pannet", num_bands=4)
@@ -55,8 +59,10 @@ def test_on_a_cluster(pair):
     options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None}
     with (
         distributed.LocalCluster(host="127.0.0.1", **options) as cluster,
-        distributed.Client(cluster),
+        distributed.Client(cluster) as client,
     ):
+        # Bits depend on how many threads a convolution has, and those on the devices.
+        client.run(_show_devices, jax.device_count())
         there = fused.values
     assert np.array_equal(here, there)
     assert (here > 0).mean() > 0.8

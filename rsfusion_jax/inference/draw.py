@@ -7,6 +7,7 @@ import math
 import jax
 import jax.numpy as jnp
 
+from rsfusion_jax.compilation import jit
 from rsfusion_jax.diffusion.ensemble import ensemble
 from rsfusion_jax.diffusion.noise import noise_field
 from rsfusion_jax.diffusion.process import clip_x0
@@ -62,7 +63,7 @@ class Diffusion:
         return make_sampler(self.sampler, respace(schedule, count, spacing))
 
 
-@functools.partial(jax.jit, static_argnames=("model", "diffusion", "samples", "tile"))
+@functools.partial(jit, static_argnames=("model", "diffusion", "samples", "tile"))
 def draw(model, variables, key, pan, lms, *, diffusion: Diffusion, samples: int = 1, tile=None):
     """Draws fused images; every image of a batch from the same noise, so that none needs the rest.
 

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
+from rsfusion_jax.compilation import jit
 from rsfusion_jax.errors import UserError
 from rsfusion_jax.inference.draw import Diffusion, draw
 from rsfusion_jax.inference.tiles import fuse_tiles
@@ -211,6 +212,6 @@ class Fuser:
             )
 
 
-@functools.partial(jax.jit, static_argnums=0)
+@functools.partial(jit, static_argnums=0)
 def _fuse(model: nn.Module, variables, pan, ms, lms):
     return jnp.clip(model.apply(variables, pan, ms, lms)["fused"], 0, 1)

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import dask
 import dask.array
-import jax
 import numpy as np
 import rasterio
 import rioxarray  # noqa: F401  (gives arrays their .rio)
@@ -22,6 +21,7 @@ import xarray
 
 from rsfusion_jax.classical.registry import method_setting
 from rsfusion_jax.classical.streaming import STREAMED
+from rsfusion_jax.compilation import jit
 from rsfusion_jax.errors import UserError
 from rsfusion_jax.inference.scene import memory, pair
 from rsfusion_jax.inference.scene.engines import Engine, classical_engine, network_engine
@@ -187,7 +187,7 @@ class _Job:
 
     @functools.cached_property
     def _run(self):
-        return jax.jit(self.engine.run)
+        return jit(self.engine.run)
 
     def windows(self, pan: _Array | None = None, ms: _Array | None = None) -> Windows:
         """The scene's blocks, over the images if they are given."""

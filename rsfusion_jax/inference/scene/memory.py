@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from rsfusion_jax.compilation import compiler_options
 from rsfusion_jax.errors import UserError
 from rsfusion_jax.inference.scene.engines import Engine
 from rsfusion_jax.inference.scene.windows import Scene, Windows
@@ -111,7 +112,7 @@ def _compile(engine: Engine, windows: Windows, batch: int):
         for key, value in sample.items()
     }
     state = jax.tree.map(lambda x: jax.ShapeDtypeStruct(jnp.shape(x), x.dtype), engine.state)
-    return jax.jit(engine.run).lower(state, shapes).compile()
+    return jax.jit(engine.run).lower(state, shapes).compile(compiler_options())
 
 
 def _needed(

@@ -1,0 +1,66 @@
+"""Networks are compiled without the library that convolutions go to on CPUs."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from rsfusion_jax import compilation
+from rsfusion_jax.compilation import compiler_options, jit
+
+on_cpu = pytest.mark.skipif(jax.default_backend() != "cpu", reason="the options are for CPUs")
+
+
+def convolve(x, kernel):
+    return jax.lax.conv_general_dilated(
+        x, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
+    )
+
+
+def kernel_gradient(x, kernel):
+    return jax.grad(lambda k: (convolve(x, k) ** 2).sum())(kernel)
+
+
+@pytest.fixture
+def arrays():
+    random = np.random.default_rng(0)
+    shapes = (2, 16, 16, 32), (3, 3, 32, 32)
+    return [random.uniform(-1, 1, shape).astype(np.float32) for shape in shapes]
+
+
+@on_cpu
+def test_no_convolution_is_left_to_the_library(arrays):
+    program = jax.jit(kernel_gradient).lower(*arrays)
+
+    def in_library(text):
+        entry = text[text.index("ENTRY") :]
+        return [x for x in entry.splitlines() if "ynn_fusion" in x and "conv_general" in x]
+
+    assert not in_library(program.compile(compiler_options()).as_text())
+    if not in_library(program.compile().as_text()):
+        pytest.skip("this release of jax leaves none to it by default")
+
+
+@on_cpu
+def test_a_release_without_the_option_compiles_without_it(arrays, monkeypatch):
+    monkeypatch.setattr(compilation, "_WITHOUT_LIBRARY_CONVOLUTIONS", {"xla_cpu_unknown": "1"})
+    assert compiler_options.__wrapped__() == {}
+
+
+def test_accelerators_get_no_options(monkeypatch):
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    assert compiler_options.__wrapped__() == {}
+
+
+def test_jit_computes_what_the_function_does(arrays):
+    asked = []
+
+    def scaled(factor, x):
+        asked.append(factor)
+        return factor * jnp.asarray(x)
+
+    compiled = jit(scaled, static_argnums=0)
+    assert not asked
+    for _ in range(2):
+        np.testing.assert_array_equal(compiled(3, arrays[0]), 3 * arrays[0])
+    assert asked == [3]
