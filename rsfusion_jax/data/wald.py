@@ -102,7 +102,9 @@ def _spectral_guide(cube: np.ndarray, srf: np.ndarray) -> np.ndarray:
         raise UserError(
             f"srf has shape {srf.shape}, expected one row for each of the {cube.shape[2]} bands"
         )
-    return (cube.astype(np.float64) @ srf.astype(np.float64)).astype(cube.dtype)
+    # BLAS orders its sums by how the factors lie in memory; the guide must not depend on that.
+    cube_rows, weights = (x.astype(np.float64, order="C") for x in (cube, srf))
+    return (cube_rows @ weights).astype(cube.dtype)
 
 
 def _degrade_pan(pan, shape, optics: Sensor, ratio: int, pan_degradation: str) -> np.ndarray:
