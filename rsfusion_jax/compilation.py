@@ -33,17 +33,22 @@ def compiler_options() -> dict[str, str]:
 def jit(function: Callable, **settings) -> Callable:
     """`jax.jit` with the options above, which are asked for at the first call only.
 
+    Within another traced function it is `jax.jit` alone: options are for whole programs.
+
     Args:
-        function: not to be called within another traced function: options are for whole programs.
+        function: as of `jax.jit`.
         settings: further arguments of `jax.jit`.
     """
+    as_part = jax.jit(function, **settings)
 
     @functools.cache
-    def compiled():
+    def as_program():
         return jax.jit(function, compiler_options=compiler_options(), **settings)
 
     @functools.wraps(function)
     def call(*args, **kwargs):
-        return compiled()(*args, **kwargs)
+        leaves = jax.tree.leaves((args, kwargs))
+        traced = any(isinstance(leaf, jax.core.Tracer) for leaf in leaves)
+        return (as_part if traced else as_program())(*args, **kwargs)
 
     return call

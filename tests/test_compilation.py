@@ -42,7 +42,7 @@ def test_no_convolution_is_left_to_the_library(arrays):
 
 
 @on_cpu
-def test_a_release_without_the_option_compiles_without_it(arrays, monkeypatch):
+def test_a_release_without_the_option_compiles_without_it(monkeypatch):
     monkeypatch.setattr(compilation, "_WITHOUT_LIBRARY_CONVOLUTIONS", {"xla_cpu_unknown": "1"})
     assert compiler_options.__wrapped__() == {}
 
@@ -64,3 +64,12 @@ def test_jit_computes_what_the_function_does(arrays):
     for _ in range(2):
         np.testing.assert_array_equal(compiled(3, arrays[0]), 3 * arrays[0])
     assert asked == [3]
+
+
+def test_jit_may_be_a_part_of_another_program(arrays):
+    x, kernel = arrays
+    part = jit(lambda x, kernel: convolve(x, kernel).sum())
+    whole = jax.jit(lambda x, kernel: part(x, kernel) + 1)(x, kernel)
+    np.testing.assert_allclose(whole, part(x, kernel) + 1, rtol=1e-5)
+    assert jax.jit(jax.grad(part, argnums=1))(x, kernel).shape == kernel.shape
+    assert jax.grad(part, argnums=1)(x, kernel).shape == kernel.shape
