@@ -2,10 +2,12 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import parity
 import pytest
 
 from rsfusion_jax.models import create_model
+from rsfusion_jax.training.sharding import batch_sharding, make_mesh
 
 CASES = ["wv3", "wv3_48x80", "dim16_head8_32x56", "trained_wv3"]
 
@@ -53,3 +55,20 @@ def test_attention_memory_is_linear_in_pixels():
     small, large = gradient(64 * 64), gradient(256 * 256)
     assert large < 1e9  # two heads, forward and backward
     assert large < 20 * small  # 16 times the pixels, not 256 times the memory
+
+
+def test_attention_stays_on_its_device():
+    """A batch under a mesh: every device attends to its own images."""
+    from rsfusion_jax.ops.attention import attention
+
+    def loss(x):
+        return jnp.square(attention(x, x, x)).sum()
+
+    x = jax.random.normal(jax.random.key(0), (16, 12, 2, 4))
+    alone = jax.jit(jax.grad(loss))(x)
+    mesh = make_mesh(8, fsdp=2)
+    with jax.set_mesh(mesh):
+        spread = jax.device_put(x, batch_sharding(mesh))
+        compiled = jax.jit(jax.grad(loss)).lower(spread).compile()
+        assert "all-gather" not in compiled.as_text()
+        np.testing.assert_allclose(compiled(spread), alone, atol=1e-5)

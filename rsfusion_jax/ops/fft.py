@@ -3,17 +3,14 @@
 Transforms run in at least float32: a half-precision image is promoted, a float64 one stays.
 
 The compiler does not split a Fourier transform over devices: it gathers the whole batch on each of
-them. A traced (B, ..., H, W, C) array under a mesh is therefore transformed inside `jax.shard_map`,
-its batch spread over all axes of the mesh, where the devices can share it evenly.
+them. So a batch, (B, ..., H, W, C), goes through `by_device`.
 """
-
-import functools
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import AxisType
-from jax.sharding import PartitionSpec as P
+
+from rsfusion_jax.ops.by_device import by_device
 
 AXES = (-3, -2)
 NEGLIGIBLE = 1e-6
@@ -28,13 +25,13 @@ def rfft2(image, size: tuple[int, int]):
     """
     xp = image.__array_namespace__()
     image = image.astype(xp.promote_types(image.dtype, xp.float32))
-    return _by_device(lambda x: xp.fft.rfft2(x, s=size, axes=AXES), image)
+    return _transformed(lambda x: xp.fft.rfft2(x, s=size, axes=AXES), image)
 
 
 def irfft2(spectrum, size: tuple[int, int]):
     """Real (..., H, W, C) image of `size` whose half spectrum is given."""
     xp = spectrum.__array_namespace__()
-    return _by_device(lambda x: xp.fft.irfft2(x, s=size, axes=AXES), spectrum)
+    return _transformed(lambda x: xp.fft.irfft2(x, s=size, axes=AXES), spectrum)
 
 
 def fft2(image):
@@ -61,7 +58,7 @@ def fft2(image):
 def ifft2(spectrum):
     """Complex (..., H, W, C) image whose whole spectrum is given, scaled by 1 / (H W)."""
     xp = spectrum.__array_namespace__()
-    return _by_device(lambda x: xp.fft.ifft2(x, axes=AXES), spectrum)
+    return _transformed(lambda x: xp.fft.ifft2(x, axes=AXES), spectrum)
 
 
 @jax.custom_jvp
@@ -103,15 +100,5 @@ def _direction(z):
     return jnp.where(negligible, 0, z / jnp.where(negligible, 1, size))
 
 
-def _by_device(transform, x):
-    """`transform(x)`, each device on its own part of the batch where that can be arranged."""
-    if x.ndim < 4 or not isinstance(x, jax.core.Tracer):
-        return transform(x)
-    mesh = jax.sharding.get_abstract_mesh()
-    kinds = zip(mesh.axis_names, mesh.axis_types, strict=True)
-    axes = tuple(name for name, kind in kinds if kind == AxisType.Auto)
-    devices = functools.reduce(lambda n, axis: n * mesh.shape[axis], axes, 1)
-    if devices == 1 or x.shape[0] % devices:
-        return transform(x)
-    split = jax.shard_map(transform, in_specs=P(axes), out_specs=P(axes), axis_names=set(axes))
-    return split(x)
+def _transformed(transform, x):
+    return by_device(transform, x) if x.ndim > 3 else transform(x)
