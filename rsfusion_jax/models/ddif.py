@@ -18,7 +18,7 @@ variance, which the authors' class offers and their runs do not use, is left out
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import ClassVar
 
 import flax.linen as nn
@@ -27,8 +27,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from rsfusion_jax.errors import UserError
-from rsfusion_jax.models.layers import Conv, Dense
+from rsfusion_jax.models.layers import Conv, Dense, Pointwise, matrix_product
 from rsfusion_jax.ops.attention import attention
+from rsfusion_jax.ops.group_norm import group_norm
 from rsfusion_jax.ops.haar import dwt
 from rsfusion_jax.ops.padding import pad_sample
 from rsfusion_jax.ops.resample import imresize
@@ -37,8 +38,21 @@ HEADS = 8
 """Heads of both kinds of attention."""
 _DROP_PATH = 0.2
 
-GroupNorm = functools.partial(nn.GroupNorm, epsilon=1e-5, use_fast_variance=False)
-"""`torch.nn.GroupNorm`; statistics two-pass, in float32 or better."""
+
+class GroupNorm(nn.Module):
+    """`torch.nn.GroupNorm`, and an activation; statistics two-pass, in float32 or better."""
+
+    groups: int
+    activation: Callable = lambda x: x
+    dtype: jnp.dtype | None = None
+
+    @nn.compact
+    def __call__(self, x):
+        """(B, H, W, C) -> the same."""
+        scale = self.param("scale", nn.initializers.ones, (x.shape[-1],))
+        bias = self.param("bias", nn.initializers.zeros, (x.shape[-1],))
+        dtype = nn.dtypes.canonicalize_dtype(x, scale, bias, dtype=self.dtype)
+        return group_norm(x, scale, bias, self.groups, 1e-5, self.activation).astype(dtype)
 
 
 class ZeroConv(Conv):
@@ -61,7 +75,7 @@ class CoarseStyleModulation(nn.Module):
         """(B, H, W, c), (B, H, W, K) -> (B, H, W, features)."""
         args = {"dtype": self.dtype, "precision": self.precision}
         style = Conv(4 * self.features, use_bias=False, name="cond_conv", **args)(cond)
-        style = nn.silu(GroupNorm(self.norm_groups, dtype=self.dtype, name="norm")(style))
+        style = GroupNorm(self.norm_groups, nn.silu, dtype=self.dtype, name="norm")(style)
         style = ZeroConv(2 * self.features, name="to_style", **args)(style)
         scale, shift = jnp.split(style, 2, axis=-1)
         x = Conv(self.features, kernel_size=1, name="x_conv", **args)(x)
@@ -84,25 +98,30 @@ class WaveletModulation(nn.Module):
     def __call__(self, x, cond, train: bool = False):
         """(B, H, W, c), (B, H, W, K) -> (B, H, W, features)."""
         args = {"dtype": self.dtype, "precision": self.precision}
-        batch, height, width, channels = x.shape
+        height, channels = x.shape[1], x.shape[-1]
         x = GroupNorm(self.norm_groups, dtype=self.dtype, name="norm")(x)
 
-        def project(image, features, name):
-            depthwise = Conv(
-                image.shape[-1], depthwise=True, use_bias=False, name=f"{name}_depthwise", **args
-            )
-            return Conv(features, kernel_size=1, name=f"{name}_pointwise", **args)(depthwise(image))
+        def depthwise(image, name):
+            conv = Conv(image.shape[-1], depthwise=True, use_bias=False, name=name, **args)
+            return conv(image)
 
-        query = _softmax(project(x, channels, "query"), axis=1)
-        key, value = jnp.split(project(cond, 2 * channels, "key_value"), 2, axis=-1)
-        key = _softmax(key, axis=2)
-        query = query / math.sqrt(channels // HEADS)
-        heads = (batch, height * width, HEADS, channels // HEADS)
-        query, key, value = (a.reshape(heads) for a in (query, key, value))
+        query = depthwise(x, "query_depthwise")
+        query = Conv(channels, kernel_size=1, name="query_pointwise", **args)(query)
+        query = _softmax(query, axis=1)
+        source = depthwise(cond, "key_value_depthwise")  # (B, H, W, K)
+        parameters = Pointwise(2 * channels, name="key_value_pointwise", dtype=self.dtype)(source)
+        (to_key, to_value), (key_bias, value_bias) = (jnp.split(p, 2, axis=-1) for p in parameters)
+        key = _softmax(matrix_product(source, to_key, self.precision) + key_bias, axis=2)
+
+        # The values are linear in the source and the output in the mixture of values: both layers
+        # are multiplied into the context, which has no pixels. Keys sum to one along every row.
         product = functools.partial(jnp.einsum, precision=self.precision)
-        context = product("bnhd,bnhe->bhde", key, value)
-        mixed = product("bhde,bnhd->bnhe", context, query).reshape(batch, height, width, channels)
-        mixed = Conv(self.features, kernel_size=1, name="out", **args)(mixed)
+        context = product("bhwk,bhwd->bkd", source, key)
+        context = product("bkd,ke->bde", context, to_value) + height * value_bias
+        head = np.arange(channels) // (channels // HEADS)
+        context = jnp.where(head[:, None] == head, context, 0) / math.sqrt(channels // HEADS)
+        to_out, out_bias = Pointwise(self.features, name="out", dtype=self.dtype)(context)
+        mixed = product("bhwd,bdf->bhwf", query, product("bde,ef->bdf", context, to_out)) + out_bias
         if channels != self.features:
             x = Conv(self.features, kernel_size=1, name="residual", **args)(x)
         mixed = mixed + x  # (B, H, W, features)
@@ -128,10 +147,10 @@ class ResBlock(nn.Module):
     def __call__(self, x, noise_level, train: bool = False):
         """(B, H, W, c), (B, E) -> (B, H, W, features)."""
         args = {"dtype": self.dtype, "precision": self.precision}
-        y = nn.silu(GroupNorm(self.norm_groups, dtype=self.dtype, name="norm0")(x))
+        y = GroupNorm(self.norm_groups, nn.silu, dtype=self.dtype, name="norm0")(x)
         y = Conv(self.features, name="conv0", **args)(y)
         y = y + Dense(self.features, name="noise", **args)(noise_level)[:, None, None]
-        y = nn.silu(GroupNorm(self.norm_groups, dtype=self.dtype, name="norm1")(y))
+        y = GroupNorm(self.norm_groups, nn.silu, dtype=self.dtype, name="norm1")(y)
         y = nn.Dropout(self.dropout, deterministic=not train)(y)
         y = Conv(self.features, name="conv1", **args)(y)
         if x.shape[-1] != self.features:
@@ -316,7 +335,7 @@ class DDIF(nn.Module):
                 x = x.repeat(2, axis=1).repeat(2, axis=2)
                 x = Conv(features, name=f"ups_{index}", **args)(x)
                 index += 1
-        x = nn.silu(GroupNorm(self.norm_groups, dtype=self.dtype, name="final_norm")(x))
+        x = GroupNorm(self.norm_groups, nn.silu, dtype=self.dtype, name="final_norm")(x)
         return Conv(self.num_bands, name="final_conv", **args)(x)
 
     def _check(self):

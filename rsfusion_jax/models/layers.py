@@ -137,6 +137,22 @@ class Dense(nn.Module):
         return x if bias is None else x + bias.reshape((1,) * (x.ndim - 1) + (-1,))
 
 
+class Pointwise(nn.Module):
+    """Kernel and bias of a 1x1 convolution, for one that is multiplied into another product."""
+
+    features: int
+    dtype: jnp.dtype | None = None
+
+    @nn.compact
+    def __call__(self, x):
+        """(..., C), which lends dtype and C -> (C, features), (features,)."""
+        init = uniform_fan_in(x.shape[-1])
+        kernel = self.param("kernel", init, (1, 1, x.shape[-1], self.features))
+        bias = self.param("bias", init, (self.features,))
+        _, kernel, bias = nn.dtypes.promote_dtype(x, kernel, bias, dtype=self.dtype)
+        return kernel[0, 0], bias
+
+
 class PReLU(nn.Module):
     """`torch.nn.PReLU` with one slope for all channels."""
 

@@ -1,0 +1,67 @@
+"""Group normalisation and what follows it, with the gradient in closed form."""
+
+import functools
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(3, 4, 5))
+def group_norm(x, scale, bias, groups: int, epsilon: float, activation: Callable):
+    """activation((x - mean) / sqrt(variance + epsilon) * scale + bias), per image and group.
+
+    Kept for the backward pass are the image and two numbers per group. Differentiated operation by
+    operation it holds the image three times more.
+
+    Y. Wu, K. He, "Group Normalization", ECCV 2018.
+
+    Args:
+        x: (B, H, W, C).
+        scale: (C,).
+        bias: (C,).
+        groups: of neighbouring channels; divides C.
+        epsilon: added to the variance.
+        activation: of single numbers.
+
+    Returns:
+        (B, H, W, C) in at least float32, as mean and variance, which takes the mean first.
+    """
+    return _forward(x, scale, bias, groups, epsilon, activation)[0]
+
+
+def _forward(x, scale, bias, groups, epsilon, activation):
+    wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    mean = _of_groups(wide.mean((1, 2)), groups)
+    variance = _of_groups(jnp.square(wide - mean).mean((1, 2)), groups)
+    kept = (x, mean, jax.lax.rsqrt(variance + epsilon), scale, bias)
+    return activation(_normalised(*kept[:3]) * scale + bias), kept
+
+
+def _backward(groups, epsilon, activation, kept, gradient):
+    x, mean, inverse, scale, bias = kept
+    normalised = _normalised(x, mean, inverse)
+    gradient = jax.vjp(activation, normalised * scale + bias)[1](gradient)[0]
+    d_bias, d_scale = gradient.sum((1, 2)), (gradient * normalised).sum((1, 2))  # (B, C)
+    # What the mean and the variance take along with them.
+    pixels = x.shape[1] * x.shape[2]
+    of_mean, of_variance = (_of_groups(d * scale / pixels, groups) for d in (d_bias, d_scale))
+    d_x = inverse * (gradient * scale - of_mean - normalised * of_variance)
+    d_scale, d_bias = d_scale.sum(0).astype(scale.dtype), d_bias.sum(0).astype(bias.dtype)
+    return d_x.astype(x.dtype), d_scale, d_bias
+
+
+group_norm.defvjp(_forward, _backward)
+
+
+def _normalised(x, mean, inverse):
+    return (x.astype(mean.dtype) - mean) * inverse
+
+
+def _of_groups(means, groups):
+    """Means per channel (B, C) -> those of their groups, once per channel, (B, 1, 1, C)."""
+    batch, channels = means.shape
+    grouped = means.reshape(batch, groups, -1).mean(-1, keepdims=True)
+    return jnp.broadcast_to(grouped, (batch, groups, channels // groups)).reshape(
+        batch, 1, 1, channels
+    )
