@@ -101,4 +101,5 @@ def _direction(z):
 
 
 def _transformed(transform, x):
+    """`transform(x)`; a single image has no batch to spread."""
     return by_device(transform, x) if x.ndim > 3 else transform(x)

@@ -11,8 +11,8 @@ import jax.numpy as jnp
 def group_norm(x, scale, bias, groups: int, epsilon: float, activation: Callable):
     """activation((x - mean) / sqrt(variance + epsilon) * scale + bias), per image and group.
 
-    Kept for the backward pass are the image and two numbers per group. Differentiated operation by
-    operation it holds the image three times more.
+    Kept for the backward pass are the image and two numbers per group; differentiated operation by
+    operation it takes twice the working memory. The variance is that of what the mean leaves.
 
     Y. Wu, K. He, "Group Normalization", ECCV 2018.
 
@@ -25,7 +25,7 @@ def group_norm(x, scale, bias, groups: int, epsilon: float, activation: Callable
         activation: of single numbers.
 
     Returns:
-        (B, H, W, C) in at least float32, as mean and variance, which takes the mean first.
+        (B, H, W, C) in at least float32, as mean and variance are.
     """
     return _forward(x, scale, bias, groups, epsilon, activation)[0]
 
