@@ -10,12 +10,14 @@ import pytest
 from configs import ramsf
 from rsfusion_jax.errors import UserError
 from rsfusion_jax.models import abstract_params, create_model
+from rsfusion_jax.models.layers import ImplicitMLP
 from rsfusion_jax.ops import implicit
 from rsfusion_jax.porting.convert import from_torch
 from rsfusion_jax.porting.optimizer import with_adam_moments
 from rsfusion_jax.porting.torch_file import read_state_dict
 from rsfusion_jax.training.objectives import supervised
 from rsfusion_jax.training.optimizer import make_optimizer, make_schedule
+from rsfusion_jax.training.sharding import batch_sharding, make_mesh
 from rsfusion_jax.training.state import create_state
 from rsfusion_jax.training.step import make_train_step
 
@@ -170,6 +172,32 @@ def test_added_offsets_and_their_derivatives():
         ):
             for a, b in zip(derive(ours), derive(plain), strict=True):
                 np.testing.assert_allclose(a, b, atol=1e-12)
+
+
+def test_queries_stay_on_their_device():
+    """A batch under a mesh: every device asks for its own images, with the whole weights."""
+    query = ImplicitMLP(hidden=(12,), features=3)
+    shift = jnp.ones((4, 6, 2))
+
+    def loss(params, images):
+        return jnp.square(query.apply(params, [images["low"]], images["guide"], shift)).mean()
+
+    key = jax.random.key(0)
+    shapes = {"low": (16, 2, 3, 4), "guide": (16, 4, 6, 5)}
+    images = {name: jax.random.normal(key, shape) for name, shape in shapes.items()}
+    params = query.init(key, [images["low"]], images["guide"])
+    gradient = jax.jit(jax.grad(loss, argnums=(0, 1)))
+    alone = gradient(params, images)
+    mesh = make_mesh(8, fsdp=2)
+    with jax.set_mesh(mesh):
+        spread = jax.device_put(images, batch_sharding(mesh))
+        compiled = gradient.lower(params, spread).compile()
+        assert "all-gather" not in compiled.as_text()
+        jax.tree.map(
+            lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6),
+            compiled(params, spread),
+            alone,
+        )
 
 
 def test_fields_that_contradict_each_other_are_refused():

@@ -14,6 +14,7 @@ a coarse one, where the authors' nearest neighbour is a tie; here it then asks t
 (`ops.implicit`). The gradients of phase and magnitude are zero at empty bins (`ops.fft`).
 """
 
+import functools
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -25,7 +26,8 @@ import numpy as np
 from rsfusion_jax.models.layers import Conv, ImplicitMLP, matrix_product, uniform_fan_in
 from rsfusion_jax.ops import fft
 from rsfusion_jax.ops.adaptive_conv import depthwise_conv
-from rsfusion_jax.ops.implicit import blend_corners, map_corners
+from rsfusion_jax.ops.by_device import in_turn
+from rsfusion_jax.ops.implicit import blend_corners, map_corners, save_predictions
 from rsfusion_jax.ops.padding import check_sizes
 
 DECODER_WIDTH = 128
@@ -82,7 +84,7 @@ class PhaseQuery(nn.Module):
     @nn.compact
     def __call__(self, low, guide):
         """(B, h, w, c), (B, H, W, g) -> (B, H, W, features)."""
-        batch, height, width, channels = guide.shape
+        _, height, width, channels = guide.shape
         channels += low.shape[-1] + 2
         layers = []
         for index, features in enumerate((*self.hidden, self.features + 1)):
@@ -96,21 +98,27 @@ class PhaseQuery(nn.Module):
             (low, guide, layers),
         )
 
-        def predict(values, offsets):
-            offsets = jnp.broadcast_to(offsets, (batch, height, width, 2))
-            x = jnp.concatenate([values, guide, offsets], axis=-1)
-            x = x.reshape(batch, channels, height * width)
-            for index, (pointwise, depthwise) in enumerate(layers):
-                if index:
-                    x = matrix_product(nn.relu(x), pointwise, precision=self.precision)
-                else:  # channels first, as they lie: bringing them last costs what the product does
-                    pointwise = jnp.broadcast_to(pointwise, (batch, *pointwise.shape))
-                    x = jnp.einsum("bdp,bdm->bpm", x, pointwise, precision=self.precision)
-                    x = x.reshape(batch, height, width, -1)
-                x = depthwise_conv(x, depthwise, precision=self.precision)
-            return jnp.moveaxis(x, -1, 1).reshape(batch, height, width, -1)
+        @functools.partial(jax.checkpoint, policy=save_predictions)
+        def query(layers, guide, low):
+            batch = len(guide)
 
-        return blend_corners(map_corners(predict, low, (height, width)))
+            def predict(values, offsets):
+                offsets = jnp.broadcast_to(offsets, (batch, height, width, 2))
+                x = jnp.concatenate([values, guide, offsets], axis=-1)
+                x = x.reshape(batch, channels, height * width)
+                for index, (pointwise, depthwise) in enumerate(layers):
+                    if index:
+                        x = matrix_product(nn.relu(x), pointwise, precision=self.precision)
+                    else:  # channels first, as they lie: bringing them last costs as much again
+                        pointwise = jnp.broadcast_to(pointwise, (batch, *pointwise.shape))
+                        x = jnp.einsum("bdp,bdm->bpm", x, pointwise, precision=self.precision)
+                        x = x.reshape(batch, height, width, -1)
+                    x = depthwise_conv(x, depthwise, precision=self.precision)
+                return jnp.moveaxis(x, -1, 1).reshape(batch, height, width, -1)
+
+            return blend_corners(map_corners(predict, low, (height, width)))
+
+        return in_turn(query, guide, low, shared=(layers,))
 
 
 class FourierUnit(nn.Module):

@@ -15,7 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from rsfusion_jax.ops.adaptive_conv import depthwise_conv
-from rsfusion_jax.ops.implicit import add_offsets, blend_corners, map_corners
+from rsfusion_jax.ops.by_device import in_turn
+from rsfusion_jax.ops.implicit import add_offsets, blend_corners, map_corners, save_predictions
 
 
 def _draw(sample: Callable[[int], jax.Array], shape: Sequence[int]) -> jax.Array:
@@ -209,19 +210,25 @@ class ImplicitMLP(nn.Module):
             (list(coarse), guide, layers),
         )
         product = functools.partial(matrix_product, precision=self.precision)
-        (kernel, bias), *deeper = layers
-        first, of_guide, *others, of_offset = jnp.split(kernel, np.cumsum(widths)[:-1])
-        low = sum(product(x, k) for x, k in zip(coarse, (first, *others), strict=True))
-        fine = product(guide, of_guide) + bias
 
-        def predict(values, offset):
-            offset = offset if shift is None else offset + shift.astype(offset.dtype)
-            x = add_offsets(values + fine, offset, of_offset, self.precision)
-            for kernel, bias in deeper:
-                x = product(nn.relu(x), kernel) + bias
-            return x
+        # Of an image's query the backward pass keeps what the corners predict, and forms the rest.
+        @functools.partial(jax.checkpoint, policy=save_predictions)
+        def query(layers, guide, *coarse):
+            (kernel, bias), *deeper = layers
+            first, of_guide, *others, of_offset = jnp.split(kernel, np.cumsum(widths)[:-1])
+            low = sum(product(x, k) for x, k in zip(coarse, (first, *others), strict=True))
+            fine = product(guide, of_guide) + bias
 
-        return blend_corners(map_corners(predict, low, guide.shape[1:3]))
+            def predict(values, offset):
+                offset = offset if shift is None else offset + shift.astype(offset.dtype)
+                x = add_offsets(values + fine, offset, of_offset, self.precision)
+                for kernel, bias in deeper:
+                    x = product(nn.relu(x), kernel) + bias
+                return x
+
+            return blend_corners(map_corners(predict, low, guide.shape[1:3]))
+
+        return in_turn(query, guide, *coarse, shared=(layers,))
 
 
 class Upconv(nn.Module):
