@@ -162,6 +162,24 @@ def _sample(rng, height=12, width=16, bands=3):
     return [rng.random((2, *shape), np.float32) for shape in shapes]
 
 
+def test_low_pass_is_the_same_either_way():
+    """Small images by matrices, large ones by the transform of the image: one filter."""
+    rng = np.random.default_rng(3)
+    with jax.enable_x64(True):
+        x, cutoff = jnp.asarray(rng.normal(size=(2, 11, 6, 3))), jnp.asarray([0.12])
+        for ours, theirs in zip(
+            *(
+                (
+                    f(x, cutoff),
+                    *jax.grad(lambda x, c, f=f: jnp.sin(f(x, c)).sum(), (0, 1))(x, cutoff),
+                )
+                for f in (cf2n._low_pass_by_matrices, cf2n._low_pass)
+            ),
+            strict=True,
+        ):
+            np.testing.assert_allclose(ours, theirs, atol=1e-12)
+
+
 def test_training_starts_from_exp():
     model = create_model("cf2n", num_bands=3, channels=4, n=1)
     pan, ms, lms = _sample(np.random.default_rng(3))
