@@ -14,6 +14,7 @@ import numpy as np
 from jax.ad_checkpoint import checkpoint_name
 
 save_predictions = jax.checkpoint_policies.save_only_these_names("predictions")
+"""For `jax.checkpoint` around a query: the backward pass keeps what `map_corners` returned."""
 
 CORNERS = tuple((row, column) for row in (0, 1) for column in (0, 1))
 """Above or below, left or right of the fine pixel, in the order of the published networks."""
