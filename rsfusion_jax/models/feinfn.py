@@ -14,7 +14,6 @@ a coarse one, where the authors' nearest neighbour is a tie; here it then asks t
 (`ops.implicit`). The gradients of phase and magnitude are zero at empty bins (`ops.fft`).
 """
 
-import functools
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -24,10 +23,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from rsfusion_jax.models.layers import Conv, ImplicitMLP, matrix_product, uniform_fan_in
-from rsfusion_jax.ops import fft
+from rsfusion_jax.ops import fft, implicit
 from rsfusion_jax.ops.adaptive_conv import depthwise_conv
-from rsfusion_jax.ops.by_device import in_turn
-from rsfusion_jax.ops.implicit import blend_corners, map_corners, save_predictions
 from rsfusion_jax.ops.padding import check_sizes
 
 DECODER_WIDTH = 128
@@ -98,8 +95,7 @@ class PhaseQuery(nn.Module):
             (low, guide, layers),
         )
 
-        @functools.partial(jax.checkpoint, policy=save_predictions)
-        def query(layers, guide, low):
+        def prepare(layers, guide, low):
             batch = len(guide)
 
             def predict(values, offsets):
@@ -116,9 +112,9 @@ class PhaseQuery(nn.Module):
                     x = depthwise_conv(x, depthwise, precision=self.precision)
                 return jnp.moveaxis(x, -1, 1).reshape(batch, height, width, -1)
 
-            return blend_corners(map_corners(predict, low, (height, width)))
+            return low, predict
 
-        return in_turn(query, guide, low, shared=(layers,))
+        return implicit.query(prepare, layers, guide, low)
 
 
 class FourierUnit(nn.Module):

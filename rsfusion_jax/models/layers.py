@@ -14,9 +14,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from rsfusion_jax.ops import implicit
 from rsfusion_jax.ops.adaptive_conv import depthwise_conv
-from rsfusion_jax.ops.by_device import in_turn
-from rsfusion_jax.ops.implicit import add_offsets, blend_corners, map_corners, save_predictions
 
 
 def _draw(sample: Callable[[int], jax.Array], shape: Sequence[int]) -> jax.Array:
@@ -211,9 +210,7 @@ class ImplicitMLP(nn.Module):
         )
         product = functools.partial(matrix_product, precision=self.precision)
 
-        # Of an image's query the backward pass keeps what the corners predict, and forms the rest.
-        @functools.partial(jax.checkpoint, policy=save_predictions)
-        def query(layers, guide, *coarse):
+        def prepare(layers, guide, *coarse):
             (kernel, bias), *deeper = layers
             first, of_guide, *others, of_offset = jnp.split(kernel, np.cumsum(widths)[:-1])
             low = sum(product(x, k) for x, k in zip(coarse, (first, *others), strict=True))
@@ -221,14 +218,14 @@ class ImplicitMLP(nn.Module):
 
             def predict(values, offset):
                 offset = offset if shift is None else offset + shift.astype(offset.dtype)
-                x = add_offsets(values + fine, offset, of_offset, self.precision)
+                x = implicit.add_offsets(values + fine, offset, of_offset, self.precision)
                 for kernel, bias in deeper:
                     x = product(nn.relu(x), kernel) + bias
                 return x
 
-            return blend_corners(map_corners(predict, low, guide.shape[1:3]))
+            return low, predict
 
-        return in_turn(query, guide, *coarse, shared=(layers,))
+        return implicit.query(prepare, layers, guide, *coarse)
 
 
 class Upconv(nn.Module):

@@ -13,8 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.ad_checkpoint import checkpoint_name
 
-save_predictions = jax.checkpoint_policies.save_only_these_names("predictions")
-"""For `jax.checkpoint` around a query: the backward pass keeps what `map_corners` returned."""
+from rsfusion_jax.ops.by_device import in_turn
 
 CORNERS = tuple((row, column) for row in (0, 1) for column in (0, 1))
 """Above or below, left or right of the fine pixel, in the order of the published networks."""
@@ -99,19 +98,37 @@ def _add_offsets_jvp(precision, primals, tangents):
     return add_offsets(*primals, precision), d_x + product.reshape(d_x.shape)
 
 
-def map_corners(predict: Callable, low, size: tuple[int, int]):
-    """`predict` at the four corners, one after the other in a loop that is compiled once.
+def query(prepare: Callable, layers, guide, *coarse):
+    """Coarse maps read on the grid of `guide`: four predictions per pixel, weighed by their logits.
 
-    The backward pass forms again what `predict` holds: at no time is more than one corner's there.
+    The corners take turns in a loop that is compiled once. For the backward pass their predictions
+    are kept, and one corner's prediction is formed again at a time.
 
     Args:
-        predict: `corner_values` (B, H, W, c) and `corner_offsets` -> array or tree of arrays.
-        low: (B, h, w, c).
-        size: (H, W) of the fine grid.
+        prepare: `layers`, `guide` and `coarse` -> (low, predict), low (B, h, w, c). `predict` takes
+            low's `corner_values` (B, H, W, c) and `corner_offsets`, and returns (B, H, W, M + 1),
+            a logit last. Images are treated alone, and come one by one on CPUs.
+        layers: tree of parameters.
+        guide: (B, H, W, g).
+        coarse: maps with the batch first.
 
     Returns:
-        What `predict` returns, with a leading axis of corners.
+        (B, H, W, M).
     """
+
+    @functools.partial(
+        jax.checkpoint, policy=jax.checkpoint_policies.save_only_these_names("predictions")
+    )
+    def of_images(layers, guide, *coarse):
+        low, predict = prepare(layers, guide, *coarse)
+        predictions = _at_corners(predict, low, guide.shape[1:3])
+        return _blend(checkpoint_name(predictions, "predictions"))
+
+    return in_turn(of_images, guide, *coarse, shared=(layers,))
+
+
+def _at_corners(predict, low, size):
+    """(4, B, H, W, M + 1)."""
 
     def at(corner):
         return lambda low: (
@@ -121,18 +138,11 @@ def map_corners(predict: Callable, low, size: tuple[int, int]):
 
     branches = [at(corner) for corner in CORNERS]
     step = jax.checkpoint(lambda index: predict(*jax.lax.switch(index, branches, low)))
-    return checkpoint_name(jax.lax.map(step, jnp.arange(len(CORNERS))), "predictions")
+    return jax.lax.map(step, jnp.arange(len(CORNERS)))
 
 
-def blend_corners(predictions):
-    """Weighs the corners' predictions by the softmax of their last channel.
-
-    Args:
-        predictions: one (B, H, W, M + 1) per corner.
-
-    Returns:
-        (B, H, W, M) in the inputs' dtype; the softmax is at least float32.
-    """
+def _blend(predictions):
+    """Weighed by the softmax, at least float32, of their last channel."""
     logits = jnp.stack([prediction[..., -1] for prediction in predictions])
     logits = logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
     weights = jax.nn.softmax(logits, axis=0).astype(predictions[0].dtype)[..., None]
