@@ -55,14 +55,23 @@ class _Block(nn.Module):
 
 
 class RB(_Block):
-    """h + conv(LeakyReLU(conv(h))), h = conv(x): the figure's RB."""
+    """h + conv(LeakyReLU(conv(h))), h = conv(x): the figure's RB.
+
+    Attributes:
+        mean: whether only the mean over the channels is wanted, (B, H, W, 1).
+    """
+
+    mean: bool = False
 
     @nn.compact
     def __call__(self, x):
         """(B, H, W, n) -> (B, H, W, C)."""
         x = self._conv(self.channels, "head")(x)
         hidden = leaky_relu(self._conv(self.channels, "conv0")(x))
-        return x + self._conv(self.channels, "conv1")(hidden)
+        if not self.mean:
+            return x + self._conv(self.channels, "conv1")(hidden)
+        hidden = self._conv(self.channels, "conv1", then=_mean_of_channels)(hidden)
+        return x.mean(-1, keepdims=True) + hidden
 
 
 class AWF(_Block):
@@ -78,13 +87,21 @@ class AWF(_Block):
         size = 1 if a.shape[1:3] == (1, 1) else 3
         both = jnp.concatenate([a, b], axis=-1)
         hidden = leaky_relu(self._conv(self.channels, "weights0", size)(both))
-        logits = self._conv(2 * self.channels, "weights1", size)(hidden)
-        logits = logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
-        # A softmax over two is a sigmoid of the difference.
-        of_a = nn.sigmoid(logits[..., : self.channels] - logits[..., self.channels :])
+        # A softmax over two is a sigmoid of the difference: the second map's logits are not formed.
+        logits = self._conv(2 * self.channels, "weights1", size, then=_difference)(hidden)
+        of_a = nn.sigmoid(logits.astype(jnp.promote_types(logits.dtype, jnp.float32)))
         of_a = of_a.astype(a.dtype)
         complementary = of_a * a + (1 - of_a) * b
         return complementary + self._conv(self.channels, "unique", size)(a - b)
+
+
+def _difference(kernel, bias):
+    (k, minus_k), (b, minus_b) = (jnp.split(x, 2, axis=-1) for x in (kernel, bias))
+    return k - minus_k, b - minus_b
+
+
+def _mean_of_channels(kernel, bias):
+    return kernel.mean(-1, keepdims=True), bias.mean(-1, keepdims=True)
 
 
 class LowPass(nn.Module):
@@ -195,7 +212,8 @@ class FDA(_Block):
     def __call__(self, features):
         """(B, H, W, C) -> (B, H, W, k k)."""
         taps = self.kernel**2
-        features = RB(name="rb", **self._same)(features)
+        # Of high and low frequencies by the filter the mean over the channels is all that is used.
+        features = RB(name="rb", mean=self.split == "gaussian", **self._same)(features)
         planes = FrequencySplit(name="frequency", **self._same)(features, "planes")
         # Twice the sigmoid over the number of taps: a gain near one at the start.
         return 2 * nn.sigmoid(self._conv(taps, "conv")(planes)) / taps

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rsfusion_jax.ops import implicit
+from rsfusion_jax.ops import few_channels, implicit
 from rsfusion_jax.ops.adaptive_conv import depthwise_conv
 
 
@@ -78,6 +78,8 @@ class Conv(nn.Module):
         depthwise: one kernel per input channel.
         use_bias: whether a bias is added.
         init: fan_in -> initialiser of kernel and bias.
+        then: (kernel, bias or None) -> the same, with a linear step that follows multiplied in: a
+            pixel is visited once for both.
         dtype: compute dtype; parameters stay float32.
         precision: matrix-product precision, as `jax.lax.Precision`.
     """
@@ -88,23 +90,28 @@ class Conv(nn.Module):
     depthwise: bool = False
     use_bias: bool = True
     init: Callable[[int], Callable] = uniform_fan_in
+    then: Callable | None = None
     dtype: jnp.dtype | None = None
     precision: jax.lax.PrecisionLike = None
 
     @nn.compact
     def __call__(self, x):
-        """(B, H, W, C) -> (B, H', W', features)."""
+        """(B, H, W, C) -> (B, H', W', features), or as many channels as `then` leaves."""
         channels = x.shape[-1]
         size, pad = self.kernel_size, (self.kernel_size - 1) // 2
         groups = channels if self.depthwise else 1
         init = self.init(size * size * channels // groups)
         kernel = self.param("kernel", init, (size, size, channels // groups, self.features))
         bias = self.param("bias", init, (self.features,)) if self.use_bias else None
+        if self.then is not None:
+            kernel, bias = self.then(kernel, bias)
         x, kernel, bias = nn.dtypes.promote_dtype(x, kernel, bias, dtype=self.dtype)
         if (size, self.stride, groups) == (1, 1, 1):
             x = matrix_product(x, kernel[0, 0], precision=self.precision)
         elif self.depthwise and self.stride == 1:
             x = depthwise_conv(x, kernel, precision=self.precision)
+        elif self.stride == 1 and size % 2 and channels * kernel.shape[-1] <= few_channels.MOST:
+            x = few_channels.few_channel_conv(x, kernel, precision=self.precision)
         else:
             x = jax.lax.conv_general_dilated(
                 x,

@@ -1,0 +1,50 @@
+"""Convolutions of few channels, against the compiler's own and beside it in gradients."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from rsfusion_jax.models.layers import Conv
+from rsfusion_jax.ops.few_channels import few_channel_conv
+
+
+def _plain(x, kernel):
+    reach = kernel.shape[0] // 2
+    padding = ((reach, reach), (reach, reach))
+    return jax.lax.conv_general_dilated(
+        x, kernel, (1, 1), padding, dimension_numbers=("NHWC", "HWIO", "NHWC")
+    )
+
+
+@pytest.mark.parametrize("width", [24, 12, 7, 1])
+@pytest.mark.parametrize("size", [3, 7, 19])
+def test_few_channel_conv_and_its_gradients(size, width):
+    rng = np.random.default_rng(size)
+    with jax.enable_x64(True):
+        x = jnp.asarray(rng.normal(size=(2, 5, width, 2)))
+        kernel = jnp.asarray(rng.normal(size=(size, size, 2, 3)))
+        weights = jnp.asarray(rng.normal(size=(2, 5, width, 3)))
+
+        def results(convolution):
+            def loss(*given):
+                return (weights * convolution(*given)).sum()
+
+            return convolution(x, kernel), *jax.grad(loss, (0, 1))(x, kernel)
+
+        for ours, expected in zip(results(few_channel_conv), results(_plain), strict=True):
+            np.testing.assert_allclose(ours, expected, atol=1e-12 * size**2)
+
+
+def test_a_following_step_is_multiplied_in():
+    rng = np.random.default_rng(1)
+    weights = {"kernel": rng.normal(size=(3, 3, 5, 4)), "bias": rng.normal(size=4)}
+
+    def mean(kernel, bias):
+        return kernel.mean(-1, keepdims=True), bias.mean(-1, keepdims=True)
+
+    with jax.enable_x64(True):
+        x = jnp.asarray(rng.normal(size=(2, 6, 8, 5)))
+        ours = Conv(4, then=mean).apply({"params": weights}, x)
+        expected = Conv(4).apply({"params": weights}, x).mean(-1, keepdims=True)
+        np.testing.assert_allclose(ours, expected, atol=1e-12)
