@@ -14,8 +14,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rsfusion_jax.ops import few_channels, implicit
+from rsfusion_jax.ops import implicit
 from rsfusion_jax.ops.adaptive_conv import depthwise_conv
+from rsfusion_jax.ops.conv import conv
 
 
 def _draw(sample: Callable[[int], jax.Array], shape: Sequence[int]) -> jax.Array:
@@ -110,8 +111,8 @@ class Conv(nn.Module):
             x = matrix_product(x, kernel[0, 0], precision=self.precision)
         elif self.depthwise and self.stride == 1:
             x = depthwise_conv(x, kernel, precision=self.precision)
-        elif self.stride == 1 and size % 2 and channels * kernel.shape[-1] <= few_channels.MOST:
-            x = few_channels.few_channel_conv(x, kernel, precision=self.precision)
+        elif self.stride == 1 and size % 2:
+            x = conv(x, kernel, precision=self.precision)
         else:
             x = jax.lax.conv_general_dilated(
                 x,

@@ -1,4 +1,4 @@
-"""Convolutions of few channels, against the compiler's own and beside it in gradients."""
+"""Convolutions of few channels or images, and their gradients, against the compiler's own."""
 
 import jax
 import jax.numpy as jnp
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from rsfusion_jax.models.layers import Conv
-from rsfusion_jax.ops.few_channels import few_channel_conv
+from rsfusion_jax.ops.conv import conv
 
 
 def _plain(x, kernel):
@@ -17,14 +17,18 @@ def _plain(x, kernel):
     )
 
 
-@pytest.mark.parametrize("width", [24, 12, 7, 1])
-@pytest.mark.parametrize("size", [3, 7, 19])
-def test_few_channel_conv_and_its_gradients(size, width):
+FEW_CHANNELS = [((2, 5, width, 2), (size, 3)) for width in (24, 12, 7, 1) for size in (3, 7, 19)]
+FEW_IMAGES = [((b, h, 6, 5), (size, 4)) for b in (1, 2, 3) for h in (16, 12, 7) for size in (3, 9)]
+
+
+@pytest.mark.parametrize(("shape", "to"), FEW_CHANNELS + FEW_IMAGES)
+def test_conv_and_its_gradients(shape, to):
+    size, features = to
     rng = np.random.default_rng(size)
     with jax.enable_x64(True):
-        x = jnp.asarray(rng.normal(size=(2, 5, width, 2)))
-        kernel = jnp.asarray(rng.normal(size=(size, size, 2, 3)))
-        weights = jnp.asarray(rng.normal(size=(2, 5, width, 3)))
+        x = jnp.asarray(rng.normal(size=shape))
+        kernel = jnp.asarray(rng.normal(size=(size, size, shape[-1], features)))
+        weights = jnp.asarray(rng.normal(size=(*shape[:3], features)))
 
         def results(convolution):
             def loss(*given):
@@ -32,7 +36,7 @@ def test_few_channel_conv_and_its_gradients(size, width):
 
             return convolution(x, kernel), *jax.grad(loss, (0, 1))(x, kernel)
 
-        for ours, expected in zip(results(few_channel_conv), results(_plain), strict=True):
+        for ours, expected in zip(results(conv), results(_plain), strict=True):
             np.testing.assert_allclose(ours, expected, atol=1e-12 * size**2)
 
 
