@@ -96,7 +96,7 @@ def table(rows: list[dict], clock: str) -> str:
     suffix, seconds = {"wall": ("", "seconds"), "cpu": ("_cpu", "cpu_seconds")}[clock]
     lines = [
         "| network | mode | PAN | batch | dtype | ours, ms | vs eager | vs best "
-        "| memory, MB: ours, eager, best | of the ceilings: FLOP/s, bytes/s | compile, s "
+        "| memory, MB: ours, eager, best | of the ceilings: GFLOP/s, GB/s | compile, s "
         "| best's first call, s |",
         "|---" * 12 + "|",
     ]
@@ -115,8 +115,15 @@ def table(rows: list[dict], clock: str) -> str:
             )
         )
         shares = row.get("achieved", {})
-        percent = [f"{100 * v:.0f} %" for k, v in shares.items() if k.startswith("share")]
-        cells.append(", ".join(percent) or "-")
+        ceilings = [
+            f"{100 * share:.0f} % of {1e-9 * shares[rate] / share:.{digits}f}"
+            for rate, share, digits in (
+                ("flops", shares.get("share_of_flops"), 0),
+                ("bytes_per_second", shares.get("share_of_bytes"), 1),
+            )
+            if share
+        ]
+        cells.append(", ".join(ceilings) or "-")
         waits = ours.get("compile_s"), row.get("best", {}).get("first_call_s")
         cells += [f"{seconds:.0f}" if seconds else "-" for seconds in waits]
         lines.append("| " + " | ".join(map(str, cells)) + " |")
