@@ -34,7 +34,10 @@ def test_conv_and_its_gradients(shape, to):
             def loss(*given):
                 return (weights * convolution(*given)).sum()
 
-            return convolution(x, kernel), *jax.grad(loss, (0, 1))(x, kernel)
+            directions = jnp.cos(x), jnp.sin(kernel)
+            return *jax.jvp(convolution, (x, kernel), directions), *jax.grad(loss, (0, 1))(
+                x, kernel
+            )
 
         for ours, expected in zip(results(conv), results(_plain), strict=True):
             np.testing.assert_allclose(ours, expected, atol=1e-12 * size**2)

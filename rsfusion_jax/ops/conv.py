@@ -76,26 +76,25 @@ def _spread(kernel, pixels):
     return spread.reshape(size, 2 * reach + 1, pixels * inputs, pixels * outputs)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
 def _of_few_images(precision, x, kernel):
     return _convolve(x, kernel, precision)
 
 
-def _forward(precision, x, kernel):
-    return _of_few_images(precision, x, kernel), (x, kernel)
+@_of_few_images.defjvp
+def _tangent(precision, primals, tangents):
+    x, kernel = primals
+    of_x, of_kernel = tangents
+    reach, count = kernel.shape[0] // 2, math.gcd(x.shape[1], _STRIPS // x.shape[0])
 
+    @jax.checkpoint  # for the backward pass the image is kept, not its strips
+    def by_strips(x, kernel):
+        strips = _strips(jnp.pad(x, ((0, 0), (reach, reach), (0, 0), (0, 0))), count, reach)
+        return _convolve(strips, kernel, precision, rows=0)
 
-def _backward(precision, kept, gradient):
-    x, kernel = kept
-    reach = kernel.shape[0] // 2
-    count = math.gcd(x.shape[1], _STRIPS // x.shape[0])
-    strips = _strips(jnp.pad(x, ((0, 0), (reach, reach), (0, 0), (0, 0))), count, reach)
-    _, of_image = jax.vjp(lambda x: _convolve(x, kernel, precision), x)
-    _, of_kernel = jax.vjp(lambda kernel: _convolve(strips, kernel, precision, rows=0), kernel)
-    return *of_image(gradient), *of_kernel(_strips(gradient, count, 0))
-
-
-_of_few_images.defvjp(_forward, _backward)
+    image = _of_few_images(precision, x, kernel)
+    tangent = _convolve(of_x, kernel, precision) + by_strips(x, of_kernel).reshape(image.shape)
+    return image, tangent
 
 
 def _strips(image, count, reach):
