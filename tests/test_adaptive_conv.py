@@ -5,12 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rsfusion_jax.ops.adaptive_conv import (
-    adaptive_conv,
-    depthwise_conv,
-    predicted_kernels,
-    shared_kernels,
-)
+from rsfusion_jax.ops.adaptive_conv import adaptive_conv, predicted_kernels, shared_kernels
 
 SHAPE = (2, 5, 6, 3)
 
@@ -69,24 +64,3 @@ def test_predicted_kernels_and_their_gradients():
 
         for ours, expected in zip(both(predicted_kernels), both(plain), strict=True):
             np.testing.assert_allclose(ours, expected, atol=1e-12)
-
-
-@pytest.mark.parametrize("size", [3, 5])
-def test_depthwise_conv_and_its_gradients(size):
-    rng = np.random.default_rng(4)
-    x, kernel, seen = (rng.normal(size=shape) for shape in (SHAPE, (size, size, 1, 3), SHAPE))
-    taps = kernel.reshape(-1, 3)
-    with jax.enable_x64(True):
-        ours, pull = jax.vjp(depthwise_conv, jnp.asarray(x), jnp.asarray(kernel))
-        d_x, d_kernel = pull(jnp.asarray(seen))
-    np.testing.assert_allclose(ours, (_windows(x, size) * taps).sum(-2), atol=1e-12)
-    np.testing.assert_allclose(d_x, (_windows(seen, size) * taps[::-1]).sum(-2), atol=1e-12)
-    expected = (_windows(x, size) * seen[..., None, :]).sum((0, 1, 2))
-    np.testing.assert_allclose(d_kernel.reshape(-1, 3), expected, atol=1e-12)
-
-
-def test_depthwise_conv_is_a_convolution_where_there_is_no_cpu():
-    arguments = jnp.zeros(SHAPE), jnp.zeros((3, 3, 1, 3))
-    for platform, found in (("cuda", True), ("cpu", False)):
-        lowered = jax.jit(depthwise_conv).trace(*arguments).lower(lowering_platforms=(platform,))
-        assert ("stablehlo.convolution" in lowered.as_text()) == found, platform

@@ -1,46 +1,86 @@
-"""Convolutions of few channels or images, and their gradients, against the compiler's own."""
+"""Convolutions as CPUs take them, and their gradients, against the compiler's own."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from rsfusion_jax.models.cost import multiply_adds
 from rsfusion_jax.models.layers import Conv
 from rsfusion_jax.ops.conv import conv
-
-
-def _plain(x, kernel):
-    reach = kernel.shape[0] // 2
-    padding = ((reach, reach), (reach, reach))
-    return jax.lax.conv_general_dilated(
-        x, kernel, (1, 1), padding, dimension_numbers=("NHWC", "HWIO", "NHWC")
-    )
-
 
 FEW_CHANNELS = [((2, 5, width, 2), (size, 3)) for width in (24, 12, 7, 1) for size in (3, 7, 19)]
 FEW_IMAGES = [((b, h, 6, 5), (size, 4)) for b in (1, 2, 3) for h in (16, 12, 7) for size in (3, 9)]
 
 
+def _plain(x, kernel, stride=1):
+    reach = (kernel.shape[0] - 1) // 2
+    return jax.lax.conv_general_dilated(
+        x,
+        kernel,
+        (stride, stride),
+        ((reach, reach), (reach, reach)),
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        feature_group_count=x.shape[-1] // kernel.shape[2],
+    )
+
+
+def _image_and_kernel(*shapes):
+    rng = np.random.default_rng(sum(shapes[1]))
+    return [jnp.asarray(rng.normal(size=shape)) for shape in shapes]
+
+
+def _image_and_gradients(convolution, x, kernel):
+    image, pull = jax.vjp(convolution, x, kernel)
+    return image, *pull(jnp.cos(jnp.arange(image.size)).reshape(image.shape))
+
+
 @pytest.mark.parametrize(("shape", "to"), FEW_CHANNELS + FEW_IMAGES)
 def test_conv_and_its_gradients(shape, to):
     size, features = to
-    rng = np.random.default_rng(size)
     with jax.enable_x64(True):
-        x = jnp.asarray(rng.normal(size=shape))
-        kernel = jnp.asarray(rng.normal(size=(size, size, shape[-1], features)))
-        weights = jnp.asarray(rng.normal(size=(*shape[:3], features)))
+        given = _image_and_kernel(shape, (size, size, shape[-1], features))
+        directions = [jnp.sin(x) for x in given]
 
         def results(convolution):
-            def loss(*given):
-                return (weights * convolution(*given)).sum()
-
-            directions = jnp.cos(x), jnp.sin(kernel)
-            return *jax.jvp(convolution, (x, kernel), directions), *jax.grad(loss, (0, 1))(
-                x, kernel
-            )
+            _, tangent = jax.jvp(convolution, given, directions)
+            return tangent, *_image_and_gradients(convolution, *given)
 
         for ours, expected in zip(results(conv), results(_plain), strict=True):
             np.testing.assert_allclose(ours, expected, atol=1e-12 * size**2)
+
+
+@pytest.mark.parametrize("shape", [(2, 5, 6, 3), (1, 8, 7, 4)])
+@pytest.mark.parametrize("size", [1, 3, 5])
+def test_depthwise_conv_and_its_gradients(shape, size):
+    with jax.enable_x64(True):
+        given = _image_and_kernel(shape, (size, size, 1, shape[-1]))
+        results = (_image_and_gradients(convolution, *given) for convolution in (conv, _plain))
+        for ours, expected in zip(*results, strict=True):
+            np.testing.assert_allclose(ours, expected, atol=1e-12 * size**2)
+
+
+@pytest.mark.parametrize(("size", "stride"), [(2, 1), (2, 2), (3, 2), (4, 2), (4, 4)])
+@pytest.mark.parametrize("inputs", [1, 4])
+def test_conv_that_changes_the_size(size, stride, inputs):
+    with jax.enable_x64(True):
+        x, kernel = _image_and_kernel((1, 8, 12, 4), (size, size, inputs, 4))
+        expected = _plain(x, kernel, stride)
+        np.testing.assert_allclose(conv(x, kernel, stride=stride), expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("kernel", [(3, 3, 1, 3), (3, 3, 3, 4)])
+def test_what_cpus_need_is_theirs_alone_and_not_counted(kernel):
+    arguments = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in ((1, 16, 16, 3), kernel)]
+
+    def convolutions(function, platform):
+        lowered = jax.jit(function).trace(*arguments).lower(lowering_platforms=(platform,))
+        lines = lowered.as_text().splitlines()
+        return [line.split("(")[-1] for line in lines if "stablehlo.convolution" in line]
+
+    assert convolutions(conv, "cuda") == convolutions(_plain, "cuda") != []
+    assert convolutions(conv, "cpu") != convolutions(_plain, "cpu")
+    assert multiply_adds(conv, *arguments) == multiply_adds(_plain, *arguments)
 
 
 def test_a_following_step_is_multiplied_in():

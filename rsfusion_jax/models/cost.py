@@ -33,6 +33,9 @@ def _count(jaxpr) -> int:
                 per_output = math.prod(kernel) // kernel[features]
                 # Zeros between the pixels of a transposed convolution are not multiplied.
                 total += outputs * per_output // math.prod(equation.params["lhs_dilation"])
+            case "cond" if equation.params.get("branches_platforms"):
+                # The last is the plain form, whatever else a kind of device may be given.
+                total += _count(equation.params["branches"][-1].jaxpr)
             case "cond":
                 total += max(_count(branch.jaxpr) for branch in equation.params["branches"])
             case name:

@@ -24,7 +24,7 @@ import numpy as np
 
 from rsfusion_jax.models.layers import Conv, ImplicitMLP, matrix_product, uniform_fan_in
 from rsfusion_jax.ops import fft, implicit
-from rsfusion_jax.ops.adaptive_conv import depthwise_conv
+from rsfusion_jax.ops.conv import conv
 from rsfusion_jax.ops.padding import check_sizes
 
 DECODER_WIDTH = 128
@@ -109,7 +109,7 @@ class PhaseQuery(nn.Module):
                         pointwise = jnp.broadcast_to(pointwise, (batch, *pointwise.shape))
                         x = jnp.einsum("bdp,bdm->bpm", x, pointwise, precision=self.precision)
                         x = x.reshape(batch, height, width, -1)
-                    x = depthwise_conv(x, depthwise, precision=self.precision)
+                    x = conv(x, depthwise, precision=self.precision)
                 return jnp.moveaxis(x, -1, 1).reshape(batch, height, width, -1)
 
             return low, predict

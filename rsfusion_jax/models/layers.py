@@ -15,7 +15,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from rsfusion_jax.ops import implicit
-from rsfusion_jax.ops.adaptive_conv import depthwise_conv
 from rsfusion_jax.ops.conv import conv
 
 
@@ -99,7 +98,7 @@ class Conv(nn.Module):
     def __call__(self, x):
         """(B, H, W, C) -> (B, H', W', features), or as many channels as `then` leaves."""
         channels = x.shape[-1]
-        size, pad = self.kernel_size, (self.kernel_size - 1) // 2
+        size = self.kernel_size
         groups = channels if self.depthwise else 1
         init = self.init(size * size * channels // groups)
         kernel = self.param("kernel", init, (size, size, channels // groups, self.features))
@@ -109,20 +108,8 @@ class Conv(nn.Module):
         x, kernel, bias = nn.dtypes.promote_dtype(x, kernel, bias, dtype=self.dtype)
         if (size, self.stride, groups) == (1, 1, 1):
             x = matrix_product(x, kernel[0, 0], precision=self.precision)
-        elif self.depthwise and self.stride == 1:
-            x = depthwise_conv(x, kernel, precision=self.precision)
-        elif self.stride == 1 and size % 2:
-            x = conv(x, kernel, precision=self.precision)
         else:
-            x = jax.lax.conv_general_dilated(
-                x,
-                kernel,
-                window_strides=(self.stride, self.stride),
-                padding=((pad, pad), (pad, pad)),
-                dimension_numbers=("NHWC", "HWIO", "NHWC"),
-                feature_group_count=groups,
-                precision=self.precision,
-            )
+            x = conv(x, kernel, stride=self.stride, precision=self.precision)
         return x if bias is None else x + bias.reshape((1, 1, 1, -1))
 
 

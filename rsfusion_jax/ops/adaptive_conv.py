@@ -1,16 +1,12 @@
 """Convolutions whose kernels change from pixel to pixel, without unfolding the image.
 
-Those visit the taps of the kernel one after the other in a loop that is compiled once, and the
-backward pass visits them again: the k k shifted copies of the image, or the k k numbers that a
-kernel has per pixel and channel, are never held together. Kernels of one channel each that do not
-change from pixel to pixel are here too, as CPUs need a way of their own for them.
+The taps of the kernel are visited one after the other in a loop that is compiled once, and visited
+again in the backward pass: the k k shifted copies of the image, or the k k numbers that a kernel
+has per pixel and channel, are never held together.
 """
-
-import functools
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 
 def adaptive_conv(x, kernel, weights, *, precision=None):
@@ -72,83 +68,12 @@ def predicted_kernels(x, source, weights, biases, *, precision=None):
     return _sum_over_taps(x, tap, (weights, biases))
 
 
-def depthwise_conv(x, kernel, *, precision=None):
-    """y[p, c] = sum_o kernel[o, c] x[p + o, c]: the same kernel everywhere.
-
-    A convolution, except on CPUs: XLA's takes tens of times as long there as a sweep over the image
-    that adds all taps of a pixel, and hundreds of times as long inside a loop.
-
-    Args:
-        x: (B, H, W, C), zeros beyond the border.
-        kernel: (k, k, 1, C), k odd.
-        precision: of the convolution, as `jax.lax.Precision`.
-    """
-    reach = kernel.shape[0] // 2
-
-    def convolution(x, kernel):
-        return jax.lax.conv_general_dilated(
-            x,
-            kernel,
-            window_strides=(1, 1),
-            padding=((reach, reach), (reach, reach)),
-            dimension_numbers=("NHWC", "HWIO", "NHWC"),
-            feature_group_count=x.shape[-1],
-            precision=precision,
-        )
-
-    return jax.lax.platform_dependent(x, kernel, cpu=_in_one_sweep, default=convolution)
-
-
-@jax.custom_vjp
-def _in_one_sweep(x, kernel):
-    height, width = x.shape[1:3]
-    padded = _pad(x, kernel.shape[0] // 2)
-    taps = [
-        padded[:, row : row + height, column : column + width] * kernel[row, column, 0]
-        for row, column in np.ndindex(kernel.shape[:2])
-    ]
-    return functools.reduce(jnp.add, taps)
-
-
-def _in_one_sweep_fwd(x, kernel):
-    return _in_one_sweep(x, kernel), (x, kernel)
-
-
-def _in_one_sweep_bwd(saved, gradient):
-    x, kernel = saved
-    return _in_one_sweep(gradient, kernel[::-1, ::-1]), _kernel_gradient(x, gradient, kernel)
-
-
-_in_one_sweep.defvjp(_in_one_sweep_fwd, _in_one_sweep_bwd)
-
-
-def _kernel_gradient(x, gradient, kernel):
-    # Row by row into a sum per tap, column and channel: one look at either image, where a sum over
-    # all pixels for each tap would read them k k times.
-    height, width = x.shape[1:3]
-    padded = _pad(x, kernel.shape[0] // 2)
-    taps = list(np.ndindex(kernel.shape[:2]))
-
-    def add(sums, y):
-        of_row = jax.lax.dynamic_slice_in_dim(gradient, y, 1, axis=1)
-        rows = jax.lax.dynamic_slice_in_dim(padded, y, kernel.shape[0], axis=1)
-        products = [
-            rows[:, row : row + 1, column : column + width] * of_row for row, column in taps
-        ]
-        return [total + product for total, product in zip(sums, products, strict=True)], None
-
-    wide = jnp.promote_types(x.dtype, jnp.float32)
-    start = [jnp.zeros((x.shape[0], 1, width, x.shape[-1]), wide) for _ in taps]
-    sums, _ = jax.lax.scan(add, start, jnp.arange(height))
-    return jnp.stack([s.sum((0, 1, 2)) for s in sums]).reshape(kernel.shape).astype(kernel.dtype)
-
-
 def _sum_over_taps(x, tap, entries):
     """Sum of `tap(x shifted by o, entry o)` over the taps, the leading axis of `entries`."""
     count = jax.tree.leaves(entries)[0].shape[0]
     size = round(count**0.5)
     reach = size // 2
-    padded = _pad(x, reach)
+    padded = jnp.pad(x, ((0, 0), (reach, reach), (reach, reach), (0, 0)))
 
     @jax.checkpoint
     def add(total, step):
@@ -169,7 +94,3 @@ def _weighed(x, weights):
     # long over a single image's four axes.
     rows = weights.reshape(-1, weights.shape[2], 1) * x.reshape(-1, *x.shape[2:])
     return rows.reshape(x.shape)
-
-
-def _pad(x, reach: int):
-    return jnp.pad(x, ((0, 0), (reach, reach), (reach, reach), (0, 0)))

@@ -1,4 +1,4 @@
-"""The convolution of stride 1, with what CPUs need where channels or images are few."""
+"""Convolution, with what CPUs need where channels, images or inputs of a channel are few."""
 
 import functools
 import math
@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from rsfusion_jax.ops.depthwise import in_one_sweep
+
 _FEW_CHANNELS = 18
 """Input times output channels up to which neighbours as channels are quicker, measured."""
 _NEIGHBOURS = 8
@@ -14,11 +16,14 @@ _FEW_IMAGES, _STRIPS = 2, 8
 """Up to so many images are cut into so many strips in all for the kernel's gradient, measured."""
 
 
-def conv(x, kernel, *, precision=None):
-    """y[p, m] = sum_o sum_c x[p + o, c] kernel[o, c, m], zeros beyond the border.
+def conv(x, kernel, *, stride: int = 1, precision=None):
+    """y[p, m] = sum_o sum_c x[stride p + o, c] kernel[o, c, m], zeros beyond the border.
 
-    On CPUs, besides what XLA offers:
+    A kernel of one input channel is depthwise: y[p, c] = sum_o x[stride p + o, c] kernel[o, 0, c].
 
+    On CPUs, where the size of the image is kept, besides what XLA offers:
+
+    - Depthwise: one sweep that adds all taps of a pixel.
     - Few channels: neighbours of a row are taken as channels of one pixel, by a kernel that holds
       the given one once for each of them among zeros. Products of 2 by 2 leave a processor's
       vectors empty; those of 16 by 16 take a tenth of the time (7 x 7, 2 to 2 channels), though
@@ -28,14 +33,20 @@ def conv(x, kernel, *, precision=None):
 
     Args:
         x: (B, H, W, C).
-        kernel: (k, k, C, M), k odd.
+        kernel: (k, k, C, M), or (k, k, 1, C).
+        stride: step along both axes; the padding is (k - 1) // 2 whatever it is.
         precision: of the convolution, as `jax.lax.Precision`.
 
     Returns:
-        (B, H, W, M).
+        (B, H', W', M): the size of `x` with stride 1 and k odd.
     """
-    convolve = functools.partial(_convolve, precision=precision)
-    if math.prod(kernel.shape[2:]) <= _FEW_CHANNELS:
+    convolve = functools.partial(_convolve, stride=stride, precision=precision)
+    size, _, inputs, outputs = kernel.shape
+    if stride > 1 or size % 2 == 0:
+        return convolve(x, kernel)
+    if inputs < x.shape[-1]:
+        on_cpu = in_one_sweep
+    elif inputs * outputs <= _FEW_CHANNELS:
         on_cpu = functools.partial(_with_neighbours, precision=precision)
     elif x.shape[0] <= _FEW_IMAGES:
         on_cpu = functools.partial(_of_few_images, precision)
@@ -44,16 +55,17 @@ def conv(x, kernel, *, precision=None):
     return jax.lax.platform_dependent(x, kernel, cpu=on_cpu, default=convolve)
 
 
-def _convolve(x, kernel, precision, rows: int | None = None):
-    """`rows` of zeros above and below, as many as the kernel reaches if not said."""
-    reach = kernel.shape[0] // 2
-    rows = reach if rows is None else rows
+def _convolve(x, kernel, precision, stride: int = 1, rows: int | None = None):
+    """`rows` of zeros above and below; as many as the kernel reaches if not said."""
+    columns = (kernel.shape[1] - 1) // 2
+    rows = (kernel.shape[0] - 1) // 2 if rows is None else rows
     return jax.lax.conv_general_dilated(
         x,
         kernel,
-        window_strides=(1, 1),
-        padding=((rows, rows), (kernel.shape[1] // 2,) * 2),
+        window_strides=(stride, stride),
+        padding=((rows, rows), (columns, columns)),
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        feature_group_count=x.shape[-1] // kernel.shape[2],
         precision=precision,
     )
 
