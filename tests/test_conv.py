@@ -1,5 +1,8 @@
 """Convolutions as CPUs take them, and their gradients, against the compiler's own."""
 
+import functools
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -50,28 +53,32 @@ def test_conv_and_its_gradients(shape, to):
             np.testing.assert_allclose(ours, expected, atol=1e-12 * size**2)
 
 
-@pytest.mark.parametrize("shape", [(2, 5, 6, 3), (1, 8, 7, 4)])
+@pytest.mark.parametrize("shape", [(2, 5, 6, 6), (1, 8, 7, 6)])
+@pytest.mark.parametrize(("inputs", "outputs"), [(1, 6), (1, 12), (2, 3), (3, 4), (3, 8)])
 @pytest.mark.parametrize("size", [1, 3, 5])
-def test_depthwise_conv_and_its_gradients(shape, size):
+def test_conv_of_groups_and_its_gradients(shape, inputs, outputs, size):
     with jax.enable_x64(True):
-        given = _image_and_kernel(shape, (size, size, 1, shape[-1]))
+        given = _image_and_kernel(shape, (size, size, inputs, outputs))
         results = (_image_and_gradients(convolution, *given) for convolution in (conv, _plain))
         for ours, expected in zip(*results, strict=True):
             np.testing.assert_allclose(ours, expected, atol=1e-12 * size**2)
 
 
 @pytest.mark.parametrize(("size", "stride"), [(2, 1), (2, 2), (3, 2), (4, 2), (4, 4)])
-@pytest.mark.parametrize("inputs", [1, 4])
-def test_conv_that_changes_the_size(size, stride, inputs):
+@pytest.mark.parametrize("inputs", [1, 2, 4])
+@pytest.mark.parametrize("height", [8, 11])
+def test_conv_that_changes_the_size_and_its_gradients(size, stride, inputs, height):
     with jax.enable_x64(True):
-        x, kernel = _image_and_kernel((1, 8, 12, 4), (size, size, inputs, 4))
-        expected = _plain(x, kernel, stride)
-        np.testing.assert_allclose(conv(x, kernel, stride=stride), expected, atol=1e-12)
+        given = _image_and_kernel((1, height, 12, 4), (size, size, inputs, 4))
+        convolutions = (functools.partial(c, stride=stride) for c in (conv, _plain))
+        results = (_image_and_gradients(convolution, *given) for convolution in convolutions)
+        for ours, expected in zip(*results, strict=True):
+            np.testing.assert_allclose(ours, expected, atol=1e-12)
 
 
-@pytest.mark.parametrize("kernel", [(3, 3, 1, 3), (3, 3, 3, 4)])
+@pytest.mark.parametrize("kernel", [(3, 3, 1, 6), (3, 3, 2, 6), (3, 3, 6, 3)])
 def test_what_cpus_need_is_theirs_alone_and_not_counted(kernel):
-    arguments = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in ((1, 16, 16, 3), kernel)]
+    arguments = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in ((1, 16, 16, 6), kernel)]
 
     def convolutions(function, platform):
         lowered = jax.jit(function).trace(*arguments).lower(lowering_platforms=(platform,))
@@ -81,6 +88,23 @@ def test_what_cpus_need_is_theirs_alone_and_not_counted(kernel):
     assert convolutions(conv, "cuda") == convolutions(_plain, "cuda") != []
     assert convolutions(conv, "cpu") != convolutions(_plain, "cpu")
     assert multiply_adds(conv, *arguments) == multiply_adds(_plain, *arguments)
+
+
+@pytest.mark.skipif(jax.default_backend() != "cpu", reason="the order is that of CPUs")
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("inputs", [1, 2, 4, 6, 12])
+def test_gradients_in_loops_have_the_axes_that_cpus_are_quick_with(inputs, stride):
+    def layer(total, given):
+        return total + jnp.square(conv(*given, stride=stride)).sum(), None
+
+    def loss(images, kernels):
+        return jax.lax.scan(layer, 0.0, (images, kernels))[0]
+
+    arguments = jnp.zeros((3, 2, 8, 16, 12)), jnp.zeros((3, 3, 3, inputs, 12))
+    compiled = jax.jit(jax.grad(loss, (0, 1))).lower(*arguments).compile()
+    orders = re.findall(r" convolution\(.*dim_labels=([^,\s]+)", compiled.as_text())
+    assert set(orders) <= {"b01f_01io->b01f"}
+    assert len(orders) == (0 if (inputs, stride) == (1, 1) else 3)
 
 
 def test_a_following_step_is_multiplied_in():

@@ -11,7 +11,6 @@ each built as the published ones, and the loss has its weights renormalised (rat
 (ratio 8).
 """
 
-import functools
 import math
 from typing import ClassVar
 
@@ -24,6 +23,7 @@ from rsfusion_jax.models import layers
 from rsfusion_jax.models.layers import one_after_another, pixel_shuffle, uniform_fan_in
 from rsfusion_jax.models.rsanet import HEADS, TAPS, pixel_positions, windowed_attention
 from rsfusion_jax.ops.adaptive_conv import adaptive_conv
+from rsfusion_jax.ops.conv import conv
 
 RATIOS = (2, 4, 8)
 STAGE_WEIGHTS = {
@@ -85,16 +85,7 @@ class ACmix(_Block):
         fc = self.param("fc", truncated_normal(9), (9, 9)).astype(mixed.dtype)
         mixed = jnp.matmul(mixed, fc, precision=self.precision).reshape(*x.shape[:3], 27)
         filters = self.param("filters", truncated_normal(81), (3, 3, 9, 9)).astype(mixed.dtype)
-        # One convolution per group: XLA's gradient of a grouped one is far slower on CPUs.
-        groups = (jnp.split(x, TAPS // HEADS, axis=-1) for x in (mixed, filters))
-        convolve = functools.partial(
-            jax.lax.conv_general_dilated,
-            window_strides=(1, 1),
-            padding="SAME",
-            dimension_numbers=("NHWC", "HWIO", "NHWC"),
-            precision=self.precision,
-        )
-        convolved = jnp.concatenate(list(map(convolve, *groups)), axis=-1)
+        convolved = conv(mixed, filters, precision=self.precision)
         half = nn.initializers.constant(0.5)
         rates = (self.param(f"rate{i}", half, (1,)).astype(mixed.dtype) for i in (1, 2))
         return next(rates) * attended + next(rates) * convolved
