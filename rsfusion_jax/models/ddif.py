@@ -33,6 +33,7 @@ from rsfusion_jax.ops.group_norm import group_norm
 from rsfusion_jax.ops.haar import dwt
 from rsfusion_jax.ops.padding import pad_sample
 from rsfusion_jax.ops.resample import imresize
+from rsfusion_jax.ops.softmax import softmax
 
 HEADS = 8
 """Heads of both kinds of attention."""
@@ -107,11 +108,11 @@ class WaveletModulation(nn.Module):
 
         query = depthwise(x, "query_depthwise")
         query = Conv(channels, kernel_size=1, name="query_pointwise", **args)(query)
-        query = _softmax(query, axis=1)
+        query = softmax(query, axis=1)
         source = depthwise(cond, "key_value_depthwise")  # (B, H, W, K)
         parameters = Pointwise(2 * channels, name="key_value_pointwise", dtype=self.dtype)(source)
         (to_key, to_value), (key_bias, value_bias) = (jnp.split(p, 2, axis=-1) for p in parameters)
-        key = _softmax(matrix_product(source, to_key, self.precision) + key_bias, axis=2)
+        key = softmax(matrix_product(source, to_key, self.precision) + key_bias, axis=2)
 
         # The values are linear in the source and the output in the mixture of values: both layers
         # are multiplied into the context, which has no pixels. Keys sum to one along every row.
@@ -408,12 +409,6 @@ def fourier_features(x, exponents: Sequence[int]):
     return jnp.concatenate(
         [x, jnp.sin(angles).astype(x.dtype), jnp.cos(angles).astype(x.dtype)], axis=-1
     )
-
-
-def _softmax(image, axis: int):
-    """Softmax along the rows or columns of maps, in float32 or better."""
-    wide = image.astype(jnp.promote_types(image.dtype, jnp.float32))
-    return jax.nn.softmax(wide, axis=axis).astype(image.dtype)
 
 
 Model = DDIF
