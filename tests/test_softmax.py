@@ -48,7 +48,7 @@ def test_the_backward_pass_keeps_the_result_alone():
 
 
 def test_one_image_is_not_slower_than_two():
-    """Time of the gradient through a product of matrices; XLA's own rule takes 50 times as long."""
+    """Time of the gradient through a product of matrices; by jax's softmax 50 times as long."""
 
     def seconds(batch):
         x = _image(shape=(batch, 128, 128, 64))
