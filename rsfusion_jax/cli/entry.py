@@ -52,12 +52,16 @@ def guarded(main: Callable, *args) -> None:
 
 
 def use_compilation_cache() -> None:
-    """Keeps compiled programs between runs, where the user has not chosen a place already."""
+    """Keeps compiled programs between runs, where the user has not chosen a place already.
+
+    Small ones too: a network's parameters are drawn by dozens, which are a start's next longest.
+    """
     import jax
 
     if jax.config.jax_compilation_cache_dir is None:
         home = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
         jax.config.update("jax_compilation_cache_dir", str(home / "rsfusion_jax" / "xla"))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 
 
 def _parse_flags(argv: Sequence[str]) -> list[str]:
