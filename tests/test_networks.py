@@ -7,7 +7,13 @@ import pytest
 from golden.make import SMALL
 
 from rsfusion_jax.errors import UserError
-from rsfusion_jax.models import abstract_params, create_model, input_shapes, list_models
+from rsfusion_jax.models import (
+    abstract_params,
+    create_model,
+    init_params,
+    input_shapes,
+    list_models,
+)
 from rsfusion_jax.models.catalogue import PUBLICATIONS
 from rsfusion_jax.models.cost import multiply_adds
 from rsfusion_jax.models.table import size_and_cost
@@ -74,6 +80,22 @@ def test_every_parameter_gets_a_gradient(name):
         assert np.isfinite(grad).all(), where
         if not any(where.endswith(end) for end in ZERO_GRADIENTS.get(name, ())):
             assert np.abs(grad).max() > 0, where
+
+
+@every_network
+def test_drawing_parameters_runs_no_layer(name):
+    model = create_model(name, num_bands=3, ratio=2, **SMALL.get(name, {}))
+    params = abstract_params(model)
+    assert jax.eval_shape(lambda key: init_params(model, key), jax.random.key(0)) == params
+    assert multiply_adds(lambda key: init_params(model, key), jax.random.key(0)) == 0
+
+
+def test_drawn_parameters_are_those_of_flax():
+    model = create_model("ramsf", num_bands=3, ratio=2)
+    images = [jnp.ones(spec.shape) for spec in input_shapes(model, 8, 8)]
+    initialized = model.init(jax.random.key(5), *images)["params"]
+    drawn = init_params(model, jax.random.key(5))
+    jax.tree.map(np.testing.assert_array_equal, drawn, initialized)
 
 
 def test_stored_fields_come_back_as_lists():
