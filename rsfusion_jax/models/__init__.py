@@ -86,7 +86,7 @@ def input_shapes(model: nn.Module, height: int, width: int, batch: int = 1) -> t
 def init_params(model: nn.Module, key: jax.Array) -> dict:
     """Draws a network's parameters as its authors do, without running it.
 
-    Draw by draw: one program of all of them takes ten times as long to compile.
+    Draw by draw: one program of all of them takes up to ten times as long to compile.
     """
     traced, shapes = jax.make_jaxpr(_initialize(model), return_shape=True)(key)
     leaves = jax.core.eval_jaxpr(_without_dead_code(traced.jaxpr), traced.consts, key)
