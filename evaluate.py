@@ -21,7 +21,7 @@ _SAVE_MAT = flags.DEFINE_bool("save_mat", False, "write the fused images for the
 
 def main(_):
     """Reads the flags and makes one call."""
-    from rsfusion_jax.evaluation.command import evaluate
+    from rsfusion_jax.cli.evaluate import evaluate
 
     evaluate(
         workdir=_WORKDIR.value,

@@ -25,8 +25,8 @@ _PROCESS_ID = flags.DEFINE_integer("process_id", None, "several processes: which
 
 def main(_):
     """Reads the flags and makes one call."""
+    from rsfusion_jax.runs.processes import connect
     from rsfusion_jax.training.loop import train
-    from rsfusion_jax.training.processes import connect
 
     connect(_COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value, _DISTRIBUTED.value)
     workdir = _WORKDIR.value or f"runs/{_CONFIG.value.name}"

@@ -16,10 +16,10 @@ from pathlib import Path
 
 from benchmarks.task_matrix import OtherGuides, mean_and_error
 from configs import small
+from rsfusion_jax.data.configured import open_split
 from rsfusion_jax.evaluation.score import score
 from rsfusion_jax.inference.load import load
 from rsfusion_jax.training.loop import train
-from rsfusion_jax.training.sets import open_split
 
 NETWORKS = ("cf2n", "feinfn", "ramsf", "rsanet", "u2net")
 METRICS = ("MAE", "RMSE", "PSNR", "SSIM", "SAM")

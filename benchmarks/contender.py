@@ -169,7 +169,7 @@ def _ours(task: Task, limit: Callable) -> tuple[Callable, dict]:
 
     from rsfusion_jax.compilation import compiler_options
     from rsfusion_jax.models import cost, create_model, init_params
-    from rsfusion_jax.training.state import create_state
+    from rsfusion_jax.runs.state import create_state
     from rsfusion_jax.training.step import make_train_step
 
     model = create_model(

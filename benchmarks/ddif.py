@@ -27,12 +27,12 @@ import numpy as np
 import rsfusion_jax as rsf
 from configs import ddif_student, small
 from rsfusion_jax.compilation import jit
+from rsfusion_jax.data.configured import open_split
 from rsfusion_jax.diffusion.schedules import make_schedule
 from rsfusion_jax.evaluation.methods import classical_method
 from rsfusion_jax.evaluation.score import score
 from rsfusion_jax.inference.draw import draw
 from rsfusion_jax.training.loop import train
-from rsfusion_jax.training.sets import open_split
 
 RESULTS = Path(__file__).parent / "results" / "ddif.json"
 PICTURE = Path(__file__).parents[1] / "docs" / "images" / "ddif_tiles.png"

@@ -17,7 +17,7 @@ import numpy as np
 import rsfusion_jax as rsf
 from configs import bandwise
 from rsfusion_jax.inference.default import FOLDER
-from rsfusion_jax.training.checkpoint import find_checkpoint, read_card
+from rsfusion_jax.runs.checkpoint import find_checkpoint, read_card
 from rsfusion_jax.training.loop import train
 
 

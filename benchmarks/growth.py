@@ -27,8 +27,8 @@ from rsfusion_jax.compilation import compiler_options
 from rsfusion_jax.inference.draw import Diffusion
 from rsfusion_jax.models import abstract_params, create_model, input_shapes
 from rsfusion_jax.models.catalogue import SMALL_WIDTHS
+from rsfusion_jax.runs.state import create_state
 from rsfusion_jax.training.objectives import make_objective
-from rsfusion_jax.training.state import create_state
 from rsfusion_jax.training.step import make_train_step
 
 RESULTS = Path(__file__).parent / "results" / "growth.json"

@@ -31,10 +31,10 @@ import grain
 import h5py
 import numpy as np
 
-from rsfusion_jax.data.pancollection import open_set
 from rsfusion_jax.data.pipeline import train_dataset
-from rsfusion_jax.data.set_file import write_set
-from rsfusion_jax.data.wald import simulate
+from rsfusion_jax.data.simulation.wald import simulate
+from rsfusion_jax.data.stored.pancollection import open_set
+from rsfusion_jax.data.stored.set_file import write_set
 from rsfusion_jax.ops.mtf import mtf_filter
 from rsfusion_jax.sensors import get_sensor
 
@@ -71,7 +71,7 @@ def make_stores(folder: Path, count: int) -> dict[str, Path]:
             chunks = (1, *array.shape[1:])
             packed.create_dataset(key, data=array[()], chunks=chunks, compression="gzip")
     try:
-        from rsfusion_jax.data.convert_command import convert_set
+        from rsfusion_jax.cli.convert import convert_set
     except ImportError:  # a tree from before it, for comparison
         return stores
     stores["converted"] = folder / "converted.h5"

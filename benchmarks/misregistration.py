@@ -20,8 +20,8 @@ import rsfusion_jax as rsf
 from benchmarks.adapt import IMAGES, RATIO, read
 from benchmarks.full_resolution import write_pair
 from rsfusion_jax import metrics
-from rsfusion_jax.data.wald import simulate
-from rsfusion_jax.inference.scene.run import fuse_scene
+from rsfusion_jax.data.simulation.wald import simulate
+from rsfusion_jax.scenes.run import fuse_scene
 
 MOVED = 2  # PAN pixels
 BORDER = 16  # pixels that are not scored: what was moved in comes from the other side

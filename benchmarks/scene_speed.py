@@ -29,11 +29,11 @@ import numpy as np
 import rasterio
 from scipy.ndimage import gaussian_filter
 
-from rsfusion_jax.inference.load import network_card
 from rsfusion_jax.models import create_model, init_params, list_models
 from rsfusion_jax.models.catalogue import SMALL_WIDTHS
+from rsfusion_jax.runs.card import network_card
+from rsfusion_jax.runs.checkpoint import Checkpoints
 from rsfusion_jax.sensors import get_sensor
-from rsfusion_jax.training.checkpoint import Checkpoints
 
 RESULTS = Path(__file__).parent / "results" / "scene_speed.json"
 RATIO, BANDS, SENSOR = 4, 4, "qb"

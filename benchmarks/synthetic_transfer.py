@@ -21,13 +21,13 @@ import optax
 from rsfusion_jax import metrics
 from rsfusion_jax.classical import fuse
 from rsfusion_jax.data.pipeline import Cached, train_dataset
+from rsfusion_jax.data.simulation.wald import simulate
 from rsfusion_jax.data.source import Sample, Source
 from rsfusion_jax.data.synthetic import SyntheticScenes
-from rsfusion_jax.data.wald import simulate
 from rsfusion_jax.inference.fuser import Fuser
 from rsfusion_jax.models import create_model, init_params
+from rsfusion_jax.runs.state import create_state
 from rsfusion_jax.training.objectives import make_objective
-from rsfusion_jax.training.state import create_state
 from rsfusion_jax.training.step import make_train_step
 
 # Sensors whose scenes are trained on, and crop, sensor pairs to score.

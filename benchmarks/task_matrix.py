@@ -22,8 +22,8 @@ import numpy as np
 
 from configs import small
 from rsfusion_jax import classical
-from rsfusion_jax.data.pancollection import open_set
-from rsfusion_jax.data.set_file import new_files, write_set
+from rsfusion_jax.data.stored.pancollection import open_set
+from rsfusion_jax.data.stored.set_file import new_files, write_set
 from rsfusion_jax.data.synthetic import SyntheticScenes
 from rsfusion_jax.errors import UserError
 from rsfusion_jax.evaluation.methods import classical_method

@@ -18,9 +18,9 @@ import scipy.io
 
 from configs import small
 from rsfusion_jax import classical
-from rsfusion_jax.data.pancollection import open_set
-from rsfusion_jax.data.set_file import write_set
-from rsfusion_jax.data.wald import simulate
+from rsfusion_jax.data.simulation.wald import simulate
+from rsfusion_jax.data.stored.pancollection import open_set
+from rsfusion_jax.data.stored.set_file import write_set
 from rsfusion_jax.evaluation.methods import classical_method
 from rsfusion_jax.evaluation.score import score
 from rsfusion_jax.inference.load import load

@@ -2,9 +2,9 @@
 
 import json
 
+import goldens as make
 import numpy as np
 import pytest
-from golden import make
 
 from rsfusion_jax.models import list_models
 

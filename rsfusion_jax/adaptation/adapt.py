@@ -9,7 +9,7 @@ from rsfusion_jax.adaptation.arrays import array_scene
 from rsfusion_jax.adaptation.run import Wish, adapt_to
 from rsfusion_jax.errors import UserError
 from rsfusion_jax.inference.fuser import Fuser
-from rsfusion_jax.inference.scene.scale import full_scale
+from rsfusion_jax.scenes.work.pixels import full_scale
 from rsfusion_jax.sensors import Sensor
 
 

@@ -3,9 +3,8 @@
 import numpy as np
 
 from rsfusion_jax.errors import UserError
-from rsfusion_jax.inference.scene.geometry import Axis, written_span
-from rsfusion_jax.inference.scene.image import Image
-from rsfusion_jax.inference.scene.windows import Scene
+from rsfusion_jax.scenes.pair.geometry import Axis, Scene, written_span
+from rsfusion_jax.scenes.pair.image import Image
 
 
 class ArrayImage(Image):

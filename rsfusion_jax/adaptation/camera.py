@@ -7,9 +7,9 @@ import numpy as np
 import scipy.ndimage
 import scipy.optimize
 
-from rsfusion_jax.data.psf import Psf, observe
-from rsfusion_jax.inference.scene.samples import read_samples
-from rsfusion_jax.inference.scene.windows import Scene
+from rsfusion_jax.data.simulation.psf import Psf, observe
+from rsfusion_jax.scenes.pair.geometry import Scene
+from rsfusion_jax.scenes.pair.samples import read_samples
 from rsfusion_jax.sensors import Sensor, get_sensor, mtf_gains
 
 _USUAL = 0.3

@@ -36,11 +36,11 @@ from rsfusion_jax.evaluation.score import scenes_hash
 from rsfusion_jax.inference.default import DEFAULT, provenance
 from rsfusion_jax.inference.fuser import Fuser
 from rsfusion_jax.inference.load import load
-from rsfusion_jax.inference.scene.windows import Scene
+from rsfusion_jax.runs.checkpoint import find_checkpoint, read_card
+from rsfusion_jax.runs.folder import START
+from rsfusion_jax.scenes.pair.geometry import Scene
 from rsfusion_jax.sensors import Sensor
-from rsfusion_jax.training.checkpoint import find_checkpoint, read_card
 from rsfusion_jax.training.loop import train
-from rsfusion_jax.training.run_folder import START
 
 
 @dataclasses.dataclass(frozen=True)

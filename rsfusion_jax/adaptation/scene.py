@@ -7,10 +7,11 @@ import rasterio
 
 from rsfusion_jax.adaptation.run import Adaptation, Wish, adapt_to
 from rsfusion_jax.errors import UserError
-from rsfusion_jax.inference.scene import Options, Result, fuse_scene, memory
-from rsfusion_jax.inference.scene.inputs import Inputs
-from rsfusion_jax.inference.scene.output import check_target
-from rsfusion_jax.inference.scene.scale import full_scale
+from rsfusion_jax.scenes import Options, Result, fuse_scene
+from rsfusion_jax.scenes.inputs import Inputs
+from rsfusion_jax.scenes.product.output import check_target
+from rsfusion_jax.scenes.work import memory
+from rsfusion_jax.scenes.work.pixels import full_scale
 
 
 def adapt_and_fuse(pan, ms, out, wish: Wish, **options) -> Result:

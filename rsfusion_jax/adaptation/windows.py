@@ -11,13 +11,13 @@ import itertools
 
 import numpy as np
 
-from rsfusion_jax.data.areas import GAP
+from rsfusion_jax.data.simulation.areas import GAP
+from rsfusion_jax.data.simulation.wald import simulate
 from rsfusion_jax.data.source import Sample, SetInfo
-from rsfusion_jax.data.wald import simulate
 from rsfusion_jax.errors import UserError
-from rsfusion_jax.inference.scene.blocks import lattice
-from rsfusion_jax.inference.scene.samples import read_part
-from rsfusion_jax.inference.scene.windows import Scene
+from rsfusion_jax.scenes.pair.geometry import Scene
+from rsfusion_jax.scenes.pair.samples import read_part
+from rsfusion_jax.scenes.work.windows import lattice
 from rsfusion_jax.sensors import Sensor
 
 SIDES = 64, 32

@@ -95,6 +95,6 @@ def _fail(message) -> None:
 
 
 def _leave(status: int) -> NoReturn:
-    from rsfusion_jax.training.processes import leave
+    from rsfusion_jax.runs.processes import leave
 
     leave(status)

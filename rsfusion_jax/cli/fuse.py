@@ -120,8 +120,8 @@ def add_fuse(commands) -> None:
 
 
 def _fuse(arguments: argparse.Namespace) -> None:
-    from rsfusion_jax.inference.scene import fuse_scene
-    from rsfusion_jax.inference.scene.weights import default_weights, load_weights
+    from rsfusion_jax.scenes import fuse_scene
+    from rsfusion_jax.scenes.weights import default_weights, load_weights
 
     options = vars(arguments)
     options.pop("command")

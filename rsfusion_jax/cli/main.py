@@ -109,7 +109,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _port(arguments: argparse.Namespace) -> None:
-    from rsfusion_jax.porting.command import checkpoint_from_torch, torch_from_checkpoint
+    from rsfusion_jax.cli.port import checkpoint_from_torch, torch_from_checkpoint
 
     if arguments.to_torch:
         torch_from_checkpoint(arguments.source, arguments.target)
@@ -128,8 +128,8 @@ def _port(arguments: argparse.Namespace) -> None:
 
 
 def _simulate(arguments: argparse.Namespace) -> None:
-    from rsfusion_jax.data.psf import Psf
-    from rsfusion_jax.data.simulate_command import simulate_sets
+    from rsfusion_jax.cli.simulate import simulate_sets
+    from rsfusion_jax.data.simulation.psf import Psf
 
     options = {key: value for key, value in vars(arguments).items() if key != "command"}
     images = options.pop("images")
@@ -142,14 +142,14 @@ def _simulate(arguments: argparse.Namespace) -> None:
 
 
 def _check(arguments: argparse.Namespace) -> None:
-    from rsfusion_jax.data.doctor import print_findings
+    from rsfusion_jax.data.doctor.doctor import print_findings
 
     if not print_findings(arguments.file, arguments.sensor):
         sys.exit(1)
 
 
 def _convert(arguments: argparse.Namespace) -> None:
-    from rsfusion_jax.data.convert_command import convert_set
+    from rsfusion_jax.cli.convert import convert_set
 
     convert_set(arguments.set, arguments.out, overwrite=arguments.overwrite)
 
@@ -178,7 +178,7 @@ def _numbers(text: str) -> tuple[float, ...]:
 
 
 def _models(arguments: argparse.Namespace) -> None:
-    from rsfusion_jax.models.table import print_models
+    from rsfusion_jax.cli.models import print_models
 
     print_models()
 

@@ -1,5 +1,5 @@
 """Where samples come from: stored sets, synthetic scenes, Wald simulation, and batches of them."""
 
-from rsfusion_jax.data.wald import simulate
+from rsfusion_jax.data.simulation.wald import simulate
 
 __all__ = ["simulate"]

@@ -11,8 +11,12 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from rsfusion_jax.data.augment import dihedral, random_crop
-from rsfusion_jax.data.check import INTERPOLATION_TOLERANCE, interpolation_gap, sampled_indices
 from rsfusion_jax.data.source import Sample, SetInfo, Source
+from rsfusion_jax.data.stored.check import (
+    INTERPOLATION_TOLERANCE,
+    interpolation_gap,
+    sampled_indices,
+)
 from rsfusion_jax.errors import UserError
 
 AUGMENTATIONS = ("none", "d4")

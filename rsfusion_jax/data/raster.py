@@ -9,9 +9,9 @@ import h5py
 import numpy as np
 import scipy.ndimage
 
-from rsfusion_jax.data.families import NAMES
-from rsfusion_jax.data.hdf5 import Hdf5File
-from rsfusion_jax.data.matfile import MatFile
+from rsfusion_jax.data.stored.families import NAMES
+from rsfusion_jax.data.stored.hdf5 import Hdf5File
+from rsfusion_jax.data.stored.matfile import MatFile
 from rsfusion_jax.errors import UserError
 
 _GEOTIFF = (".tif", ".tiff")

@@ -135,7 +135,7 @@ class Fuser:
         Returns:
             `inference.scene.Result`.
         """
-        from rsfusion_jax.inference.scene import fuse_scene
+        from rsfusion_jax.scenes import fuse_scene
 
         return fuse_scene(pan, ms, out, fuser=self, **options)
 

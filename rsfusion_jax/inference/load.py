@@ -1,6 +1,5 @@
 """Fusers from files: run folders, checkpoints, the authors' `.pth`; and back to `.pth`."""
 
-import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -78,7 +77,7 @@ def load(path: str | Path) -> Fuser:
     Raises:
         UserError: no checkpoint there, or a damaged one.
     """
-    from rsfusion_jax.training.checkpoint import find_checkpoint, read_card, restore_weights
+    from rsfusion_jax.runs.checkpoint import find_checkpoint, read_card, restore_weights
 
     checkpoint = find_checkpoint(path)
     card = read_card(checkpoint)
@@ -86,34 +85,3 @@ def load(path: str | Path) -> Fuser:
     params = restore_weights(checkpoint, abstract_params(model))
     # Networks that fuse in one pass, and what was saved before there were others, have no process.
     return Fuser(model, {"params": params}, **card["scale"], diffusion=card.get("diffusion"))
-
-
-def network_card(
-    model, fields: Mapping, *, sensor: Sensor | None, max_value, ms_phase, diffusion=None
-) -> dict:
-    """What must be known to use weights: the network's configuration and the scale of its data.
-
-    Args:
-        model: the network.
-        fields: its name and the module's fields that were set, beside bands, guide and ratio.
-        sensor: whose pixels it was trained on.
-        max_value: divisor of counts.
-        ms_phase: PAN index of the centre of MS pixel 0.
-        diffusion: `draw.Diffusion` of a diffusion network.
-    """
-    # As JSON gives it back, so that a stored card equals one that is made.
-    fields = {key: list(v) if isinstance(v, tuple) else v for key, v in fields.items()}
-    return {
-        "network": {
-            **fields,
-            "num_bands": model.num_bands,
-            "guide_bands": model.guide_bands,
-            "ratio": model.ratio,
-        },
-        "scale": {
-            "sensor": None if sensor is None else dataclasses.asdict(sensor),
-            "max_value": max_value,
-            "ms_phase": ms_phase,
-        },
-        "diffusion": None if diffusion is None else dataclasses.asdict(diffusion),
-    }

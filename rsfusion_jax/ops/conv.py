@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rsfusion_jax.ops.depthwise import in_one_sweep
+from rsfusion_jax.ops.cpu.depthwise import in_one_sweep
 
 _AXES = ("NHWC", "HWIO", "NHWC")
 _FEW_CHANNELS = 18

@@ -10,35 +10,37 @@ import jax.numpy as jnp
 import ml_collections
 
 from rsfusion_jax import __version__
+from rsfusion_jax.data.configured import open_split
 from rsfusion_jax.data.pipeline import steps_per_epoch, train_dataset
 from rsfusion_jax.data.source import Source
 from rsfusion_jax.errors import Interrupted, UserError
 from rsfusion_jax.evaluation.leaderboard import closing_report
 from rsfusion_jax.inference.draw import Diffusion
-from rsfusion_jax.inference.load import load, network_card
+from rsfusion_jax.inference.load import load
 from rsfusion_jax.models import abstract_params, create_model, init_params
 from rsfusion_jax.porting.optimizer import with_adam_moments
-from rsfusion_jax.training import sharding
-from rsfusion_jax.training.checkpoint import (
+from rsfusion_jax.progress import ProgressBar
+from rsfusion_jax.runs.card import network_card
+from rsfusion_jax.runs.checkpoint import (
     Checkpoints,
     abstract_like,
     has_checkpoint,
     is_full_disk,
 )
+from rsfusion_jax.runs.folder import finished_step, mark_finished, open_run_folder
+from rsfusion_jax.runs.lock import RunLock
+from rsfusion_jax.runs.processes import barrier, is_first
+from rsfusion_jax.runs.state import create_state
+from rsfusion_jax.training import sharding
 from rsfusion_jax.training.interruption import StopRequest
-from rsfusion_jax.training.lock import RunLock
 from rsfusion_jax.training.objectives import make_objective
 from rsfusion_jax.training.optimizer import make_optimizer, make_schedule
-from rsfusion_jax.training.processes import barrier, is_first
 from rsfusion_jax.training.profile import Profile
-from rsfusion_jax.training.run_folder import finished_step, mark_finished, open_run_folder
-from rsfusion_jax.training.sets import open_split
 from rsfusion_jax.training.start import initial_params
-from rsfusion_jax.training.state import create_state
 from rsfusion_jax.training.step import make_ema_decay, make_train_step
 from rsfusion_jax.training.step_log import BadLossError, StepLog
 from rsfusion_jax.training.validation import Validation, check_options
-from rsfusion_jax.training.writers import ProgressBar, RunLog
+from rsfusion_jax.training.writers import RunLog
 
 _DTYPES = {"float32": None, "bfloat16": jnp.bfloat16}
 _ON_BAD_LOSS = ("stop", "rollback")
@@ -217,7 +219,9 @@ def _train(config, workdir: Path, sets, stop: StopRequest, profile: bool, beside
         step_log = StepLog(log, schedule, config.train.batch_size, mesh.size, config.train.spike)
         validation = Validation(config.eval, valid_set, model, mesh, checkpoints, log, card)
         tracer = stack.enter_context(Profile(workdir, first if profile else None))
-        bar = stack.enter_context(ProgressBar(f"training {fields['name']}", steps, first))
+        bar = stack.enter_context(
+            ProgressBar(f"training {fields['name']}", steps, first, quiet=not is_first())
+        )
         compiled, rollbacks = None, 0
         stack.enter_context(stop.at_steps())
         while step < steps:
@@ -253,7 +257,7 @@ def _train(config, workdir: Path, sets, stop: StopRequest, profile: bool, beside
                 log.scalars(step, {"guard/went_back_from": bad.step})
                 step_log.restart()
                 note = f"{bad}: back to the checkpoint of step {step}, on with the next data"
-            bar.advance(note, done=step)
+            bar.move_to(step, note)
             if stopping:
                 checkpoints.wait()
                 raise Interrupted(

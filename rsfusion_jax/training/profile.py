@@ -4,7 +4,7 @@ from pathlib import Path
 
 import jax
 
-from rsfusion_jax.training.processes import is_first
+from rsfusion_jax.runs.processes import is_first
 
 _SKIPPED, _TRACED = 3, 5  # the first steps compile and fill queues
 

@@ -9,8 +9,8 @@ from rsfusion_jax.errors import UserError
 from rsfusion_jax.inference.default import DEFAULT, default_params, provenance
 from rsfusion_jax.models import abstract_params
 from rsfusion_jax.porting.convert import from_torch
-from rsfusion_jax.training.checkpoint import find_checkpoint, read_card, restore_weights
-from rsfusion_jax.training.integrity import check_network
+from rsfusion_jax.runs.checkpoint import find_checkpoint, read_card, restore_weights
+from rsfusion_jax.runs.integrity import check_network
 
 
 def initial_params(path: str, model, card: dict) -> dict:

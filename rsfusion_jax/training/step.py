@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import optax
 from flax import linen as nn
 
+from rsfusion_jax.runs.state import TrainState
 from rsfusion_jax.training.remat import rematerialised_blocks
 from rsfusion_jax.training.sharding import gathered
-from rsfusion_jax.training.state import TrainState
 
 
 def make_train_step(

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from rsfusion_jax.compilation import compiler_options
-from rsfusion_jax.training.processes import barrier
+from rsfusion_jax.runs.processes import barrier
 from rsfusion_jax.training.writers import RunLog
 
 _WINDOW, _ENOUGH = 100, 20  # losses that a spike is measured against, at most and at least

@@ -13,7 +13,7 @@ from rsfusion_jax.evaluation.measures import REDUCED, reduced_metrics
 from rsfusion_jax.evaluation.panels import as_array, panel
 from rsfusion_jax.evaluation.score import score
 from rsfusion_jax.inference.fuser import Fuser
-from rsfusion_jax.training.checkpoint import Checkpoints
+from rsfusion_jax.runs.checkpoint import Checkpoints
 from rsfusion_jax.training.sharding import fetch, put_whole_batch, replicated
 from rsfusion_jax.training.writers import RunLog
 

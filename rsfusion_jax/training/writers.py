@@ -1,21 +1,11 @@
 """Where a run's numbers go: metrics.jsonl, TensorBoard, and a bar or plain lines on the screen."""
 
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 
-from rsfusion_jax.training.processes import is_first
+from rsfusion_jax.runs.processes import is_first
 
 
 class RunLog:
@@ -76,42 +66,3 @@ def _step_of(line: str) -> float:
         return json.loads(line)["step"]
     except (json.JSONDecodeError, KeyError):
         return np.inf  # a line cut off by a kill
-
-
-class ProgressBar:
-    """A bar on a terminal; elsewhere (logs, pipes) a plain line for each reported message."""
-
-    def __init__(self, title: str, total: int, done: int = 0):
-        self._console = Console(file=sys.stderr, quiet=not is_first())
-        self._title, self._total, self._done = title, total, done
-        self._bar = None
-
-    def __enter__(self):
-        if self._console.is_terminal:
-            self._bar = Progress(
-                TextColumn("{task.description}"),
-                BarColumn(),
-                MofNCompleteColumn(),
-                TimeElapsedColumn(),
-                TimeRemainingColumn(),
-                TextColumn("{task.fields[note]}"),
-                console=self._console,
-            )
-            self._bar.start()
-            self._task = self._bar.add_task(
-                self._title, total=self._total, completed=self._done, note=""
-            )
-        return self
-
-    def __exit__(self, *_):
-        if self._bar:
-            self._bar.stop()
-
-    def advance(self, note: str | None = None, done: int | None = None) -> None:
-        """One unit done, or `done` in all; `note` is shown beside the bar, or as a line without."""
-        self._done = self._done + 1 if done is None else done
-        if self._bar:
-            fields = {} if note is None else {"note": note}
-            self._bar.update(self._task, completed=self._done, **fields)
-        elif note is not None and is_first():
-            print(f"{self._title} {self._done}/{self._total}  {note}", file=sys.stderr, flush=True)

@@ -15,7 +15,6 @@ from pathlib import Path
 
 import numpy as np
 
-from rsfusion_jax.data.check import DataWarning, sampled_indices
 from rsfusion_jax.data.raster import Raster, fill_holes, read_geotiff
 from rsfusion_jax.data.sen12ms_cr.files import (
     KINDS,
@@ -27,6 +26,7 @@ from rsfusion_jax.data.sen12ms_cr.files import (
 )
 from rsfusion_jax.data.sen12ms_cr.normalisation import Normalisation, get_normalisation
 from rsfusion_jax.data.source import Sample, SetInfo
+from rsfusion_jax.data.stored.check import DataWarning, sampled_indices
 from rsfusion_jax.errors import UserError
 from rsfusion_jax.ops.mtf import mtf_filter
 from rsfusion_jax.ops.resample import decimate, interp23

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
+from rsfusion_jax.data.doctor.verdicts import Finding
 from rsfusion_jax.data.sen12ms_cr.files import KINDS, SPLITS, Patch, list_patches, scene_splits
 from rsfusion_jax.data.sen12ms_cr.normalisation import PRESETS
 from rsfusion_jax.data.sen12ms_cr.source import BANDS, read_patch
-from rsfusion_jax.data.verdicts import Finding
 from rsfusion_jax.errors import UserError
 
 _PATCHES = 64

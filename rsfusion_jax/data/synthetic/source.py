@@ -5,6 +5,7 @@ import zlib
 
 import numpy as np
 
+from rsfusion_jax.data.simulation.wald import simulate
 from rsfusion_jax.data.source import Sample, SetInfo
 from rsfusion_jax.data.synthetic import light, responses
 from rsfusion_jax.data.synthetic.clouds import Clouds
@@ -19,7 +20,6 @@ from rsfusion_jax.data.synthetic.sensor_model import (
     sample_ms,
     sample_pan,
 )
-from rsfusion_jax.data.wald import simulate
 from rsfusion_jax.errors import UserError
 from rsfusion_jax.ops.resample import interp23
 from rsfusion_jax.sensors import Sensor, get_sensor

@@ -1,0 +1,213 @@
+"""`rsfusion check`: what is right, doubtful and wrong with a stored set."""
+
+import collections
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from rsfusion_jax.data.doctor.tally import Tally
+from rsfusion_jax.data.doctor.verdicts import (
+    Finding,
+    judge_bands,
+    judge_lms_phase,
+    judge_ms_phase,
+    judge_repetitions,
+    judge_values,
+)
+from rsfusion_jax.data.source import SetInfo
+from rsfusion_jax.data.stored import check
+from rsfusion_jax.data.stored.families import Family, find_names
+from rsfusion_jax.data.stored.known_sets import recognise
+from rsfusion_jax.data.stored.layout import find_layouts
+from rsfusion_jax.data.stored.pancollection import PanCollection, open_storage
+from rsfusion_jax.data.stored.phase import lms_phase, ms_phase
+from rsfusion_jax.errors import UserError
+from rsfusion_jax.sensors import Sensor, get_sensor, list_sensors
+
+_PHASE_IMAGES = 512
+"""Images whose phase is measured, evenly spread; all others are only read."""
+_PHASE_SIDE = 64
+"""Side in MS pixels of the part of an image whose phase is measured."""
+_FALLBACK_GAIN = 0.3
+"""The toolbox's gain for a sensor that it does not know."""
+
+
+def print_findings(path: str | Path, sensor: str | None = None) -> bool:
+    """Examines a set, prints one line per finding, and tells whether none is an error."""
+    findings = []
+    for finding in _examine(Path(path), sensor):
+        print(f"{finding.level:<8} {finding.topic:<10} {finding.text}", flush=True)
+        findings.append(finding)
+    counts = collections.Counter(finding.level for finding in findings)
+    print(f"{Path(path).name}: {counts['error']} errors, {counts['warning']} warnings")
+    return not counts["error"]
+
+
+def examine(path: str | Path, sensor: str | Sensor | None = None) -> list[Finding]:
+    """Reads a whole set and judges it.
+
+    Args:
+        path: `.h5` or `.mat` of one of `families.FAMILIES`, or a folder of SEN12MS-CR.
+        sensor: whose pixels these should be; by default the file's attribute, its name, or the
+            published set that it looks like.
+
+    Raises:
+        UserError: the file cannot be read, or the sensor is unknown.
+    """
+    return list(_examine(Path(path), sensor))
+
+
+def _examine(path: Path, sensor: str | Sensor | None) -> Iterator[Finding]:
+    sensor = None if sensor is None else get_sensor(sensor)
+    if path.is_dir():
+        from rsfusion_jax.data.sen12ms_cr.verdicts import examine_folder
+
+        yield from examine_folder(path)
+        return
+    storage, orders = open_storage(path)
+    arrays, stored = storage.arrays(), storage.attributes()
+    family, found = find_names(arrays)
+    listed = ", ".join(f"{n} {_shape(arrays[n].shape)} {arrays[n].dtype}" for n in found.values())
+    missing = [key for key in ("pan", "ms") if key not in found]
+    if missing:
+        names = ", ".join(storage.keys()) or "none"
+        yield Finding("error", "keys", f"{' and '.join(missing)} missing, found {names}")
+        return
+    yield Finding("ok", "keys", f"{listed} (names of {family.name})")
+    if stored:
+        text = ", ".join(f"{key} {_short(value)}" for key, value in stored.items())
+        yield Finding("ok", "attributes", text)
+
+    shapes = {key: arrays[name].shape for key, name in found.items()}
+    dtypes = {key: arrays[name].dtype for key, name in found.items()}
+    try:
+        check.check_dimensions(path.name, shapes, dtypes)
+        layouts = find_layouts(shapes, orders, sensor and sensor.num_bands)
+        size = layouts["pan"].size("H"), layouts["pan"].size("W")
+        images, bands = layouts["pan"].size("N"), layouts["ms"].size("C")
+        known = recognise(bands, images, size, "gt" in layouts)
+        judge = sensor or _guess_sensor(path, stored, known, bands)
+        expected = stored.get("ratio")
+        if expected is None:
+            expected = check.nearest_ratio(layouts)
+        ratio = check.check_geometry(path.name, layouts, judge, int(expected))
+    except UserError as error:
+        yield Finding("error", "geometry", str(error).removeprefix(f"{path.name}: "))
+        return
+    yield from _geometry(layouts, judge, sensor, ratio, stored, family)
+    yield from _identity(path, known, judge, "gt" in layouts)
+
+    gains = _gains(judge, stored)
+    chosen = set(np.linspace(0, images - 1, min(images, _PHASE_IMAGES)).round().astype(int))
+    source = _source(path, storage, found, layouts, judge, ratio)
+    tally, ms_phases, lms_phases, integral = Tally(), [], [], True
+    for index in range(images):
+        sample = {key: source.counts(key, index) for key in layouts}
+        tally.add(sample)
+        if index not in chosen or any(not np.isfinite(image).all() for image in sample.values()):
+            continue
+        reference = sample.get("gt", sample["ms"])
+        integral = integral and bool(np.all(reference == np.rint(reference)))
+        if ratio == 1:
+            continue
+        fine = {key: sample[key] for key in ("gt", "lms") if key in sample}
+        part = check.middle(sample["ms"], ratio, _PHASE_SIDE, **fine)
+        if "gt" in part:
+            ms_phases.append(ms_phase(part["gt"], part["ms"], gains, ratio))
+        if "lms" in part:
+            lms_phases.append(lms_phase(part["ms"], part["lms"], ratio))
+    yield from judge_values(tally, judge, stored, integral)
+    yield from judge_bands(tally)
+    yield from judge_repetitions(tally)
+    declared = float(stored.get("ms_phase", family.ms_phase(ratio)))
+    if ms_phases:
+        yield judge_ms_phase(ms_phases, ratio, declared)
+    if lms_phases:
+        yield judge_lms_phase(lms_phases, ratio, declared)
+
+
+def _guess_sensor(path: Path, stored, known, bands: int) -> Sensor:
+    """The sensor that the file, its name or its figures tell; else one of the fallback's gains."""
+    words = re.findall(r"[a-z]+\d?", path.stem.lower())
+    names = [str(stored.get("sensor", "")), *words, *(known.sensors[:1] if known else ())]
+    for name in names:
+        if name in list_sensors() and get_sensor(name).num_bands == bands:
+            return get_sensor(name)
+    return unnamed_sensor(bands)
+
+
+def unnamed_sensor(bands: int) -> Sensor:
+    """What stands for a sensor that nothing tells."""
+    return get_sensor(
+        {
+            "name": "unknown",
+            "bands": [f"b{index + 1}" for index in range(bands)],
+            "mtf_ms": [_FALLBACK_GAIN] * bands,
+        }
+    )
+
+
+def _source(path, storage, found, layouts, judge: Sensor, ratio: int) -> PanCollection:
+    """The set as read here: counts, undivided."""
+    info = SetInfo(
+        name=path.name,
+        sensor=judge,
+        num_bands=layouts["ms"].size("C"),
+        guide_bands=layouts["pan"].size("C"),
+        ratio=ratio,
+        max_value=1.0,
+        ms_phase=ratio // 2,
+        has_gt="gt" in layouts,
+    )
+    return PanCollection(storage, {key: (found[key], layouts[key]) for key in layouts}, info)
+
+
+def _gains(judge: Sensor, stored) -> tuple[float, ...]:
+    named = str(stored.get("mtf", ""))
+    if named in list_sensors() and get_sensor(named).num_bands == judge.num_bands:
+        return get_sensor(named).mtf_ms
+    return judge.mtf_ms
+
+
+def _geometry(layouts, judge, sensor, ratio: int, stored, family: Family) -> Iterator[Finding]:
+    pan, ms = layouts["pan"], layouts["ms"]
+    text = (
+        f"{pan.size('N')} images, {ms.size('C')} bands, PAN {pan.size('H')}x{pan.size('W')}, MS "
+        f"{ms.size('H')}x{ms.size('W')}, ratio {ratio}, stored {ms.axes}"
+    )
+    yield Finding("ok", "geometry", text)
+    told = "ratio" in stored or family.any_ratio
+    if sensor is not None and ratio != sensor.ratio and not told:
+        text = f"ratio {ratio} where sensor {sensor.name!r} has {sensor.ratio}; give ratio={ratio}"
+        yield Finding("warning", "geometry", text)
+    if judge.name == "unknown":
+        text = (
+            f"nothing says whose {ms.size('C')} bands these are; phase measured with gains of "
+            f"{_FALLBACK_GAIN}, give --sensor"
+        )
+        yield Finding("warning", "sensor", text)
+    elif sensor is None:
+        yield Finding("ok", "sensor", f"taken for {judge.name} (--sensor says otherwise)")
+
+
+def _identity(path: Path, known, judge: Sensor, has_gt: bool) -> Iterator[Finding]:
+    resolution = "reduced resolution, with gt" if has_gt else "full resolution, without gt"
+    if known is None:
+        yield Finding("ok", "set", f"{resolution}; none of the published sets by its figures")
+        return
+    whose = " or ".join(known.sensors)
+    yield Finding("ok", "set", f"{resolution}; looks like {known.name} ({whose})")
+    of_two_kinds = has_gt or (path.suffix == ".h5" and judge.name in ("wv3", "qb", "unknown"))
+    if known.caution and of_two_kinds:
+        yield Finding("warning", "set", known.caution)
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    return "x".join(str(size) for size in shape)
+
+
+def _short(value) -> str:
+    text = str(value)
+    return text if len(text) <= 24 else f"{text[:20]}..."

@@ -1,0 +1,79 @@
+"""Arrays of an HDF5 file, opened lazily and again in every process that reads them."""
+
+import os
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+
+import h5py
+
+from rsfusion_jax.data.stored.contiguous import Contiguous, is_contiguous
+from rsfusion_jax.errors import UserError
+
+
+class Hdf5File:
+    """Named arrays of one HDF5 file; nothing is read before an array is indexed.
+
+    A handle must not cross a process border (h5py objects cannot be pickled, and a forked handle
+    shares its file position), so only the path is kept and each process opens the file for itself.
+    The `h5py.Dataset` objects are kept too: looking one up costs three times a 64x64x8 read.
+    Threads may share an instance: h5py serialises its calls, and where nothing is compressed the
+    images are read past it (`data.contiguous`).
+
+    Args:
+        path: the file.
+
+    Raises:
+        UserError: the file is absent, truncated or not HDF5.
+    """
+
+    def __init__(self, path: str | os.PathLike):
+        self.path = Path(path)
+        self._lock = threading.Lock()
+        self._opened = None
+        self.arrays()
+
+    def arrays(self) -> Mapping[str, h5py.Dataset | Contiguous]:
+        """Arrays at the root of the file by name."""
+        return self._open()[2]
+
+    def keys(self) -> list[str]:
+        """Names of everything at the root of the file, arrays or not."""
+        return list(self._open()[1])
+
+    def attributes(self) -> dict[str, object]:
+        """Attributes of the file's root group."""
+        return dict(self._open()[1].attrs)
+
+    def _open(self) -> tuple[int, h5py.File, dict[str, h5py.Dataset]]:
+        opened = self._opened
+        if opened is not None and opened[0] == os.getpid():
+            return opened
+        with self._lock:
+            if self._opened is None or self._opened[0] != os.getpid():
+                try:
+                    file = h5py.File(self.path, "r")
+                    arrays = {
+                        name: Contiguous(item) if is_contiguous(item) else item
+                        for name, item in file.items()
+                        if isinstance(item, h5py.Dataset)
+                    }
+                except (OSError, RuntimeError, KeyError) as error:
+                    raise UserError(
+                        f"{self.path} cannot be opened as HDF5 ({_one_line(error)}): expected a "
+                        "complete .h5 or .mat set, so check the path or download the file again"
+                    ) from error
+                self._opened = (os.getpid(), file, arrays)
+            return self._opened
+
+    def __getstate__(self) -> dict:
+        return {"path": self.path}
+
+    def __setstate__(self, state: dict):
+        self.path = state["path"]
+        self._lock = threading.Lock()
+        self._opened = None
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())

@@ -1,5 +1,0 @@
-"""Whole scenes, from GeoTIFF to GeoTIFF."""
-
-from rsfusion_jax.inference.scene.run import Options, Result, fuse_scene
-
-__all__ = ["Options", "Result", "fuse_scene"]

@@ -1,0 +1,300 @@
+"""Checkpoints on disk: the only file that imports orbax.
+
+A checkpoint is a folder named by its step with the items `params`, `ema`, `teacher` (if there are),
+`training` (step, optimiser state, PRNG key), `data` (position in the data order) and `card` (what
+the network is and what its numbers mean). Orbax writes it asynchronously under a temporary name and
+renames it when it is complete, so that a run killed at any moment leaves only complete ones. One
+that a disk or a person has damaged since is set aside as `<step>.damaged`, with a warning.
+
+A run folder keeps the two latest under `checkpoints/` and the best by metric under `best/`.
+"""
+
+import contextlib
+import errno
+import warnings
+from pathlib import Path
+
+import jax
+import orbax.checkpoint as ocp
+
+from rsfusion_jax.errors import UserError
+from rsfusion_jax.runs.integrity import (
+    FORMAT,
+    DamagedError,
+    check_complete,
+    check_network,
+    check_shapes,
+    parse_card,
+)
+from rsfusion_jax.runs.processes import barrier, is_first
+from rsfusion_jax.runs.state import TrainState
+
+LATEST, BEST = "checkpoints", "best"
+
+
+class Checkpoints:
+    """The checkpoints of one run folder."""
+
+    def __init__(self, workdir: Path, *, keep: int = 2):
+        self.workdir = workdir
+        self._latest = _manager(workdir / LATEST, keep)
+        self._best = _manager(workdir / BEST, 1)
+
+    @property
+    def latest_step(self) -> int | None:
+        """Step of the newest checkpoint, None before the first."""
+        return self._latest.latest_step()
+
+    def latest_path(self) -> Path | None:
+        """Folder of the newest checkpoint that has reached the disk."""
+        saved = [p for p in (self.workdir / LATEST).glob("*") if p.name.isdigit()]
+        return max(saved, key=lambda path: int(path.name), default=None)
+
+    def save(self, state: TrainState, data_iterator, card: dict) -> None:
+        """Saves all that resuming needs; returns as soon as the arrays are copied."""
+        step = int(state.step)
+        if step == self.latest_step:
+            return
+        items = {
+            "params": ocp.args.StandardSave(state.params),
+            "training": ocp.args.StandardSave(
+                {"step": state.step, "opt_state": state.opt_state, "key": state.key}
+            ),
+            # The position is the same in every process, whatever their number.
+            "data": ocp.args.JsonSave(data_iterator.get_state()),
+            "card": ocp.args.JsonSave({**card, "step": step, "format": FORMAT}),
+        }
+        for name in ("ema", "teacher"):
+            if getattr(state, name) is not None:
+                items[name] = ocp.args.StandardSave(getattr(state, name))
+        self._latest.save(step, args=ocp.args.Composite(**items))
+
+    def save_best(self, step: int, params: dict, card: dict, score: dict) -> None:
+        """Saves weights alone, as the best so far, in place of the previous best."""
+        items = {
+            "params": ocp.args.StandardSave(params),
+            "card": ocp.args.JsonSave({**card, "step": step, "score": score, "format": FORMAT}),
+        }
+        for later in [saved for saved in self._best.all_steps() if saved >= step]:
+            self._best.wait_until_finished()
+            self._best.delete(later)  # of before a roll-back; orbax keeps the highest step
+        self._best.save(step, args=ocp.args.Composite(**items))
+
+    def best_score(self) -> dict | None:
+        """The scores that `save_best` was last given."""
+        for step in sorted(self._best.all_steps(), reverse=True):
+            path = self.workdir / BEST / str(step)
+            try:
+                check_complete(path, ("params", "card"))
+                return parse_card(path)["score"]
+            except DamagedError as damage:
+                self._set_aside(self._best, path, damage)
+        return None
+
+    def restore(self, abstract: TrainState, card: dict, data_iterator=None) -> TrainState | None:
+        """Restores the newest usable checkpoint and moves the data iterator to where it was.
+
+        Args:
+            abstract: shapes, dtypes and shardings of the state.
+            card: what this run's network is.
+            data_iterator: a fresh iterator over the same data, set in place; None leaves the
+                position in the data as it is.
+
+        Returns:
+            The state, or None where the run has no checkpoint yet.
+
+        Raises:
+            UserError: a checkpoint of another network or of a later program, or none that is whole.
+        """
+        self._latest.wait_until_finished()
+        steps = sorted(self._latest.all_steps(), reverse=True)
+        for step in steps:
+            path = self.workdir / LATEST / str(step)
+            try:
+                return self._restore(path, abstract, card, data_iterator)
+            except DamagedError as damage:
+                self._set_aside(self._latest, path, damage)
+        if steps:
+            raise UserError(
+                f"no checkpoint under {self.workdir / LATEST} is whole: they are set aside as "
+                "*.damaged; start the same command again to train from step 0"
+            )
+        return None
+
+    def _restore(self, path: Path, abstract: TrainState, card: dict, data_iterator) -> TrainState:
+        training = {"step": abstract.step, "opt_state": abstract.opt_state, "key": abstract.key}
+        items = {
+            "params": ocp.args.StandardRestore(abstract.params),
+            "training": ocp.args.StandardRestore(training),
+            "data": ocp.args.JsonRestore(),
+        }
+        for name in ("ema", "teacher"):
+            if getattr(abstract, name) is not None:
+                items[name] = ocp.args.StandardRestore(getattr(abstract, name))
+        check_complete(path, (*items, "card"))
+        check_network(path, parse_card(path)["network"], card["network"])
+        with _damage("its arrays are unreadable"):
+            check_shapes(path, _stored_shapes(path / "params"), abstract.params)
+            restored = self._latest.restore(int(path.name), args=ocp.args.Composite(**items))
+        if data_iterator is not None:
+            with _damage("its position in the data is unreadable"):
+                data_iterator.set_state(restored["data"])
+        return TrainState(
+            params=restored["params"],
+            ema=restored.get("ema"),
+            teacher=restored.get("teacher"),
+            **restored["training"],
+        )
+
+    def _set_aside(self, manager: ocp.CheckpointManager, path: Path, damage: Exception) -> None:
+        warnings.warn(
+            f"checkpoint {path} is damaged ({damage}): it is set aside and the one before it used",
+            stacklevel=4,
+        )
+        barrier("damaged checkpoint seen")
+        if is_first():
+            aside = path.with_name(f"{path.name}.damaged")
+            number = 1
+            while aside.exists():
+                number += 1
+                aside = path.with_name(f"{path.name}.damaged{number}")
+            path.rename(aside)
+        barrier("damaged checkpoint set aside")
+        manager.reload()
+
+    def wait(self) -> None:
+        """Blocks until everything handed over is on disk."""
+        self._latest.wait_until_finished()
+        self._best.wait_until_finished()
+
+    def close(self) -> None:
+        """Waits for pending writes and releases the writers' threads."""
+        self._latest.close()
+        self._best.close()
+
+
+def has_checkpoint(workdir: Path) -> bool:
+    """Whether a run folder holds a checkpoint to resume from."""
+    return any(path.name.isdigit() for path in (workdir / LATEST).glob("*"))
+
+
+def find_checkpoint(path: str | Path) -> Path:
+    """Folder of one checkpoint, from a run folder (its best, else its latest) or as given.
+
+    A damaged one in a run folder is passed over with a warning.
+
+    Raises:
+        UserError: there is no whole checkpoint there.
+    """
+    path = Path(path).resolve()
+    if (path / "card").is_dir() or (path / "params").is_dir():
+        try:
+            check_complete(path, ("params", "card"))
+        except DamagedError as damage:
+            raise UserError(f"checkpoint {path} is damaged ({damage}); use another one") from damage
+        return path
+    found = "does not exist" if not path.exists() else "holds no checkpoint"
+    for folder in (path / BEST, path / LATEST, path):
+        steps = [p for p in folder.glob("*") if p.name.isdigit() and p.is_dir()]
+        for step in sorted(steps, key=lambda p: int(p.name), reverse=True):
+            try:
+                check_complete(step, ("params", "card"))
+                parse_card(step)
+                return step
+            except DamagedError as damage:
+                found = "holds only damaged checkpoints"
+                warnings.warn(
+                    f"checkpoint {step} is damaged ({damage}): it is passed over", stacklevel=2
+                )
+    raise UserError(
+        f"{path} {found}; give a run folder that training has saved to, or one checkpoint in it"
+    )
+
+
+def read_card(checkpoint: Path) -> dict:
+    """What the network of one checkpoint is and what its numbers mean."""
+    try:
+        return parse_card(checkpoint)
+    except DamagedError as damage:
+        raise UserError(
+            f"checkpoint {checkpoint} is damaged ({damage}); use another one"
+        ) from damage
+
+
+def restore_weights(checkpoint: Path, abstract_params: dict) -> dict:
+    """The weights that evaluation uses: the moving average where there is one.
+
+    Args:
+        checkpoint: from `find_checkpoint`.
+        abstract_params: shapes and dtypes of the parameters.
+    """
+    item = "ema" if (checkpoint / "ema").is_dir() else "params"
+    try:
+        with _damage("its arrays are unreadable"):
+            check_shapes(checkpoint, _stored_shapes(checkpoint / item), abstract_params)
+            here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+            abstract = abstract_like(
+                abstract_params, jax.tree.map(lambda leaf: here, abstract_params)
+            )
+            with _reader() as reader:
+                return reader.restore(checkpoint / item, args=ocp.args.StandardRestore(abstract))
+    except DamagedError as damage:
+        raise UserError(
+            f"checkpoint {checkpoint} is damaged ({damage}); use another one"
+        ) from damage
+
+
+def is_full_disk(error: BaseException | None) -> bool:
+    """Whether a write failed for want of space, however deep the cause is wrapped."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        if "No space left on device" in str(error) or "Disk quota exceeded" in str(error):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+@contextlib.contextmanager
+def _damage(what: str):
+    """Turns what reading a broken file raises into `DamagedError`; that can be nearly anything."""
+    try:
+        yield
+    except (UserError, MemoryError, PermissionError):
+        raise
+    except Exception as error:
+        if "RESOURCE_EXHAUSTED" in str(error):
+            raise  # the device's memory, not the file
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise DamagedError(f"{what}: {reason[:160]}") from error
+
+
+def _stored_shapes(item: Path) -> dict:
+    """Tree of a checkpoint's arrays without their values."""
+    with contextlib.closing(ocp.StandardCheckpointHandler()) as handler:
+        return handler.metadata(item).tree
+
+
+def _reader() -> ocp.Checkpointer:
+    """Reads for this process alone, without waiting for others of its run."""
+    alone = ocp.options.MultiprocessingOptions(
+        primary_host=jax.process_index(),
+        active_processes={jax.process_index()},
+        barrier_sync_key_prefix=f"reader{jax.process_index()}",
+    )
+    handler = ocp.StandardCheckpointHandler(multiprocessing_options=alone)
+    return ocp.Checkpointer(handler, multiprocessing_options=alone)
+
+
+def _manager(folder: Path, keep: int) -> ocp.CheckpointManager:
+    options = ocp.CheckpointManagerOptions(max_to_keep=keep, cleanup_tmp_directories=True)
+    return ocp.CheckpointManager(folder.resolve(), options=options)
+
+
+def abstract_like(state, shardings):
+    """Shapes and dtypes of `state` with the shardings that restored arrays shall have."""
+    return jax.tree.map(
+        lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
+        state,
+        shardings,
+    )

@@ -1,0 +1,122 @@
+"""MS on the PAN grid, tile by tile, exactly as the whole scene would have it.
+
+Enlarging is separable and linear, so a tile's rows and columns are two small matrices, made on the
+host in float64 from the very functions that enlarge whole images; the device multiplies.
+"""
+
+import dataclasses
+
+import jax.numpy as jnp
+import numpy as np
+
+from rsfusion_jax.ops.resample import interp23, interpolate_at
+from rsfusion_jax.scenes.pair.geometry import Span
+
+_MARGIN = 13
+"""MS pixels on either side of a tile that reach into it: 12-point kernels, and interp23's three
+steps of 6, 3 and 1.5."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Reading:
+    """What a tile reads of MS along one axis, and how it is enlarged.
+
+    Attributes:
+        start: first MS pixel of the file that is read.
+        stop: end of it.
+        fine: (P, stop - start) float32: MS to the tile's PAN pixels.
+        coarse: (P / r, stop - start) float32: MS to the method's own MS pixels.
+        lobe: two (P,) arrays of indices from `start`: the MS pixels to both sides of a PAN pixel.
+        inside: (P,) bool: PAN pixels whose centres lie on MS.
+    """
+
+    start: int
+    stop: int
+    fine: np.ndarray
+    coarse: np.ndarray
+    lobe: tuple[np.ndarray, np.ndarray]
+    inside: np.ndarray
+
+
+def readings_size(span: Span, length: int) -> int:
+    """MS pixels that every tile of `length` PAN pixels reads along this axis."""
+    need = int(np.ceil(length / span.axis.scale)) + 2 * _MARGIN + 3
+    return min(need, span.axis.coarse)
+
+
+def reading(span: Span, begin: int, length: int) -> Reading:
+    """What the tile that begins `begin` PAN pixels into the frame needs; its shape never varies."""
+    axis = span.axis
+    count = readings_size(span, length)
+    indices = span.frame + begin + np.arange(length)
+    positions = axis.position(indices)
+    start = int(np.clip(np.floor(positions[0]) - _MARGIN, 0, axis.coarse - count))
+    centres = axis.position(indices[0] + axis.phase + axis.ratio * np.arange(length // axis.ratio))
+    if axis.exact:
+        fine = _by_interp23(span, begin, length, start, count)
+        centres = np.rint(centres)
+    else:
+        fine = _read_at(positions - start, count)
+    beside = [np.clip(side(positions), 0, axis.coarse - 1) - start for side in (_floor, _ceil)]
+    low, high = -0.5 - 0.02 / axis.scale, axis.coarse - 0.5 + 0.02 / axis.scale
+    return Reading(
+        start=start,
+        stop=start + count,
+        fine=fine.astype(np.float32),
+        coarse=_read_at(centres - start, count).astype(np.float32),
+        lobe=tuple(np.clip(b, 0, count - 1).astype(np.intp) for b in beside),
+        inside=(positions >= low) & (positions <= high),
+    )
+
+
+def enlarge(ms, rows, columns):
+    """(..., h', w', C) of (..., h, w, C) by matrices (..., h', h) and (..., w', w)."""
+    ms = jnp.einsum("...Hh,...hwc->...Hwc", rows, ms, precision="highest")
+    return jnp.einsum("...Ww,...Hwc->...HWc", columns, ms, precision="highest")
+
+
+def covered(valid: np.ndarray, rows: Reading, columns: Reading) -> np.ndarray:
+    """(P, P) bool: PAN pixels on MS whose MS pixels to every side are valid.
+
+    Args:
+        valid: (h, w) of the MS pixels read.
+        rows, columns: how they were read.
+    """
+    result = np.outer(rows.inside, columns.inside)
+    if not valid.all():
+        for row in rows.lobe:
+            part = valid[row]
+            for column in columns.lobe:
+                result &= part[:, column]
+    return result
+
+
+def _floor(positions):
+    return np.floor(positions + 1e-6)
+
+
+def _ceil(positions):
+    return np.ceil(positions - 1e-6)
+
+
+def _read_at(positions: np.ndarray, count: int) -> np.ndarray:
+    """(len(positions), count) matrix that reads `count` samples at positions, edges repeated."""
+    # An identity matrix as an image of one column and `count` bands, read as any image is.
+    identity = np.eye(count)[:, None, :]
+    return interpolate_at(identity, positions, [0.0])[:, 0]
+
+
+def _by_interp23(span: Span, begin: int, length: int, start: int, count: int) -> np.ndarray:
+    """The same for `interp23` of the whole frame, whose borders alone are repeated."""
+    axis, ratio = span.axis, span.axis.ratio
+    first, last = begin // ratio, -(-(begin + length) // ratio)
+    low, high = max(first - _MARGIN, 0), min(last + _MARGIN, span.length // ratio)
+    identity = np.eye(high - low)[:, None, :]
+    matrix = interp23(identity, ratio)[:, ratio // 2]
+    matrix = matrix[begin - ratio * low : begin - ratio * low + length]
+    # The frame may reach beyond the file: there MS repeats its edge.
+    samples = (span.frame - axis.whole) // ratio + np.arange(low, high)
+    columns = np.clip(np.clip(samples, 0, axis.coarse - 1) - start, 0, count - 1)
+    folded = np.zeros((length, count))
+    np.add.at(folded.T, columns, matrix.T)
+    return folded

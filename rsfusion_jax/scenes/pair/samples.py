@@ -1,0 +1,102 @@
+"""Small parts of a scene, spread over it, for what is measured rather than made."""
+
+import dataclasses
+import math
+
+import numpy as np
+
+from rsfusion_jax.scenes.pair.enlarge import covered, enlarge, reading
+from rsfusion_jax.scenes.pair.geometry import Scene
+
+
+@dataclasses.dataclass(frozen=True)
+class Sample:
+    """One part.
+
+    Attributes:
+        row, column: where it begins in the output.
+        pan: (H, W, G) float32.
+        ms: (H / r, W / r, C): the method's own MS pixels.
+        lms: (H, W, C).
+        raw: (h, w, C): MS as read.
+        place: PAN position, in the sample, of the centre of the first pixel of `raw`.
+    """
+
+    row: int
+    column: int
+    pan: np.ndarray
+    ms: np.ndarray
+    lms: np.ndarray
+    raw: np.ndarray
+    place: tuple[float, float]
+
+
+def read_samples(scene: Scene, side: int, count: int, tries: int = 4) -> list[Sample]:
+    """Up to `count` parts in which every pixel is valid.
+
+    Args:
+        scene: the pair.
+        side: PAN pixels along a side, less where the scene is smaller.
+        count: how many.
+        tries: so many times as many places are looked at.
+    """
+    spans = (scene.rows, scene.columns)
+    ratio = spans[0].axis.ratio
+    firsts, sizes, steps = [], [], []
+    for span in spans:
+        first = -(-(span.start - span.frame) // ratio) * ratio
+        room = span.start + span.size - span.frame - first
+        size = min(side, room) // ratio * ratio
+        if size < 8 * ratio:
+            return []
+        firsts.append(first)
+        sizes.append(size)
+        steps.append((room - size) // ratio)
+    # More than cover the scene would tell the same again.
+    areas = math.prod(span.size for span in spans), math.prod(sizes)
+    count = min(count, -(-areas[0] // areas[1]))
+    # A low-discrepancy sequence: the first few places are spread already.
+    found = []
+    for index in range(count * tries):
+        shares = (0.5 + index * 0.7548776662) % 1, (0.5 + index * 0.5698402910) % 1
+        begins = [
+            first + ratio * round(s * step)
+            for first, step, s in zip(firsts, steps, shares, strict=True)
+        ]
+        sample, valid = read_part(scene, begins, sizes)
+        if valid.all():
+            found.append(sample)
+        if len(found) == count or not any(steps):
+            break
+    return found
+
+
+def read_part(scene: Scene, begins, sizes) -> tuple[Sample, np.ndarray]:
+    """One part, holes filled from the nearest valid pixel, and (H, W) bool: what is valid.
+
+    Args:
+        scene: the pair.
+        begins: first row and column in PAN pixels from the frame, multiples of the ratio.
+        sizes: rows and columns in PAN pixels, multiples of the ratio.
+    """
+    spans = (scene.rows, scene.columns)
+    bounds = [
+        (span.frame + begin, span.frame + begin + size)
+        for span, begin, size in zip(spans, begins, sizes, strict=True)
+    ]
+    pan, valid = scene.pan.read(*bounds)
+    rows, columns = (reading(*args) for args in zip(spans, begins, sizes, strict=True))
+    raw, ms_valid = scene.ms.read((rows.start, rows.stop), (columns.start, columns.stop))
+    sample = Sample(
+        row=bounds[0][0] - spans[0].start,
+        column=bounds[1][0] - spans[1].start,
+        pan=pan,
+        ms=np.asarray(enlarge(raw, rows.coarse, columns.coarse)),
+        lms=np.asarray(enlarge(raw, rows.fine, columns.fine)),
+        raw=raw,
+        place=tuple(
+            span.axis.phi + span.axis.scale * read.start - low
+            for span, read, (low, _) in zip(spans, (rows, columns), bounds, strict=True)
+        ),
+    )
+    return sample, valid & covered(ms_valid, rows, columns)

@@ -1,0 +1,219 @@
+"""The two input files: what they are, and windows of them read by several threads."""
+
+import contextlib
+import dataclasses
+import threading
+import warnings
+from pathlib import Path
+
+import numpy as np
+import rasterio
+import scipy.ndimage
+from rasterio.enums import ColorInterp, MaskFlags, Resampling
+from rasterio.vrt import WarpedVRT
+from rasterio.windows import Window
+
+from rsfusion_jax.data.raster import zero_collars
+from rsfusion_jax.errors import UserError
+from rsfusion_jax.scenes.pair.image import Image
+
+_SURVEY = 1024
+"""Pixels along the longer side of the reduced reading from which values are judged."""
+_SATELLITES = {"WV02": "wv2", "WV03": "wv3", "WV04": "wv4", "QB02": "qb", "GE01": "ge1"}
+_SATELLITES |= {"IK01": "ikonos", "IK-1": "ikonos", "GF2": "gf2"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Warp:
+    """A grid onto which a file is warped as it is read: coordinate system, transform, size."""
+
+    crs: object
+    transform: object
+    height: int
+    width: int
+
+
+class Source(Image):
+    """One input image; windows of it come as float32 with what is missing filled.
+
+    Attributes:
+        path: of the file.
+        size: (height, width).
+        transform, crs, rpcs: the georeference; `transform` None without one.
+        bands: indices of the spectral bands that are read, from 1; alpha is none of them.
+        all_bands: how many bands the file has.
+        has_alpha: whether the file has an alpha band.
+        has_mask: whether validity comes from a mask of its own.
+        nodata: the first band's nodata value; None without one.
+        dtype: of the first band, as numpy has it.
+        descriptions, units, scales, offsets, colours: per spectral band.
+        tags: the file's own.
+        sensor: name of the sensor that the metadata tells of; None where they tell of none.
+        bits: bits per count where the file says so; None.
+    """
+
+    def __init__(self, path: str | Path, label: str, warp: Warp | None = None, bands=None):
+        self.path, self.label, self._warp = Path(path), label, warp
+        self._local, self._open = threading.local(), []
+        self._lock = threading.Lock()
+        if not self.path.is_file():
+            raise UserError(f"{path} is no file; give {label} as a GeoTIFF")
+        with self.reading():
+            file = self._file()
+            meanings = list(zip(file.indexes, file.colorinterp, strict=True))
+            self.bands = [index for index, meaning in meanings if meaning != ColorInterp.alpha]
+            if bands is not None:
+                if not {*bands} <= {*file.indexes}:
+                    raise UserError(
+                        f"--bands={','.join(map(str, bands))}: {path} has the bands 1 to "
+                        f"{file.count}; choose among them"
+                    )
+                self.bands = list(bands)
+            if not self.bands:
+                raise UserError(f"{path} has no spectral band; give {label} as a GeoTIFF")
+            self.all_bands = file.count
+            alphas = [index for index, meaning in meanings if meaning == ColorInterp.alpha]
+            # GDAL tags the fourth of four 8-bit bands alpha unless told not to: the user decides.
+            self._alpha = next((index for index in alphas if index not in self.bands), None)
+            picked = [index - 1 for index in self.bands]
+            self.has_alpha = self._alpha is not None
+            flags = [flag for index in picked for flag in file.mask_flag_enums[index]]
+            self.has_mask = MaskFlags.per_dataset in flags and MaskFlags.nodata not in flags
+            self._masked = MaskFlags.all_valid not in flags
+            self.size = file.height, file.width
+            plain = file.transform.is_identity
+            self.transform = None if plain else file.transform
+            self.crs, self.rpcs, self.nodata = file.crs, file.rpcs, file.nodatavals[picked[0]]
+            self.dtype = np.dtype(_numpy_name(file.dtypes[picked[0]]))
+            self.descriptions = [file.descriptions[index] for index in picked]
+            self.units = [file.units[index] for index in picked]
+            self.scales = [file.scales[index] for index in picked]
+            self.offsets = [file.offsets[index] for index in picked]
+            self.colours = [file.colorinterp[index] for index in picked]
+            self.tags = {k: v for k, v in file.tags().items() if k != "AREA_OR_POINT"}
+            imagery = file.tags(ns="IMAGERY") | file.tags()
+            bits = file.tags(self.bands[0], ns="IMAGE_STRUCTURE").get("NBITS")
+        satellite = imagery.get("SATELLITEID", imagery.get("satId", "")).strip('"').upper()
+        self.sensor = _SATELLITES.get(satellite)
+        self.bits = int(bits) if bits else None
+        if self.dtype.kind not in "uif":
+            raise UserError(
+                f"{path} holds {self.dtype}, expected real numbers; convert {label} to float32"
+            )
+        self._collar, self._step = None, 1
+
+    def survey(self) -> tuple[np.ndarray, list[str]]:
+        """Looks at the whole file once, reduced: (N, C) valid values, and what should be told.
+
+        Where no tag says what is nodata, a border of zeros is found here and is nodata from then
+        on.
+
+        Raises:
+            UserError: nothing valid, or an unreadable file.
+        """
+        step = max(1, -(-max(self.size) // _SURVEY))
+        shape = tuple(-(-size // step) for size in self.size)
+        with self.reading():
+            file = self._file()
+            image = np.moveaxis(file.read(self.bands, out_shape=(len(self.bands), *shape)), 0, -1)
+            valid = np.ones(shape, bool)
+            if self._masked:
+                masks = file.read_masks(self.bands, out_shape=(len(self.bands), *shape))
+                valid = (masks > 0).all(axis=0)
+            alpha = None
+            if self._alpha is not None:
+                alpha = file.read(self._alpha, out_shape=shape)
+                valid &= alpha > 0
+        if image.dtype.kind == "f":
+            valid &= np.isfinite(image).all(axis=-1)
+        notices = []
+        if alpha is not None:
+            levels = np.unique(alpha).size
+            notices.append(
+                f"{self.path.name}: band {self._alpha} is tagged alpha and says what is valid"
+                + (f", but has {levels} levels; name it in --bands if it is not" * (levels > 16))
+            )
+        if not self._masked and self._alpha is None and valid.all():
+            collar = zero_collars((image == 0).all(axis=-1), step**2)
+            if collar.any():
+                share = np.ceil(1000 * collar.mean()) / 10
+                valid = ~collar
+                self._collar = scipy.ndimage.binary_dilation(collar, np.ones((3, 3)))
+                self._step = step
+                notices.append(
+                    f"{self.path.name}: no nodata tag, but a border of zeros ({share:g} % of the "
+                    "image), taken as nodata"
+                )
+        if not valid.any():
+            raise UserError(
+                f"{self.path} holds no valid pixel; give another {self.label} or correct its "
+                "nodata value"
+            )
+        return image[valid], notices
+
+    @property
+    def may_have_holes(self) -> bool:
+        """Whether a pixel may be nodata."""
+        return self._masked or self.has_alpha or self._collar is not None or self.dtype.kind == "f"
+
+    def inside(self, rows: slice, columns: slice) -> tuple[np.ndarray, np.ndarray]:
+        """A window of the file: (C, h, w) as stored, and (h, w), what is valid.
+
+        Raises:
+            UserError: the file cannot be read there.
+        """
+        window = Window.from_slices((rows.start, rows.stop), (columns.start, columns.stop))
+        with self.reading():
+            file = self._file()
+            image = file.read(self.bands, window=window)
+            valid = np.ones(image.shape[1:], bool)
+            if self._masked:
+                valid = (file.read_masks(self.bands, window=window) > 0).all(axis=0)
+            if self._alpha is not None:
+                valid &= file.read(self._alpha, window=window) > 0
+        if image.dtype.kind == "f":
+            valid &= np.isfinite(image).all(axis=0)
+        if self._collar is not None:
+            places = [np.arange(cut.start, cut.stop) // self._step for cut in (rows, columns)]
+            valid &= ~(self._collar[np.ix_(*places)] & (image == 0).all(axis=0))
+        return image, valid
+
+    @contextlib.contextmanager
+    def reading(self):
+        """Turns what GDAL says of a damaged file into a sentence."""
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
+                yield
+        except rasterio.errors.RasterioError as error:
+            cause = error.__cause__ or error
+            raise UserError(
+                f"{self.path} cannot be read as an image ({' '.join(str(cause).split())}); "
+                "expected a complete GeoTIFF, so check the path or copy it again"
+            ) from error
+
+    def close(self) -> None:
+        """Closes the handles of all threads."""
+        with self._lock:
+            for file in self._open:
+                file.close()
+            self._open.clear()
+            self._local = threading.local()
+
+    def _file(self):
+        """This thread's handle: GDAL's are not safe to share."""
+        if not hasattr(self._local, "file"):
+            file = rasterio.open(self.path)
+            with self._lock:
+                self._open.append(file)
+            if self._warp is not None:
+                warp = dataclasses.asdict(self._warp)
+                file = WarpedVRT(file, resampling=Resampling.cubic, **warp)
+                with self._lock:
+                    self._open.insert(0, file)
+            self._local.file = file
+        return self._local.file
+
+
+def _numpy_name(name: str) -> str:
+    return {"complex_int16": "complex64"}.get(name, name)

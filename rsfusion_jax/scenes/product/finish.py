@@ -1,0 +1,200 @@
+"""After the last block: figures of the whole scene, the file with its tags, picture and report."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import rasterio
+from rasterio.windows import Window
+
+from rsfusion_jax import __version__
+from rsfusion_jax.errors import UserError
+from rsfusion_jax.progress import MEGAPIXELS, ProgressBar
+from rsfusion_jax.scenes.inputs import Inputs
+from rsfusion_jax.scenes.options import Options
+from rsfusion_jax.scenes.pair import relate as pair
+from rsfusion_jax.scenes.pair.geometry import Scene
+from rsfusion_jax.scenes.product import quality
+from rsfusion_jax.scenes.product.output import TILE, Style, assemble
+from rsfusion_jax.scenes.product.quality import write_quicklook
+from rsfusion_jax.scenes.work.drawing import Field
+from rsfusion_jax.scenes.work.journal import Store, shard_blocks, store_paths
+from rsfusion_jax.scenes.work.pixels import Pixels
+from rsfusion_jax.scenes.work.windows import Windows
+
+_PART = 8 * TILE
+"""Columns that are put together at once."""
+
+
+def all_stores(own: Store, out: Path, shard: tuple[int, int], blocks: int) -> list[Store] | None:
+    """The stores of all shards; None where one is not complete.
+
+    Raises:
+        UserError: a shard of other options or blocks.
+    """
+    stores = []
+    for index in range(1, shard[1] + 1):
+        if index == shard[0]:
+            stores.append(own)
+            continue
+        store = Store(*store_paths(out, (index, shard[1])), dict(own.header))
+        if not store.recall():
+            return None
+        for name in ("side", "coefficients"):
+            if store.header["found"].get(name) != own.header["found"].get(name):
+                raise UserError(
+                    f"shard {index} of {out.name} has another {name} than this one; run all "
+                    "shards on the same files, with --block where memory differs"
+                )
+        mine = shard_blocks(blocks, (index, shard[1]))
+        store.lay_out({block: slot for slot, block in enumerate(mine)}, own.bytes)
+        if not store.complete:
+            return None
+        stores.append(store)
+    return stores
+
+
+def finish(
+    out: Path,
+    inputs: Inputs,
+    scene: Scene,
+    windows: Windows,
+    pixels: Pixels,
+    style: Style,
+    options: Options,
+    stores: list[Store],
+) -> dict:
+    """Writes the output, and what was asked for beside it.
+
+    Returns:
+        The figures that stand in the file's tags.
+    """
+    lines = {index: line for store in stores for index, line in store.lines.items()}
+    sensor, notices = quality.camera(inputs.sensor, len(inputs.ms.bands))
+    figures = _figures(inputs, scene, [lines[index] for index in sorted(lines)])
+    planes = len(inputs.ms.bands) + (pixels.extra is not None)
+
+    where = {index: store for store in stores for index in store.lines}
+
+    def stored(block):
+        shape = (planes, block.rows.size, block.columns.size)
+        return where[block.index].view(block.index, shape, pixels.dtype)
+
+    def measured(path):
+        pairs = quality.fused_samples(path, scene, options.samples)
+        figures["r_ergas"] = quality.mean_r_ergas(pairs, scene, sensor)
+        return _tags(inputs, options, figures)
+
+    with ProgressBar(
+        "writing", scene.size[0] * scene.size[1], unit=MEGAPIXELS, quiet=options.quiet
+    ) as stage:
+        names = None if inputs.sensor is None else list(inputs.sensor.bands)
+        parts = _parts(windows, planes, pixels.dtype, stored)
+        assemble(out, scene, pixels, style, measured, names, parts, stage.advance)
+    for store in stores:
+        store.close(remove=True)
+    if options.quicklook is not None:
+        bands = len(inputs.ms.bands)
+        plain = (2, 1, 0) if bands >= 3 else (0, 0, 0)
+        write_quicklook(
+            Path(options.quicklook), out, plain if inputs.sensor is None else inputs.sensor.rgb
+        )
+    if options.report is not None:
+        inputs.tell(notices)
+        path = Path(options.report)
+        quality.write_report(path, out, scene, sensor, figures, options.samples)
+    return figures
+
+
+def _parts(windows: Windows, planes: int, dtype, stored) -> Iterator[tuple[int, int, np.ndarray]]:
+    """(row, column, planes) of parts that hold whole tiles of the file, from blocks that do not."""
+    height, width = windows.scene.size
+    for top in range(0, height, TILE):
+        for left in range(0, width, _PART):
+            shape = min(TILE, height - top), min(_PART, width - left)
+            part = np.empty((planes, *shape), dtype)
+            for block in windows.over(top, left, *shape):
+                inside, outside = [], []
+                for cut, begin, size in zip(
+                    (block.rows, block.columns), (top, left), shape, strict=True
+                ):
+                    low, high = max(cut.start, begin), min(cut.start + cut.size, begin + size)
+                    inside.append(slice(low - cut.start, high - cut.start))
+                    outside.append(slice(low - begin, high - begin))
+                part[:, *outside] = stored(block)[:, *inside]
+            yield top, left, part
+
+
+def _figures(inputs: Inputs, scene: Scene, lines: list[dict]) -> dict:
+    """What was counted over all blocks, in their order, whoever did them."""
+    valid = sum(line["valid"] for line in lines)
+    sums = [np.sum([line[key] for line in lines], axis=0) for key in ("fused", "lms")]
+    fused, lms = (value / max(valid, 1) for value in sums)
+    clipped = sum(line["clipped"] for line in lines)
+    measured = inputs.measured
+    return {
+        "mean": fused.tolist(),
+        "mean_drift": (fused - lms).tolist(),
+        "valid": valid / (scene.size[0] * scene.size[1]),
+        "clipped": clipped / max(valid * len(fused), 1),
+        "residual_shift": None if measured is None else [measured.rows, measured.columns],
+        "phase": pair.phase_numbers(scene),
+    }
+
+
+def _tags(inputs: Inputs, options: Options, figures: dict) -> dict[str, str]:
+    marks = inputs.fingerprint()
+    fuser = inputs.fuser
+    tags = {
+        "VERSION": f"rsfusion_jax {__version__}",
+        "METHOD": inputs.name,
+        "INPUTS": json.dumps({label: marks[label][0] for label in ("PAN", "MS")}),
+        "OPTIONS": json.dumps(options.given),
+        "SENSOR": inputs.sensor.name if inputs.sensor else "",
+        "WEIGHTS_SHA256": marks["weights"] or "",
+        "MAX_VALUE": f"{fuser.max_value:g}" if fuser else "",
+        "FIGURES": json.dumps(figures),
+    }
+    return {f"RSFUSION_{key}": value for key, value in tags.items() if value}
+
+
+def write_spread(
+    path: Path, fused: Path, scene: Scene, field: Field, max_value: float, style: Style, quiet: bool
+) -> None:
+    """Writes the standard deviation of a scene's draws: float32, NaN where the scene is not valid.
+
+    Args:
+        path: new GeoTIFF.
+        fused: the finished scene, which says what is valid.
+        scene: the pair.
+        field: drawn to the end.
+        max_value: full scale.
+        style: how the file is written.
+        quiet: no progress on the screen.
+    """
+    pixels = Pixels(np.dtype(np.float32), float("nan"), None, float("nan"))
+    tags = {"RSFUSION_VERSION": f"rsfusion_jax {__version__}", "RSFUSION_DRAWS": str(field.draws)}
+    with (
+        ProgressBar(
+            "writing the spread", scene.size[0] * scene.size[1], unit=MEGAPIXELS, quiet=quiet
+        ) as stage,
+        rasterio.open(fused) as file,
+    ):
+        parts = _spread_parts(file, scene, field, max_value)
+        assemble(path, scene, pixels, style, lambda _: tags, None, parts, stage.advance)
+
+
+def _spread_parts(
+    file, scene: Scene, field: Field, max_value
+) -> Iterator[tuple[int, int, np.ndarray]]:
+    height, width = scene.size
+    for top in range(0, height, TILE):
+        rows = min(TILE, height - top)
+        begin = scene.rows.start - scene.rows.frame + top
+        across = scene.columns.start - scene.columns.frame
+        cut = slice(begin, begin + rows), slice(across, across + width)
+        squares = field.plane(2 + field.earlier, *cut)
+        std = max_value * np.sqrt(squares / (field.draws - 1))
+        std[file.dataset_mask(window=Window(0, top, width, rows)) == 0] = np.nan
+        yield top, 0, np.moveaxis(std, -1, 0)

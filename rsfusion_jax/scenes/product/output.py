@@ -1,0 +1,195 @@
+"""The finished file: tiled, compressed GeoTIFF or COG with overviews, all of it or nothing."""
+
+import dataclasses
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+import rasterio
+import rasterio.shutil
+from rasterio.enums import ColorInterp, Resampling
+from rasterio.rpc import RPC
+from rasterio.windows import Window
+
+from rsfusion_jax.errors import UserError
+from rsfusion_jax.scenes.pair.geometry import Scene
+from rsfusion_jax.scenes.work.journal import disk_errors
+from rsfusion_jax.scenes.work.pixels import Pixels
+
+COMPRESSIONS = ("deflate", "zstd", "lzw", "none")
+FORMATS = ("gtiff", "cog")
+TILE = 256
+"""Pixels along a side of the file's own tiles."""
+_SMALLEST_OVERVIEW = 256
+
+
+@dataclasses.dataclass(frozen=True)
+class Style:
+    """How the file is written.
+
+    Attributes:
+        format: "gtiff" or "cog".
+        compression: "deflate", "zstd", "lzw" or "none".
+        overviews: whether reduced copies are stored in it.
+    """
+
+    format: str = "gtiff"
+    compression: str = "deflate"
+    overviews: bool = True
+
+    def __post_init__(self):
+        for name, value, known in (
+            ("format", self.format, FORMATS),
+            ("compress", self.compression, COMPRESSIONS),
+        ):
+            if value not in known:
+                raise UserError(f"--{name}={value} is unknown; choose one of {', '.join(known)}")
+
+
+def check_target(out: Path, inputs: list[Path], overwrite: bool) -> None:
+    """Refuses, before anything is computed, an output that cannot be written.
+
+    Raises:
+        UserError: it exists, is an input, has another suffix, or its folder cannot be written.
+    """
+    if out.suffix.lower() not in (".tif", ".tiff"):
+        raise UserError(f"{out} must end with .tif; scenes are written as GeoTIFF")
+    if not out.parent.is_dir():
+        raise UserError(f"{out}: its folder does not exist; create it first")
+    for path in inputs:
+        if out.exists() and path.exists() and out.samefile(path):
+            raise UserError(f"{out} is one of the inputs; choose another name for the output")
+    if out.exists() and not overwrite:
+        raise UserError(f"{out} exists already; choose another name or give --overwrite")
+    try:
+        with tempfile.TemporaryFile(dir=out.parent):
+            pass
+    except OSError as error:
+        raise UserError(
+            f"{out} cannot be written ({error.strerror}); choose a folder where files may be made"
+        ) from error
+
+
+def assemble(
+    out: Path,
+    scene: Scene,
+    pixels: Pixels,
+    style: Style,
+    measure: Callable[[Path], Mapping[str, str]],
+    names: list[str] | None,
+    parts: Iterator[tuple[int, int, np.ndarray]],
+    advance: Callable[[int], None],
+) -> None:
+    """Writes the file under another name beside `out` and renames it when it is complete.
+
+    Args:
+        out: the output.
+        scene: the pair.
+        pixels: how it is stored.
+        style: how the file is written.
+        measure: gives the file's tags, beside those of `ms`, once its pixels are there.
+        names: of the bands, where `ms` has none.
+        parts: (row, column, planes (bands [+ 1], H, W)) of parts that hold whole tiles.
+        advance: called with the pixels written.
+
+    Raises:
+        UserError: the disk is full or the file cannot be written.
+    """
+    unfinished = out.with_name(f".{out.name}.{os.getpid()}.tmp.tif")
+    copied = out.with_name(f".{out.name}.{os.getpid()}.cog.tif")
+    try:
+        with disk_errors(out), rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True):
+            with rasterio.open(unfinished, "w", **_profile(scene, pixels, style)) as file:
+                _describe(file, scene, pixels, names)
+                bands = list(range(1, file.count + 1))
+                for row, column, planes in parts:
+                    height, width = planes.shape[1:]
+                    window = Window(column, row, width, height)
+                    if pixels.extra == "mask":
+                        file.write_mask(planes[-1] != 0, window=window)
+                        planes = planes[:-1]
+                    file.write(planes, bands, window=window)
+                    advance(height * width)
+            tags = measure(unfinished)
+            with disk_errors(out), rasterio.open(unfinished, "r+") as file:
+                file.update_tags(**tags)
+            with disk_errors(out):
+                if style.format == "cog":
+                    _copy_as_cog(unfinished, copied, style)
+                elif style.overviews:
+                    _add_overviews(unfinished, scene.size)
+                unfinished.replace(out)
+    finally:
+        for path in (unfinished, copied):
+            path.unlink(missing_ok=True)
+            path.with_name(path.name + ".aux.xml").unlink(missing_ok=True)
+
+
+def _profile(scene: Scene, pixels: Pixels, style: Style) -> dict:
+    height, width = scene.size
+    pan = scene.pan
+    profile = {
+        "driver": "GTiff",
+        "height": height,
+        "width": width,
+        "count": len(scene.ms.bands) + (pixels.extra == "alpha"),
+        "dtype": pixels.dtype,
+        "nodata": pixels.nodata,
+        "crs": pan.crs,
+        "interleave": "pixel",
+        "photometric": "MINISBLACK",
+        "tiled": True,
+        "blockxsize": TILE,
+        "blockysize": TILE,
+        "bigtiff": "IF_SAFER",
+    }
+    if pan.transform is not None:
+        corner = Window(scene.columns.start, scene.rows.start, width, height)
+        profile["transform"] = rasterio.windows.transform(corner, pan.transform)
+    if style.compression != "none":
+        profile["compress"] = style.compression
+        profile["predictor"] = 3 if pixels.dtype.kind == "f" else 2
+    return profile
+
+
+def _describe(file, scene: Scene, pixels: Pixels, names) -> None:
+    ms = scene.ms
+    for index, description in enumerate(ms.descriptions):
+        description = description or (names[index] if names else None)
+        if description:
+            file.set_band_description(index + 1, description)
+    alpha = [None] if pixels.extra == "alpha" else []
+    file.units = [unit or "" for unit in [*ms.units, *alpha]]
+    if {*ms.scales} != {1.0} or {*ms.offsets} != {0.0}:
+        file.scales = [*ms.scales, *(1.0 for _ in alpha)]
+        file.offsets = [*ms.offsets, *(0.0 for _ in alpha)]
+    colours = list(ms.colours)
+    if alpha:
+        colours.append(ColorInterp.alpha)
+    file.colorinterp = colours
+    file.update_tags(**ms.tags)
+    if scene.pan.rpcs is not None:
+        moved = scene.pan.rpcs.to_dict()
+        moved["line_off"] -= scene.rows.start
+        moved["samp_off"] -= scene.columns.start
+        file.rpcs = RPC(**moved)
+
+
+def _copy_as_cog(path: Path, copied: Path, style: Style) -> None:
+    options = {"COMPRESS": style.compression.upper(), "BIGTIFF": "IF_SAFER"}
+    options["OVERVIEWS"] = "AUTO" if style.overviews else "NONE"
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True):
+        rasterio.shutil.copy(path, copied, driver="COG", **options)
+    copied.replace(path)
+
+
+def _add_overviews(path: Path, size: tuple[int, int]) -> None:
+    factors, factor = [], 2
+    while max(size) // factor * 2 > _SMALLEST_OVERVIEW:
+        factors.append(factor)
+        factor *= 2
+    if factors:
+        with rasterio.open(path, "r+") as file:
+            file.build_overviews(factors, Resampling.average)

@@ -1,0 +1,169 @@
+"""How well a finished scene agrees with its inputs, without ground truth."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import rasterio
+from rasterio.windows import Window
+
+from rsfusion_jax import metrics
+from rsfusion_jax.errors import UserError
+from rsfusion_jax.scenes.pair.geometry import Scene
+from rsfusion_jax.scenes.pair.samples import Sample, read_samples
+from rsfusion_jax.scenes.work.journal import disk_errors
+from rsfusion_jax.sensors import Sensor, get_sensor
+
+_SIDE = 256
+"""PAN pixels along a side of a sample."""
+_BLOCK = 32
+"""PAN pixels along a side of the blocks of Q2n and of D_S."""
+
+
+def camera(sensor: Sensor | None, bands: int) -> tuple[Sensor, list[str]]:
+    """The record whose MTF the indices use, and what to tell where there is none."""
+    if sensor is not None and sensor.num_bands == bands:
+        return sensor, []
+    fallback = {"bands": bands, "mtf_ms": 0.3, "source": "no sensor named: 0.3 per band"}
+    return get_sensor(fallback), ["no sensor named: indices use an MTF gain of 0.3 in every band"]
+
+
+def fused_samples(path: Path, scene: Scene, count: int) -> list[tuple[np.ndarray, Sample]]:
+    """Parts of the finished file, and of its inputs there."""
+    bands = list(range(1, len(scene.ms.bands) + 1))
+    result = []
+    with rasterio.open(path) as file:
+        for sample in read_samples(scene, _SIDE, count):
+            height, width = sample.pan.shape[:2]
+            window = Window(sample.column, sample.row, width, height)
+            fused = np.moveaxis(file.read(bands, window=window), 0, -1).astype(np.float32)
+            result.append((fused, sample))
+    return result
+
+
+def mean_r_ergas(
+    pairs: list[tuple[np.ndarray, Sample]], scene: Scene, sensor: Sensor
+) -> float | None:
+    """Mean R-ERGAS over the samples; None where there is none."""
+    axis = scene.rows.axis
+    options = {"sensor": sensor, "ratio": axis.ratio, "ms_phase": axis.phase}
+    values = [float(metrics.r_ergas(fused, sample.ms, **options)) for fused, sample in pairs]
+    return float(np.mean(values)) if values else None
+
+
+def write_report(
+    path: Path, out: Path, scene: Scene, sensor: Sensor, figures: dict, count: int
+) -> dict:
+    """Writes the no-reference indices of a finished scene, fused and EXP, as JSON.
+
+    Args:
+        path: of the report.
+        out: the finished file.
+        scene: the pair.
+        sensor: whose MTF the indices use.
+        figures: what was measured over the whole scene.
+        count: samples.
+
+    Returns:
+        What was written.
+
+    Raises:
+        UserError: the report cannot be written.
+    """
+    axis = scene.rows.axis
+    pairs = fused_samples(out, scene, count)
+    rows = [
+        {
+            "row": sample.row,
+            "column": sample.column,
+            "size": list(sample.pan.shape[:2]),
+            "fused": _indices(fused, sample, axis, sensor),
+            "EXP": _indices(sample.lms, sample, axis, sensor),
+        }
+        for fused, sample in pairs
+    ]
+    names = rows[0]["fused"] if rows else {}
+    means = {
+        label: {name: float(np.mean([row[label][name] for row in rows])) for name in names}
+        for label in ("fused", "EXP")
+    }
+    report = {
+        "file": out.name,
+        "mean": means,
+        "protocol": {
+            "ratio": axis.ratio,
+            "ms_phase": axis.phase,
+            "sensor": sensor.name,
+            "mtf": sensor.source,
+            "block": _BLOCK,
+            "lms": "band-limited, as the method had it",
+        },
+        "scene": figures,
+        "samples": rows,
+    }
+    try:
+        path.write_text(json.dumps(report, indent=1) + "\n")
+    except OSError as error:
+        raise UserError(
+            f"{path} cannot be written ({error.strerror}); choose another name for the report"
+        ) from error
+    return report
+
+
+def _indices(image, sample: Sample, axis, sensor: Sensor) -> dict[str, float]:
+    pan = sample.pan.mean(axis=-1, keepdims=True)
+    ratio = axis.ratio
+    reprojected = {"sensor": sensor, "ratio": ratio, "ms_phase": axis.phase}
+    values = {
+        "R-ERGAS": metrics.r_ergas(image, sample.ms, **reprojected),
+        "R-SAM": metrics.r_sam(image, sample.ms, **reprojected),
+        "D_rho": metrics.d_rho(image, pan, ratio=ratio) if ratio > 1 else float("nan"),
+    }
+    if min(image.shape[:2]) >= _BLOCK and image.shape[-1] > 1:
+        block = {"lms": sample.lms, "ratio": ratio, "block": _BLOCK}
+        spectral = metrics.d_lambda_k(image, sample.ms, sensor=sensor, **block)
+        spatial = metrics.d_s(image, sample.ms, pan, **block)
+        values |= {"D_lambda_K": spectral, "D_S": spatial, "HQNR": (1 - spectral) * (1 - spatial)}
+    return {name: float(value) for name, value in values.items()}
+
+
+_PICTURE_SIDE = 1024
+_STRETCH = (1, 99)
+
+
+def write_quicklook(
+    path: Path, scene: Path, rgb: tuple[int, int, int], side: int = _PICTURE_SIDE
+) -> None:
+    """Writes a PNG, reduced and stretched between the 1st and 99th percentiles of every colour.
+
+    Args:
+        path: of the PNG.
+        scene: a finished GeoTIFF.
+        rgb: bands, from 0.
+        side: pixels along its longer side.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    with rasterio.open(scene) as file:
+        step = max(1, -(-max(file.shape) // side))
+        shape = tuple(-(-size // step) for size in file.shape)
+        bands = [index + 1 for index in rgb]
+        image = file.read(
+            bands, out_shape=(3, *shape), resampling=rasterio.enums.Resampling.average
+        )
+        valid = (file.read_masks(bands, out_shape=(3, *shape)) > 0).all(axis=0)
+    image = image.astype(np.float32)
+    picture = np.zeros((3, *shape), np.uint8)
+    for index, band in enumerate(image):
+        if valid.any():
+            low, high = np.percentile(band[valid], _STRETCH)
+            band = np.clip((band - low) / max(high - low, 1e-9), 0, 1)
+            picture[index] = np.where(valid, np.rint(255 * band), 0)
+    with disk_errors(path):
+        profile = {"driver": "PNG", "height": shape[0], "width": shape[1], "count": 3}
+        with (
+            rasterio.Env(GDAL_PAM_ENABLED="NO"),
+            rasterio.open(path, "w", **profile, dtype="uint8") as file,
+        ):
+            file.write(picture)

@@ -1,0 +1,171 @@
+"""What is done of a scene, kept beside the output until it is complete.
+
+Two files: finished blocks as plain arrays at fixed places, and a journal of one line per block,
+written after the block itself. A run that was killed has lost at most the blocks it was busy with;
+the output file appears only when all are there. Each shard of a scene has its own two files, so
+that processes that share nothing but a folder can work on one scene.
+"""
+
+import contextlib
+import json
+import os
+import shutil
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import rasterio
+import rasterio.shutil
+
+from rsfusion_jax.errors import UserError
+
+
+class Store:
+    """Finished blocks of one shard.
+
+    Attributes:
+        header: what the run was started with, and what it found before its first block.
+        lines: per finished block, what was counted in it.
+        bytes: of a block's place.
+    """
+
+    def __init__(self, path: Path, journal: Path, header: dict):
+        self._path, self._journal = path, journal
+        self.header, self.lines = header, {}
+        self._slots, self.bytes = {}, 0
+        self._lock = threading.Lock()
+        self._file = self._log = None
+
+    def lay_out(self, slots: dict[int, int], block: int) -> None:
+        """Says which blocks are kept, in which places of how many bytes."""
+        self._slots, self.bytes = slots, block
+        self.lines = {index: line for index, line in self.lines.items() if index in slots}
+
+    def open_for_writing(self) -> None:
+        """Opens both files; new ones where no journal was read."""
+        new = not self.lines
+        self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | (os.O_TRUNC if new else 0), 0o644)
+        self._log = self._journal.open("w")
+        self._log.write(json.dumps(self.header) + "\n")
+        for line in self.lines.values():
+            self._log.write(json.dumps(line) + "\n")
+        self._log.flush()
+
+    def write(self, index: int, planes: np.ndarray, line: dict) -> None:
+        """Stores a block, then its line; from any thread."""
+        data = memoryview(np.ascontiguousarray(planes)).cast("B")
+        place = self._slots[index] * self.bytes
+        while data:
+            written = os.pwrite(self._file, data, place)
+            data, place = data[written:], place + written
+        line = {"block": index, **line}
+        with self._lock:
+            self.lines[index] = line
+            self._log.write(json.dumps(line) + "\n")
+            self._log.flush()
+
+    def view(self, index: int, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+        """A finished block, read as it is used."""
+        place = self._slots[index] * self.bytes
+        return np.memmap(self._path, dtype, "r", place, shape)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every block is there."""
+        return set(self.lines) == set(self._slots)
+
+    def recall(self) -> bool:
+        """Takes up a journal, if there is one with the same header; a cut-off line is left out.
+
+        Raises:
+            UserError: the journal is that of a run with other options.
+        """
+        if not (self._journal.exists() and self._path.exists()):
+            return False
+        texts = self._journal.read_text().splitlines()
+        rows = []
+        for text in texts:
+            with contextlib.suppress(json.JSONDecodeError):
+                rows.append(json.loads(text))
+        if not rows or "run" not in rows[0]:
+            return False
+        check_same_run(self._journal, rows[0]["run"], self.header["run"])
+        self.header = rows[0]
+        self.lines = {row["block"]: row for row in rows[1:] if "block" in row}
+        return True
+
+    def close(self, remove: bool = False) -> None:
+        """Closes both files, and deletes them where nothing needs them any more."""
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+        if self._log is not None:
+            self._log.close()
+            self._log = None
+        if remove:
+            self._path.unlink(missing_ok=True)
+            self._journal.unlink(missing_ok=True)
+
+
+def check_same_run(path: Path, theirs: dict, ours: dict) -> None:
+    """Refuses to go on with what a run with other options left.
+
+    Raises:
+        UserError: they differ.
+    """
+    ours = json.loads(json.dumps(ours))
+    other = sorted(k for k in {*theirs, *ours} if theirs.get(k) != ours.get(k))
+    if other:
+        raise UserError(
+            f"{path} is of a run with another {other[0]} ({theirs.get(other[0])}, now "
+            f"{ours.get(other[0])}); give the same options, or start again without --resume"
+        )
+
+
+def store_paths(out: Path, shard: tuple[int, int]) -> tuple[Path, Path]:
+    """Names of a shard's two files: `.OUT.partial`, `.OUT.journal`, numbered where of several."""
+    part = "" if shard[1] == 1 else f"-{shard[0]}-of-{shard[1]}"
+    return out.with_name(f".{out.name}{part}.partial"), out.with_name(f".{out.name}{part}.journal")
+
+
+def field_path(out: Path) -> Path:
+    """Name of what a diffusion network keeps of its steps: `.OUT.field`."""
+    return out.with_name(f".{out.name}.field")
+
+
+def shard_blocks(count: int, shard: tuple[int, int]) -> range:
+    """Blocks of shard i of n, consecutive ones: they share what they read."""
+    index, total = shard
+    return range((index - 1) * count // total, index * count // total)
+
+
+def check_room(folder: Path, needed: int) -> None:
+    """Refuses a scene for which the disk has no room.
+
+    Raises:
+        UserError: less than `needed` bytes are free.
+    """
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise UserError(
+            f"{folder} has {free / 2**30:.2f} GB free, fusing takes up to {needed / 2**30:.2f} GB "
+            "while it works; free some or choose another folder"
+        )
+
+
+@contextlib.contextmanager
+def disk_errors(out: Path) -> Iterator[None]:
+    """Turns what the system says of a full or broken disk into a sentence."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            f"{out} cannot be written ({error.strerror or error}); free some space or choose "
+            "another folder"
+        ) from error
+    except rasterio.errors.RasterioError as error:
+        raise UserError(
+            f"{out} cannot be written ({' '.join(str(error.__cause__ or error).split())}); free "
+            "some space or choose another folder"
+        ) from error

@@ -1,0 +1,146 @@
+"""The loop over a scene's blocks: read ahead, fuse, store behind."""
+
+import collections
+import concurrent.futures
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+import jax
+import numpy as np
+
+from rsfusion_jax.progress import MEGAPIXELS, ProgressBar
+from rsfusion_jax.scenes.work.engines import Engine
+from rsfusion_jax.scenes.work.journal import Store
+from rsfusion_jax.scenes.work.memory import Plan
+from rsfusion_jax.scenes.work.pixels import Pixels
+
+
+class Ahead:
+    """Threads that work on the next items while the caller is busy with the present one.
+
+    Attributes:
+        seconds: time that the threads spent working, summed.
+    """
+
+    def __init__(self, workers: int, depth: int):
+        self._pool = concurrent.futures.ThreadPoolExecutor(workers)
+        self._depth = depth
+        self._behind = collections.deque()
+        self.seconds = 0.0
+
+    def map(self, function: Callable, items: Iterable) -> Iterator:
+        """function(item) of every item in order; at most `depth` results wait."""
+        waiting = collections.deque()
+        for item in items:
+            waiting.append(self._pool.submit(self._timed, function, item))
+            if len(waiting) > self._depth:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+    def put(self, function: Callable, *args) -> None:
+        """Has function(*args) done behind the caller, who waits if `depth` of them are due."""
+        while len(self._behind) >= self._depth:
+            self._behind.popleft().result()
+        self._behind.append(self._pool.submit(self._timed, function, *args))
+
+    def drain(self) -> None:
+        """Waits for everything put; raises what went wrong there."""
+        while self._behind:
+            self._behind.popleft().result()
+
+    def close(self) -> None:
+        """Gives up what has not begun and waits for what has."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def _timed(self, function, *args):
+        start = time.perf_counter()
+        try:
+            return function(*args)
+        finally:
+            self.seconds += time.perf_counter() - start
+
+
+def fuse_blocks(
+    engine: Engine, plan: Plan, pixels: Pixels, store: Store, mine: Sequence[int], quiet: bool
+) -> dict[str, float]:
+    """Reads, fuses and stores every block that is not there yet.
+
+    Args:
+        engine: with its weights or coefficients.
+        plan: blocks and the compiled engine.
+        pixels: how they are stored.
+        store: where to.
+        mine: indices of the blocks to do.
+        quiet: no progress on the screen.
+
+    Returns:
+        Seconds of reading and of writing in their threads, of moving arrays to the device and back,
+        of waiting for the device, and of all.
+    """
+    windows, batch = plan.windows, plan.batch
+    # Groups are the same in a resumed run: nothing depends on where the first one ended.
+    groups = [mine[start : start + batch] for start in range(0, len(mine), batch)]
+    left = [group for group in groups if not set(group) <= set(store.lines)]
+    area = [block.rows.size * block.columns.size for block in windows.blocks]
+    total = sum(area[index] for index in mine)
+    done = total - sum(area[index] for group in left for index in group)
+    state = jax.device_put(engine.state)
+    reader, writer = Ahead(workers=2, depth=2), Ahead(workers=1, depth=2)
+    sent = waited = fetched = 0.0
+
+    def read(group):
+        blocks = [windows.blocks[index] for index in group]
+        samples, valids = zip(*(windows.read(block) for block in blocks), strict=True)
+        samples = [*samples, *[samples[-1]] * (batch - len(samples))]
+        stacked = {key: np.stack([sample[key] for sample in samples]) for key in samples[0]}
+        return blocks, stacked, valids
+
+    def keep(blocks, valids, fused, lms_sum, stage):
+        nonlocal waited, fetched
+        begin = time.perf_counter()
+        jax.block_until_ready((fused, lms_sum))
+        ready = time.perf_counter()
+        fused, lms_sum = np.asarray(fused), np.asarray(lms_sum, np.float64)
+        waited, fetched = waited + ready - begin, fetched + time.perf_counter() - ready
+        for block, valid, image, sums in zip(blocks, valids, fused, lms_sum, strict=False):
+            core = image[block.core]
+            planes, clipped = pixels.convert(core, valid)
+            counted = {
+                "valid": int(valid.sum()),
+                "fused": core[valid].sum(axis=0, dtype=np.float64).tolist(),
+                "lms": sums.sum(axis=0).tolist(),
+                "clipped": clipped,
+            }
+            store.write(block.index, planes, counted)
+            stage.advance(area[block.index])
+
+    begin = time.perf_counter()
+    try:
+        with ProgressBar("fusing", total, done, unit=MEGAPIXELS, quiet=quiet) as stage:
+            for blocks, stacked, valids in reader.map(read, left):
+                start = time.perf_counter()
+                # The device goes on with the blocks before while this one is sent.
+                stacked = jax.block_until_ready(jax.device_put(stacked))
+                sent += time.perf_counter() - start
+                writer.put(keep, blocks, valids, *plan.run(state, stacked), stage)
+            writer.drain()
+    except KeyboardInterrupt:
+        share = sum(area[index] for index in store.lines) / total
+        print(
+            f"interrupted at {share:.0%}, nothing is written yet; --resume goes on from there, "
+            "without it the scene begins anew",
+            file=sys.stderr,
+        )
+        raise
+    finally:
+        reader.close()
+        writer.close()
+    return {
+        "read": reader.seconds,
+        "transfer": sent + fetched,
+        "device": waited,
+        "write": writer.seconds - waited - fetched,
+        "fuse": time.perf_counter() - begin,
+    }

@@ -1,0 +1,236 @@
+"""Adaptation to one scene: windows, hold-out, gains, and the command from file to file."""
+
+import json
+
+import flax.traverse_util
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.ndimage
+from scene_files import field, read, write_pair
+
+import rsfusion_jax as rsf
+from configs import default
+from rsfusion_jax.adaptation import verdict
+from rsfusion_jax.adaptation.arrays import array_scene
+from rsfusion_jax.adaptation.budget import parse_budget, steps_within
+from rsfusion_jax.adaptation.camera import estimate_gain
+from rsfusion_jax.adaptation.recipe import ENOUGH, recipe
+from rsfusion_jax.adaptation.run import Wish, start
+from rsfusion_jax.adaptation.verdict import Verdict
+from rsfusion_jax.adaptation.windows import make_windows
+from rsfusion_jax.cli.main import run
+from rsfusion_jax.data.simulation.areas import GAP
+from rsfusion_jax.data.simulation.psf import Psf, observe
+from rsfusion_jax.errors import UserError
+from rsfusion_jax.inference.default import default_params
+from rsfusion_jax.scenes.pair.samples import read_part
+from rsfusion_jax.scenes.work.pixels import full_scale
+from rsfusion_jax.sensors import get_sensor
+
+CAMERA = get_sensor({"bands": 3, "mtf_ms": 0.3, "ratio": 4})
+STUDENT = {"name": "dicnn"}
+NARROW = {"name": "bandwise", "width": 8}
+
+
+def scene(rows, columns, gain=0.3, bands=3, seed=0):
+    """Counts of related textures: MS as a camera of that gain sees what PAN is the mean of."""
+    random = np.random.default_rng(seed)
+    fine = random.standard_normal((4 * rows, 4 * columns, bands + 1))
+    fine = scipy.ndimage.gaussian_filter(fine, (2.0, 2.0, 0))
+    fine = 900 + 200 * (fine[..., :1] + 0.3 * fine[..., 1:]) / fine.std()
+    ms = observe(fine, Psf("mtf"), 4, gains=gain, centred=True)
+    pan = fine.mean(-1, keepdims=True)
+    return [np.clip(np.rint(image), 1, 2046).astype(np.uint16) for image in (pan, ms)]
+
+
+def windows(pan, ms, held_out=True, valid=None, max_value=2047.0):
+    made, _ = array_scene(pan, ms, 1.5, valid)
+    return make_windows(made, CAMERA, max_value, "imresize", held_out, 0)
+
+
+def test_windows_are_parts_of_the_degraded_scene():
+    pan, ms = scene(160, 128)
+    whole = rsf.data.simulate(pan.astype(np.float32), ms.astype(np.float32), sensor=CAMERA)
+    for window in windows(pan, ms, held_out=False)[0]:
+        side = window.sample["gt"].shape[0]
+        assert side == 64
+        for key, image in window.sample.items():
+            step = 4 if key == "ms" else 1
+            top, left, size = window.row // step, window.column // step, side // step
+            part = whole[key][top : top + size, left : left + size] / 2047
+            assert np.abs(image - part).max() < 2e-3  # the filters' tails beyond the margin
+
+
+def test_held_out_windows_lie_apart_and_masked_pixels_are_never_seen():
+    pan, ms = scene(160, 192)
+    valid = np.ones(ms.shape[:2], bool)
+    valid[60:100, 90:120] = False
+    hidden = [image.copy() for image in (pan, ms)]
+    hidden[1][~valid] = 2040
+    train, judge = windows(*hidden, valid=valid)
+    assert judge and len(train) >= 4
+    for one in train:
+        side = one.sample["gt"].shape[0]
+        assert one.sample["gt"].max() < 2039 / 2047
+        assert valid[one.row : one.row + side, one.column : one.column + side].all()
+        for other in judge:
+            apart = max(abs(one.row - other.row), abs(one.column - other.column)) - side
+            assert apart >= GAP
+
+
+def test_scene_of_the_fields_phase_is_read_at_the_centres():
+    rows, columns = np.arange(320.0), np.arange(320.0)
+    pan = field(rows, columns, 1)
+    ms = field(rows[2::4], columns[2::4])
+    made, ratio = array_scene(pan, ms, None)
+    part, valid = read_part(made, [64, 64], [128, 128])
+    truth = field(rows[64:192:4] + 1.5, columns[64:192:4] + 1.5)
+    assert ratio == 4 and valid.all() and np.abs(part.ms - truth).max() < 1
+
+
+@pytest.mark.parametrize("gain", [0.2, 0.4])
+def test_gain_is_measured_against_pan(gain):
+    pan, ms = scene(96, 96, gain=gain)
+    assert abs(estimate_gain(array_scene(pan, ms, 1.5)[0], 4) - gain) < 0.03
+    flat = np.full_like(ms, 500)
+    assert estimate_gain(array_scene(pan, flat, 1.5)[0], 4) is None
+
+
+def test_full_scale_holds_the_brightest_value():
+    assert full_scale([np.array([3, 241], np.uint8), np.array([7], np.uint8)]) == 255
+    assert full_scale([np.array([1500], np.uint16)]) == 2047
+    assert full_scale([np.array([900.0])], bits=11) == 2047
+    assert full_scale([np.array([118.25]), np.array([3.0])]) == 128
+    assert full_scale([np.array([0.7, 0.2])]) == 1
+
+
+def test_budgets():
+    assert parse_budget("60s") == {"seconds": 60}
+    assert parse_budget("2m") == {"seconds": 120}
+    assert parse_budget("1000") == {"steps": 1000} and parse_budget("auto") == {}
+    for wrong in ("fast", "0", "-3s", "s", "1e3"):
+        with pytest.raises(UserError, match="neither seconds"):
+            parse_budget(wrong)
+
+
+def test_recipe_has_the_fields_of_a_run():
+    made = recipe("dicnn", scene="x", steps=10, ratio=4, init="", seed=0).to_dict()
+    full = default.get_config().to_dict()
+    for section in ("train", "eval", "mesh"):
+        assert set(made[section]) == set(full[section])
+    flat = (set(flax.traverse_util.flatten_dict(tree)) for tree in (made, full))
+    assert set.difference(*flat) <= {("model", "name")}
+
+
+@pytest.mark.parametrize(
+    ("wish", "pixels", "guides", "expected"),
+    [
+        ({}, ENOUGH - 1, 1, ("bandwise", "default")),
+        ({}, ENOUGH, 1, ("fusionnet", "")),
+        ({}, ENOUGH - 1, 3, ("fusionnet", "")),
+        ({"network": "bandwise"}, ENOUGH, 1, ("bandwise", "default")),
+        ({"network": "pnn"}, 9, 1, ("pnn", "")),
+        ({"network": NARROW}, 9, 1, (NARROW, "")),
+        ({"init": "default"}, ENOUGH, 1, ({"name": "bandwise"}, "default")),
+    ],
+)
+def test_where_an_adaptation_starts(wish, pixels, guides, expected):
+    assert start(Wish(**wish), pixels, guides) == expected
+
+
+@pytest.mark.slow
+def test_small_scenes_start_from_the_packaged_weights():
+    """Gently: two steps leave every weight close to where it was."""
+    pan, ms = scene(64, 64)
+    fuser = rsf.adapt(pan, ms, ms_phase=1.5, held_out=False, quiet=True, steps=2)
+    moved = jax.tree.map(
+        lambda a, b: np.abs(a - b).max(), fuser.variables["params"], default_params()
+    )
+    assert 0 < max(jax.tree.leaves(moved)) < 1e-3
+
+
+def test_verdict():
+    exp, formula = {"ERGAS": 5.0}, {"ERGAS": 3.0}
+    assert Verdict(exp, formula, "gsa", {"ERGAS": 2.9}).network_wins
+    assert not Verdict(exp, formula, "gsa", {"ERGAS": 3.1}).network_wins
+    assert not Verdict(exp, formula, "gsa", {"ERGAS": float("nan")}).network_wins
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda pan, ms: (pan, ms, 2047.0), "too small to hold out"),
+        (lambda pan, ms: (pan, ms, 100.0), "is saturated"),
+        (lambda pan, ms: (pan, np.full_like(ms, 300), 2047.0), "has a constant MS"),
+        (lambda pan, ms: (np.full_like(pan, 300), ms, 2047.0), "has a constant PAN"),
+        (lambda pan, ms: (pan[:-4], ms, 2047.0), "ratio is unknown"),
+        (lambda pan, ms: (pan[:64, :64], ms[:16, :16], 2047.0), "needs at least 32x32"),
+    ],
+)
+def test_scenes_that_cannot_teach(change, sentence):
+    pan, ms, max_value = change(*scene(64, 64))
+    with pytest.raises(UserError, match=sentence):
+        rsf.adapt(pan, ms, max_value=max_value, steps=1, quiet=True)
+
+
+def test_arrays_to_a_fuser(tmp_path):
+    """A few steps on a small scene: better than EXP, in its units; goes on from kept weights."""
+    pan, ms = scene(64, 64)
+    given = {"ms_phase": 1.5, "held_out": False, "quiet": True}
+    kept = tmp_path / "kept"
+    fuser = rsf.adapt(pan, ms, network=STUDENT, steps=60, keep=kept, **given)
+    assert fuser.max_value == 2047 and fuser.sensor.name == "measured"
+    crop = rsf.data.simulate(pan.astype(np.float32), ms.astype(np.float32), sensor=CAMERA)
+    fused = fuser(crop["pan"], crop["ms"])
+    errors = [rsf.metrics.ergas(crop["gt"], image, ratio=4) for image in (fused, crop["lms"])]
+    assert errors[0] < 0.9 * errors[1]
+    np.testing.assert_array_equal(rsf.load(kept)(crop["pan"], crop["ms"]), fused)
+    record = json.loads((kept / "adaptation.json").read_text())
+    assert record["windows"]["held_out"] == 0 and record["max_value"] == 2047
+    further = rsf.adapt(pan, ms, init=kept, steps=1, **given)
+    assert type(further.model).__name__ == "DiCNN"
+    moved = jax.tree.map(lambda a, b: jnp.abs(a - b).max(), further.variables, fuser.variables)
+    # Adam's first step moves every weight by the learning rate.
+    assert 0 < max(map(float, jax.tree.leaves(moved))) < 1.1e-3
+
+
+def test_seconds_become_steps():
+    pan, ms = scene(64, 64)
+    train, _ = windows(pan, ms, held_out=False)
+
+    class Set(list):
+        info = rsf.data.source.SetInfo("x", CAMERA, 3, 1, 4, 2047.0, 2.0, True)
+
+    sets = {"train": Set(window.sample for window in train)}
+    config = recipe(STUDENT, scene="x", steps=1, ratio=4, init="", seed=0)
+    few, many = (steps_within(seconds, config, sets) for seconds in (1e-3, 1e3))
+    assert few == 40 and many > 400
+
+
+def test_command_uses_the_winner(tmp_path, capsys, monkeypatch):
+    """Two steps teach nothing: the formula fuses, or `--strict` refuses; the run is kept."""
+    monkeypatch.setattr(verdict, "RIVALS", ("gsa", "brovey"))  # each has to be compiled
+    pair = [str(path) for path in write_pair(tmp_path, *scene(112, 112))]
+    out, kept = tmp_path / "out.tif", tmp_path / "kept"
+    flags = ["--adapt", "2", "--network=dicnn", f"--keep={kept}", "--shift=none", "--samples=0"]
+    run(["fuse", *pair, str(out), *flags, "--quiet"])
+    image, about = read(out)
+    assert image.shape == (448, 448, 3)
+    scores = json.loads((kept / "adaptation.json").read_text())["held_out_scores"]
+    assert scores["classical"]["ERGAS"] < min(scores[k]["ERGAS"] for k in ("exp", "network"))
+    assert about.tags["RSFUSION_METHOD"] == scores["method"]
+    assert rsf.load(kept).max_value == 2047
+    capsys.readouterr()
+    for extra, sentence in (
+        (["--strict", "--overwrite"], "is better on this scene"),
+        (["--resume", "--overwrite"], "without --shard, --resume"),
+        ([], "exists"),
+    ):
+        with pytest.raises(SystemExit) as stop:
+            run(["fuse", *pair, str(out), *flags, *extra])
+        assert stop.value.code == 2 and sentence in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        run(["fuse", *pair, str(out), "--strict"])
+    assert "belong to --adapt" in capsys.readouterr().err

@@ -1,0 +1,82 @@
+"""Makes the small goldens of tests/golden: `python tests/helpers/goldens.py [network ...]`.
+
+A golden pins a network's function where the authors' files are not at hand: parameters and inputs
+come from NumPy's seeded generator, the output is ours in float64, at a commit at which the network
+agreed with the authors' own outputs (tests/models).
+"""
+
+import datetime
+import json
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from rsfusion_jax.models import abstract_params, create_model, list_models
+
+FOLDER = Path(__file__).parents[1] / "golden"
+OURS = ("bandwise",)
+"""Networks without a publication: their goldens only keep their function as it is."""
+SMALL = {
+    "ddif": {
+        "inner_channel": 8,
+        "channel_mults": (1, 2),
+        "attn_res": (32,),
+        "res_blocks": 1,
+        "dropout": 0.0,
+    },
+    "feinfn": {
+        "feat_dim": 8,
+        "guide_dim": 8,
+        "spa_edsr_num": 1,
+        "spe_edsr_num": 1,
+        "mlp_dim": (16, 12),
+    },
+    "u2net": {"dim": 16, "dim_head": 8},
+}
+"""Fields that keep a golden's run short; the other networks are small as published."""
+
+
+def build(name: str):
+    """The network, its parameters and its inputs, all float64 and from one seed."""
+    model = create_model(name, num_bands=4, precision="highest", **SMALL.get(name, {}))
+    rng = np.random.default_rng(2026)
+    leaves, tree = jax.tree.flatten(abstract_params(model))
+    params = [0.1 * rng.standard_normal(leaf.shape) for leaf in leaves]
+    pan, ms = rng.random((1, 16, 24, 1)), rng.random((1, 4, 6, 4))
+    lms = np.repeat(np.repeat(ms, 4, 1), 4, 2)
+    inputs = pan, ms, lms
+    if model.predicts != "fused":
+        inputs = 0.1 * rng.standard_normal(lms.shape), np.array([37]), pan, lms
+    return model, jax.tree.unflatten(tree, params), inputs
+
+
+def output(name: str) -> np.ndarray:
+    """The fused image, or the denoiser's prediction, in float64, (1, 16, 24, 4)."""
+    with jax.enable_x64(True):
+        model, params, inputs = build(name)
+        returned = jax.jit(model.apply)({"params": params}, *inputs)
+        return np.asarray(returned["fused"] if model.predicts == "fused" else returned)
+
+
+def main(names):
+    """Writes one JSON per network."""
+    for name in names:
+        fused = output(name)
+        golden = {
+            "made_by": "tests/golden/make.py",
+            "made_on": str(datetime.date.today()),
+            "jax": jax.__version__,
+            "checked_against": "nothing: ours"
+            if name in OURS
+            else "the authors' outputs in float64, at the commit that adds this file",
+            "mean": fused.mean(),
+            "std": fused.std(),
+            "pixels": fused[0, ::5, ::7].ravel().tolist(),
+        }
+        (FOLDER / f"{name}.json").write_text(json.dumps(golden) + "\n")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:] or list_models())

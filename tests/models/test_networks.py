@@ -1,0 +1,139 @@
+"""What holds for every network: sizes, bands, ratios, gradients, cost, and its record."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from goldens import SMALL
+
+from rsfusion_jax.cli.models import size_and_cost
+from rsfusion_jax.errors import UserError
+from rsfusion_jax.models import (
+    abstract_params,
+    create_model,
+    init_params,
+    input_shapes,
+    list_models,
+)
+from rsfusion_jax.models.catalogue import PUBLICATIONS
+from rsfusion_jax.models.cost import multiply_adds
+
+RATIOS = (1, 2, 3, 4, 6, 8)
+ALLOWED = {"mmapp": (2, 4, 8)}
+"""Ratios of the networks that refuse some."""
+
+_IN_SOFTMAX = ("position/bias", "k/bias")  # the same for every pixel of a window: no effect
+ZERO_GRADIENTS = {
+    "ddif": ("query_pointwise/bias",),  # the same for a column of a map, inside its softmax
+    "mmapp": _IN_SOFTMAX[:1],
+    "rsanet": _IN_SOFTMAX,
+}
+"""Parameters whose gradient is zero in exact arithmetic, by the end of their path."""
+
+FUSING = [name for name in list_models() if name != "ddif"]
+every_network = pytest.mark.parametrize("name", list_models())
+fusing_network = pytest.mark.parametrize("name", FUSING)
+
+
+def _fused_shape(model, height, width):
+    images = input_shapes(model, height, width, 2)
+    apply = jax.eval_shape(model.apply, {"params": abstract_params(model)}, *images)
+    return apply["fused"].shape
+
+
+@pytest.mark.parametrize("ratio", RATIOS)
+@fusing_network
+def test_any_ratio_and_size(name, ratio):
+    if ratio not in ALLOWED.get(name, RATIOS):
+        with pytest.raises(UserError, match="2, 4 or 8"):
+            abstract_params(create_model(name, num_bands=5, ratio=ratio))
+        return
+    model = create_model(name, num_bands=5, guide_bands=3, ratio=ratio)
+    assert _fused_shape(model, 13, 17) == (2, ratio * 13, ratio * 17, 5)
+
+
+@pytest.mark.parametrize("num_bands", [1, 4, 128])
+@fusing_network
+def test_any_band_count(name, num_bands):
+    model = create_model(name, num_bands=num_bands, guide_bands=2)
+    assert _fused_shape(model, 5, 8) == (2, 20, 32, num_bands)
+
+
+@every_network
+def test_every_parameter_gets_a_gradient(name):
+    """Parameters are noise: an initialisation with zeros would hide what lies before them."""
+    model = create_model(name, num_bands=3, guide_bands=2, ratio=2, **SMALL.get(name, {}))
+    rng = np.random.default_rng(1)
+    params = jax.tree.map(
+        lambda p: rng.normal(0, 0.1, p.shape).astype(np.float32), abstract_params(model)
+    )
+    images = [rng.random(spec.shape, np.float32) for spec in input_shapes(model, 6, 7)]
+
+    @jax.jit
+    @jax.grad
+    def gradient(params):
+        returned = model.apply({"params": params}, *images)  # with outputs that only losses see
+        return sum(jnp.square(image).sum() for image in jax.tree.leaves(returned))
+
+    for path, grad in jax.tree_util.tree_leaves_with_path(gradient(params)):
+        where = "/".join(key.key for key in path)
+        assert np.isfinite(grad).all(), where
+        if not any(where.endswith(end) for end in ZERO_GRADIENTS.get(name, ())):
+            assert np.abs(grad).max() > 0, where
+
+
+@every_network
+def test_drawing_parameters_runs_no_layer(name):
+    model = create_model(name, num_bands=3, ratio=2, **SMALL.get(name, {}))
+    params = abstract_params(model)
+    assert jax.eval_shape(lambda key: init_params(model, key), jax.random.key(0)) == params
+    assert multiply_adds(lambda key: init_params(model, key), jax.random.key(0)) == 0
+
+
+def test_drawn_parameters_are_those_of_flax():
+    model = create_model("ramsf", num_bands=3, ratio=2)
+    images = [jnp.ones(spec.shape) for spec in input_shapes(model, 8, 8)]
+    initialized = model.init(jax.random.key(5), *images)["params"]
+    drawn = init_params(model, jax.random.key(5))
+    jax.tree.map(np.testing.assert_array_equal, drawn, initialized)
+
+
+def test_stored_fields_come_back_as_lists():
+    model = create_model("ramsf", num_bands=2, mlp_dim=[16, 8])
+    assert model == create_model("ramsf", num_bands=2, mlp_dim=(16, 8))
+    assert isinstance(hash(model), int)
+
+
+@every_network
+def test_has_a_record(name):
+    publication = PUBLICATIONS[name]
+    assert publication.year > 2000 and publication.tasks and publication.venue
+
+
+def test_cost_of_known_layers():
+    def layers(image, kernel, transposed):
+        image = jax.lax.conv_general_dilated(
+            image, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
+        )
+        image = jax.lax.conv_transpose(image, transposed, (2, 2), "SAME")
+        step = jax.checkpoint(lambda carry, _: (carry @ jnp.ones((7, 7)), None))
+        return jax.lax.scan(step, image, length=3)[0]
+
+    shapes = [(1, 4, 6, 2), (3, 3, 2, 5), (2, 2, 5, 7)]
+    arrays = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes]
+    convolution, transposed, products = 24 * 18 * 5, 24 * 4 * 5 * 7, 3 * 96 * 7 * 7
+    assert multiply_adds(layers, *arrays) == convolution + transposed + products
+
+
+@pytest.mark.parametrize(
+    ("name", "giga"),
+    # Counted in the authors' own classes by PyTorch's counter.
+    [("u2net", 2.995), ("mmapp", 0.738), ("rsanet", 0.297)],
+)
+def test_cost_of_published_networks(name, giga):
+    assert size_and_cost(name, 8)[1] / 1e9 == pytest.approx(giga, rel=0.05)
+
+
+def test_queries_cost_less_than_published():
+    """RAMSF's 2.296 GMAC, less the first layer's products that four corners have in common."""
+    assert size_and_cost("ramsf", 8)[1] / 1e9 < 0.85 * 2.296
