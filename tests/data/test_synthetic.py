@@ -13,9 +13,9 @@ from benchmarks.scene_statistics import real_pair, statistics, synthetic_statist
 from configs import default
 from rsfusion_jax.classical import fuse
 from rsfusion_jax.data.configured import open_split
+from rsfusion_jax.data.responses import WAVELENGTHS, guide_responses, hyperspectral_limits
 from rsfusion_jax.data.synthetic import SyntheticScenes
-from rsfusion_jax.data.synthetic.materials import INDEX, MATERIALS, WAVELENGTHS, draw_spectra
-from rsfusion_jax.data.synthetic.responses import guide_responses, hyperspectral_limits
+from rsfusion_jax.data.synthetic.materials import INDEX, MATERIALS, draw_spectra
 from rsfusion_jax.data.synthetic.scene import Scene
 from rsfusion_jax.data.synthetic.sensor_model import counts, draw_nuisances, exposure
 from rsfusion_jax.errors import UserError

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from rsfusion_jax.data.doctor.sen12ms_cr import examine_folder
 from rsfusion_jax.data.doctor.tally import Tally
 from rsfusion_jax.data.doctor.verdicts import (
     Finding,
@@ -62,8 +63,6 @@ def examine(path: str | Path, sensor: str | Sensor | None = None) -> list[Findin
 def _examine(path: Path, sensor: str | Sensor | None) -> Iterator[Finding]:
     sensor = None if sensor is None else get_sensor(sensor)
     if path.is_dir():
-        from rsfusion_jax.data.sen12ms_cr.verdicts import examine_folder
-
         yield from examine_folder(path)
         return
     storage, orders = open_storage(path)

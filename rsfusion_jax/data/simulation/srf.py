@@ -12,8 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
+from rsfusion_jax.data.responses import WAVELENGTHS, guide_responses, ms_responses
 from rsfusion_jax.errors import UserError
-from rsfusion_jax.sensors import Sensor, list_sensors
+from rsfusion_jax.sensors import Sensor, get_sensor, list_sensors
 
 _NIKON_WAVELENGTHS = np.arange(400.0, 701.0, 10.0)
 # Thousandths at those wavelengths; blue, green, red. The matrix that work on CAVE shares since
@@ -112,10 +113,6 @@ def _channels(choice: str, wavelengths: np.ndarray) -> np.ndarray:
 
 
 def _of_sensor(choice: str):
-    from rsfusion_jax.data.synthetic.materials import WAVELENGTHS
-    from rsfusion_jax.data.synthetic.responses import guide_responses, ms_responses
-    from rsfusion_jax.sensors import get_sensor
-
     if choice in _GUIDES:
         return WAVELENGTHS, guide_responses(choice, get_sensor("wv3"), hyperspectral=True)
     return WAVELENGTHS, ms_responses(get_sensor(choice))

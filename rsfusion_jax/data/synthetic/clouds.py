@@ -9,8 +9,8 @@ as large and as high as they would be over a scene of Sentinel-2, both in pixels
 import numpy as np
 from scipy import ndimage
 
+from rsfusion_jax.data.responses import WAVELENGTHS
 from rsfusion_jax.data.synthetic.light import SUN, Light
-from rsfusion_jax.data.synthetic.materials import WAVELENGTHS
 from rsfusion_jax.data.synthetic.texture import power_law_fields
 
 _COVER = (0.15, 0.65)

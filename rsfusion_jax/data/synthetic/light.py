@@ -8,7 +8,7 @@ import dataclasses
 
 import numpy as np
 
-from rsfusion_jax.data.synthetic.materials import WAVELENGTHS
+from rsfusion_jax.data.responses import WAVELENGTHS
 from rsfusion_jax.sensors import Sensor
 
 _MICRON = WAVELENGTHS / 1000.0

@@ -11,8 +11,7 @@ import dataclasses
 import numpy as np
 from scipy import ndimage
 
-WAVELENGTHS = np.arange(400.0, 2501.0, 5.0)
-"""Fine wavelength grid in nm, shape (421,)."""
+from rsfusion_jax.data.responses import WAVELENGTHS
 
 VARIANTS = 6
 """Spectra drawn per material and scene; objects mix two of them."""

@@ -7,9 +7,10 @@ one number per band, a pixel is the mean of its sub-pixels' objects, and texture
 import numpy as np
 from scipy import ndimage
 
+from rsfusion_jax.data.responses import WAVELENGTHS
 from rsfusion_jax.data.synthetic import light as sky
 from rsfusion_jax.data.synthetic.layout import Plan, draw_plan
-from rsfusion_jax.data.synthetic.materials import MATERIALS, VARIANTS, WAVELENGTHS, draw_spectra
+from rsfusion_jax.data.synthetic.materials import MATERIALS, VARIANTS, draw_spectra
 from rsfusion_jax.data.synthetic.relief import cast_shadow
 from rsfusion_jax.data.synthetic.texture import power_law_fields
 

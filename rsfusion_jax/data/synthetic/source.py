@@ -5,9 +5,10 @@ import zlib
 
 import numpy as np
 
+from rsfusion_jax.data import responses
 from rsfusion_jax.data.simulation.wald import simulate
 from rsfusion_jax.data.source import Sample, SetInfo
-from rsfusion_jax.data.synthetic import light, responses
+from rsfusion_jax.data.synthetic import light
 from rsfusion_jax.data.synthetic.clouds import Clouds
 from rsfusion_jax.data.synthetic.radar import backscatter
 from rsfusion_jax.data.synthetic.scene import Scene

@@ -10,8 +10,10 @@ import itertools
 import numpy as np
 from scipy.special import expit
 
-from rsfusion_jax.data.synthetic.materials import WAVELENGTHS
 from rsfusion_jax.sensors import Sensor
+
+WAVELENGTHS = np.arange(400.0, 2501.0, 5.0)
+"""Fine wavelength grid in nm, shape (421,)."""
 
 _WORLDVIEW = (
     (400, 450),
