@@ -7,6 +7,7 @@ import flax.traverse_util
 import ml_collections
 
 from rsfusion_jax.errors import UserError
+from rsfusion_jax.runs import lock
 
 _CONFIG, _FINISHED = "config.json", "finished.json"
 START = "start"
@@ -49,7 +50,7 @@ def _check_config(workdir: Path, config: ml_collections.ConfigDict) -> bool:
         raise UserError(f"run folder {workdir} is a file; choose another --workdir")
     if not path.exists():
         # A first run, and what a start leaves that is killed before it wrote the config.
-        ours = {START, f"{_CONFIG}.tmp", "lock"}
+        ours = {START, f"{_CONFIG}.tmp", *lock.FILES}
         if workdir.is_dir() and any(path.name not in ours for path in workdir.iterdir()):
             raise UserError(
                 f"{workdir} is no run folder but holds other files; choose another --workdir"

@@ -1,7 +1,6 @@
-"""One live process per run folder: the file `lock` says which, and its age that it lives."""
+"""One live process per run folder: the system's lock, and a note that names the holder."""
 
 import contextlib
-import fcntl
 import json
 import os
 import socket
@@ -10,44 +9,54 @@ import time
 import warnings
 from pathlib import Path
 
+import filelock
+
 from rsfusion_jax.errors import UserError
 
+_NOTE, _LOCK = "lock", ".lock"
+# On Windows nobody else can read a file that is locked: the note is a file of its own.
+FILES = frozenset({_NOTE, _LOCK})
+"""Names of the files that a lock leaves in a run folder."""
 _BEAT_SECONDS = 10.0
-_SILENCE_SECONDS = 45.0  # of a holder on another host, after which it counts as dead
+_SILENCE_SECONDS = 45.0
 
 
 class RunLock:
-    """Holds a run folder until closed or dead.
+    """Exclusive use of a run folder, until it is closed or its process ends.
 
-    A holder on this host is looked up by its process id. One on another host cannot be: its lock is
-    touched every ten seconds, so one that nobody touches while we watch belongs to a dead process
-    (no clocks are compared). What a dead process left is taken over with a warning.
+    The system releases the lock of a process that died, however it died. Some network file systems
+    have no locks, or none that other hosts see. There the holder's note decides: its holder touches
+    it every ten seconds, so a note that nobody touches while we watch was left by a dead process
+    (no clocks are compared). A folder that a dead process left is taken over with a warning.
 
     Args:
         workdir: the run folder, which exists.
-        silence: seconds without a touch after which a holder on another host counts as dead.
+        silence: seconds for which a note is watched where the system's lock decides nothing.
 
     Raises:
-        UserError: a live process holds the folder.
+        UserError: a live process uses the folder.
     """
 
     def __init__(self, workdir: Path, silence: float = _SILENCE_SECONDS):
-        self._path = workdir / "lock"
-        self._me = {
-            "pid": os.getpid(),
-            "host": socket.gethostname(),
-            "started": _start_time(os.getpid()),
-        }
+        self._workdir, self._note = workdir, workdir / _NOTE
+        self._lock = filelock.FileLock(workdir / _LOCK)
+        self._me = {"pid": os.getpid(), "host": socket.gethostname()}
         self._closed = threading.Event()
-        self._take(silence)
+        decides = self._lock_folder()
+        try:
+            self._replace_note(decides, silence)
+        except BaseException:
+            self._lock.release()
+            raise
         threading.Thread(target=self._beat, name="run folder lock", daemon=True).start()
 
     def close(self) -> None:
-        """Gives the folder free."""
+        """Releases the folder."""
         self._closed.set()
-        with contextlib.suppress(OSError), _exclusive(self._path) as file:
-            if _holder(file) == self._me:
-                _write(file, None)
+        with contextlib.suppress(OSError):
+            if self._holder() == self._me:  # on a network another host may have taken over
+                self._note.unlink()
+        self._lock.release()
 
     def __enter__(self):
         return self
@@ -55,84 +64,66 @@ class RunLock:
     def __exit__(self, *_):
         self.close()
 
-    def _take(self, silence: float) -> None:
-        seen = None
-        while True:
-            with _exclusive(self._path) as file:
-                holder = _holder(file)
-                if holder is not None and holder["host"] != self._me["host"] and seen is None:
-                    seen = holder, self._path.stat().st_mtime_ns
-                else:
-                    touched = seen and seen != (holder, self._path.stat().st_mtime_ns)
-                    if holder is not None and (touched or _lives(holder, self._me["host"])):
-                        raise UserError(
-                            f"run folder {self._path.parent} is in use by process "
-                            f"{holder['pid']} on {holder['host']}; wait for it, stop it, or "
-                            "choose another --workdir"
-                        )
-                    if holder is not None:
-                        warnings.warn(
-                            f"run folder {self._path.parent} was left by process {holder['pid']} "
-                            f"on {holder['host']}, which is dead; it is taken over",
-                            stacklevel=4,
-                        )
-                    _write(file, self._me)
-                    return
-            print(
-                f"{self._path.parent} is held by process {seen[0]['pid']} on {seen[0]['host']}: "
-                f"waiting {silence:g} s to see whether that one lives",
-                flush=True,
+    def _lock_folder(self) -> bool:
+        """Takes the system's lock; False where the file system has none."""
+        try:
+            self._lock.acquire(timeout=0)
+        except filelock.Timeout:
+            raise self._in_use(self._holder()) from None
+        except (OSError, NotImplementedError):
+            return False
+        return True
+
+    def _replace_note(self, decides: bool, silence: float) -> None:
+        """Writes this process's note in place of a dead one's.
+
+        Args:
+            decides: whether the system's lock proves that processes of this host are dead.
+            silence: as of the class.
+        """
+        previous = self._holder()
+        if previous is not None:
+            if not (decides and previous["host"] == self._me["host"]):
+                self._watch(previous, silence)
+            warnings.warn(
+                f"run folder {self._workdir} was left by process {previous['pid']} "
+                f"on {previous['host']}, which is dead; it is taken over",
+                stacklevel=4,
             )
-            time.sleep(silence)
+        self._note.write_text(json.dumps(self._me) + "\n")
+
+    def _watch(self, previous: dict, silence: float) -> None:
+        before = previous, self._note.stat().st_mtime_ns
+        print(
+            f"{self._workdir} is held by process {previous['pid']} on {previous['host']}: "
+            f"waiting {silence:g} s to see whether that one lives",
+            flush=True,
+        )
+        time.sleep(silence)
+        try:
+            after = self._holder(), self._note.stat().st_mtime_ns
+        except FileNotFoundError:
+            return  # its holder ended meanwhile
+        if after != before:
+            raise self._in_use(after[0])
+
+    def _in_use(self, holder: dict | None) -> UserError:
+        # A process that has the lock and no note yet, or no more, starts or ends just now.
+        who = f"process {holder['pid']} on {holder['host']}" if holder else "another process"
+        return UserError(
+            f"run folder {self._workdir} is in use by {who}; wait for it, stop it, or choose "
+            "another --workdir"
+        )
+
+    def _holder(self) -> dict | None:
+        """Who wrote the note; None without a note or where a kill cut it off."""
+        try:
+            holder = json.loads(self._note.read_text())
+            return {key: holder[key] for key in ("pid", "host")}
+        except (OSError, ValueError, TypeError, KeyError):
+            return None
 
     def _beat(self) -> None:
         while not self._closed.wait(_BEAT_SECONDS):
             with contextlib.suppress(OSError):
-                os.utime(self._path)
-
-
-@contextlib.contextmanager
-def _exclusive(path: Path):
-    """The lock file, opened while nobody else looks at it."""
-    with path.open("a+") as file:
-        # A file system without flock leaves only the chance of two starts in one millisecond.
-        with contextlib.suppress(OSError):
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield file
-
-
-def _holder(file) -> dict | None:
-    file.seek(0)
-    try:
-        holder = json.loads(file.read())
-        return holder if {"pid", "host", "started"} <= set(holder) else None
-    except (json.JSONDecodeError, TypeError):
-        return None  # free, or cut off by a kill while it was taken
-
-
-def _write(file, holder: dict | None) -> None:
-    file.seek(0)
-    file.truncate()
-    file.write("" if holder is None else json.dumps(holder) + "\n")
-    file.flush()
-
-
-def _lives(holder: dict, host: str) -> bool:
-    if holder["host"] != host:
-        return False  # watched in silence
-    try:
-        os.kill(holder["pid"], 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass  # another user's process
-    # A number that the system has given to another process since.
-    return _start_time(holder["pid"]) == holder["started"]
-
-
-def _start_time(pid: int) -> str | None:
-    """When a process started, in the kernel's ticks; None where /proc does not say."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
-    except (OSError, IndexError):
-        return None
+                os.utime(self._note)

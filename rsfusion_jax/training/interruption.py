@@ -1,7 +1,6 @@
 """SIGTERM and SIGINT as a request to save and leave, in one process or several."""
 
 import contextlib
-import os
 import signal
 import threading
 
@@ -61,7 +60,7 @@ class StopRequest:
         self.signal = signal.Signals(number)
         signal.signal(number, signal.SIG_DFL)
         if jax.process_count() > 1:
-            os.kill(os.getpid(), signal.SIGTERM)
+            signal.raise_signal(signal.SIGTERM)  # os.kill ends the process at once on Windows
         elif not self._waits:
             raise Interrupted(
                 f"stopped by {self.signal.name} outside of training steps, where nothing is left "

@@ -229,7 +229,9 @@ def _train(config, workdir: Path, sets, stop: StopRequest, profile: bool, beside
             batch = sharding.put_batch(mesh, step_log.timed(next, batches))
             compiled = compiled or step_log.compile(step_fn, state, batch)
             tracer.before(step)
-            state, metrics = compiled(state, batch)
+            # An array that the host sends with every step, unasked, would cost its time unseen.
+            with jax.transfer_guard("disallow"):
+                state, metrics = compiled(state, batch)
             if lockstep:
                 jax.block_until_ready(metrics)
             step_log.add(step, metrics)

@@ -1,6 +1,7 @@
 """Scenes that cannot be fused: one sentence each, exit status 2, and nothing left behind."""
 
 import errno
+import io
 import shutil
 
 import numpy as np
@@ -137,10 +138,16 @@ def test_disk_too_small(tmp_path, pair, capsys, monkeypatch):
 
 
 def test_disk_full_while_blocks_are_stored(tmp_path, pair, capsys, monkeypatch):
-    def full(*_):
-        raise OSError(errno.ENOSPC, "No space left on device")
+    class FullDisk(io.BytesIO):
+        def write(self, _):
+            raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(journal.os, "pwrite", full)
+    def on_full_disk(store, opened=journal.Store.open_for_writing):
+        opened(store)
+        store._file.close()
+        store._file = FullDisk()
+
+    monkeypatch.setattr(journal.Store, "open_for_writing", on_full_disk)
     refused(tmp_path, capsys, [*pair, tmp_path / "o.tif"], "No space left on device")
 
 

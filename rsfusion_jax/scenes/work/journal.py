@@ -8,7 +8,6 @@ that processes that share nothing but a folder can work on one scene.
 
 import contextlib
 import json
-import os
 import shutil
 import threading
 from collections.abc import Iterator
@@ -45,7 +44,7 @@ class Store:
     def open_for_writing(self) -> None:
         """Opens both files; new ones where no journal was read."""
         new = not self.lines
-        self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | (os.O_TRUNC if new else 0), 0o644)
+        self._file = self._path.open("w+b" if new else "r+b", buffering=0)
         self._log = self._journal.open("w")
         self._log.write(json.dumps(self.header) + "\n")
         for line in self.lines.values():
@@ -55,12 +54,12 @@ class Store:
     def write(self, index: int, planes: np.ndarray, line: dict) -> None:
         """Stores a block, then its line; from any thread."""
         data = memoryview(np.ascontiguousarray(planes)).cast("B")
-        place = self._slots[index] * self.bytes
-        while data:
-            written = os.pwrite(self._file, data, place)
-            data, place = data[written:], place + written
         line = {"block": index, **line}
         with self._lock:
+            # Not os.pwrite, which Windows does not have.
+            self._file.seek(self._slots[index] * self.bytes)
+            while data:
+                data = data[self._file.write(data) :]
             self.lines[index] = line
             self._log.write(json.dumps(line) + "\n")
             self._log.flush()
@@ -98,7 +97,7 @@ class Store:
     def close(self, remove: bool = False) -> None:
         """Closes both files, and deletes them where nothing needs them any more."""
         if self._file is not None:
-            os.close(self._file)
+            self._file.close()
             self._file = None
         if self._log is not None:
             self._log.close()

@@ -1,12 +1,12 @@
 """How large blocks may be for a budget of memory."""
 
 import dataclasses
-import os
 import re
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import psutil
 
 from rsfusion_jax.compilation import compiler_options
 from rsfusion_jax.errors import UserError
@@ -99,9 +99,8 @@ def plan(engine: Engine, scene: Scene, budget: int, side: int | None, batch: int
 def held() -> int:
     """Bytes of memory that this program holds now, for all that a budget is concerned with."""
     try:
-        with open("/proc/self/statm") as file:
-            resident = int(file.read().split()[1]) * os.sysconf("SC_PAGESIZE")
-    except OSError:
+        resident = psutil.Process().memory_info().rss
+    except (OSError, psutil.Error):  # a system that does not tell
         return 400 * 2**20
     return min(resident, _PROGRAM)
 
