@@ -1,5 +1,7 @@
 """The public API: what is there, and what importing it costs."""
 
+import functools
+import inspect
 import subprocess
 import sys
 
@@ -7,6 +9,73 @@ import numpy as np
 import pytest
 
 import rsfusion_jax as rsf
+from rsfusion_jax.cli.main import run
+
+CALLS = {
+    "list_models": ((), ()),
+    "create_model": (("name",), ("num_bands", "guide_bands", "ratio")),
+    "load": (("path",), ()),
+    "load_torch": (("name", "path"), ("num_bands", "sensor", "max_value")),
+    "save_torch": (("fuser", "path"), ()),
+    "Fuser.__call__": (
+        ("self", "pan", "ms"),
+        ("lms", "seed", "steps", "sampler", "samples", "return_std"),
+    ),
+    "metrics.sam": (("gt", "fused"), ("precision",)),
+    "metrics.ergas": (("gt", "fused"), ("ratio", "precision")),
+    "metrics.q2n": (("gt", "fused"), ("quantise", "precision")),
+    "metrics.scc": (("gt", "fused"), ("precision",)),
+    "metrics.psnr": (("gt", "fused"), ("data_range", "precision")),
+    "metrics.ssim": (("gt", "fused"), ("data_range", "precision")),
+    "metrics.mae": (("gt", "fused"), ("precision",)),
+    "metrics.hqnr": (("fused", "ms", "pan"), ("sensor", "ratio", "precision")),
+    "metrics.qnr": (("fused", "ms", "pan"), ("ratio", "precision")),
+    "metrics.d_s": (("fused", "ms", "pan"), ("ratio", "precision")),
+    "metrics.d_lambda": (("fused", "ms"), ("ratio", "precision")),
+    "metrics.d_lambda_k": (("fused", "ms"), ("sensor", "ratio", "precision")),
+    "classical.fuse": (("name", "pan", "ms"), ("sensor", "lms")),
+    "classical.list_methods": ((), ()),
+    "data.simulate": (("pan", "ms"), ("sensor", "ratio")),
+}
+"""Positional arguments in their order, and keywords, of every call that programs rely on."""
+METHODS = (
+    "exp brovey bt_h ihs pca gs gsa c_gsa sfim hpf awlp mtf_glp mtf_glp_hpm mtf_glp_hpm_r "
+    "mtf_glp_fs mtf_glp_cbd bdsd bdsd_pc pracs mf_hg"
+).split()
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_calls(name):
+    function = functools.reduce(getattr, name.split("."), rsf)
+    positional, keywords = CALLS[name]
+    signature = inspect.signature(function)
+    assert tuple(signature.parameters)[: len(positional)] == positional
+    # Neither an argument that is missing nor one that must be there besides.
+    bound = signature.bind(*positional, **dict.fromkeys(keywords))
+    assert set(keywords) <= set(signature.parameters) & set(bound.arguments)
+
+
+def test_parts_of_a_fuser():
+    fuser = rsf.load_default(num_bands=4, sensor="ge1")
+    assert isinstance(fuser, rsf.Fuser)
+    assert fuser.variables["params"] and fuser.model.predicts == "fused"
+    assert fuser.sensor.name == "ge1"
+
+
+def test_classical_methods():
+    assert set(METHODS) <= set(rsf.classical.list_methods())
+    for name in METHODS:
+        method = rsf.classical.get_method(name)
+        assert callable(method.fit) and callable(method.apply)
+
+
+@pytest.mark.parametrize(
+    "command", ["fuse", "port", "simulate", "models", "check", "convert", "export"]
+)
+def test_commands(command, capsys):
+    with pytest.raises(SystemExit) as ended:
+        run([command, "--help"])
+    assert ended.value.code == 0 and f"usage: rsfusion {command}" in capsys.readouterr().out
 
 
 def test_names():

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import math
 import time
+import warnings
 from pathlib import Path
 
 import rasterio
@@ -82,7 +83,9 @@ def fuse_scene(pan, ms, out, *, fuser=None, **options) -> Result:
     for extra in (chosen.quicklook, chosen.report):
         if extra is not None and not Path(extra).parent.is_dir():
             raise UserError(f"{extra}: its folder does not exist; create it first")
-    with rasterio.Env(GDAL_CACHEMAX=memory.CACHE // 2**20):
+    with rasterio.Env(GDAL_CACHEMAX=memory.CACHE // 2**20), warnings.catch_warnings():
+        # Images without a georeference are fused too.
+        warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
         inputs = Inputs(Path(pan), Path(ms), fuser, chosen)
         with contextlib.ExitStack() as files:
             files.callback(inputs.close)

@@ -1,6 +1,8 @@
 """Scenes as files, for the tests of `rsfusion fuse`."""
 
+import contextlib
 import types
+import warnings
 
 import numpy as np
 import rasterio
@@ -22,7 +24,7 @@ def write_tif(path, image, *, pixel, origin=(0.0, 0.0), crs=CRS, transform=None,
     profile = {"photometric": "MINISBLACK"} | profile
     profile = {"driver": "GTiff", "height": height, "width": width, "count": count} | profile
     profile = {"dtype": image.dtype, "transform": transform, "crs": crs} | profile
-    with rasterio.open(path, "w", **profile) as file:
+    with _georeferenced_or_not(), rasterio.open(path, "w", **profile) as file:
         file.write(np.moveaxis(image, -1, 0))
     return path
 
@@ -56,10 +58,17 @@ def field(rows, columns, bands=3):
 def read(path):
     """(H, W, C) as stored, and what the file says of itself."""
     names = "descriptions units scales offsets nodata dtypes count shape crs transform profile"
-    with rasterio.open(path) as file:
+    with _georeferenced_or_not(), rasterio.open(path) as file:
         known = {name: getattr(file, name) for name in names.split()}
         known |= {"tags": file.tags(), "colours": [c.name for c in file.colorinterp]}
         return np.moveaxis(file.read(), 0, -1), types.SimpleNamespace(**known)
+
+
+@contextlib.contextmanager
+def _georeferenced_or_not():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
+        yield
 
 
 def left_behind(folder):
