@@ -39,8 +39,8 @@ def export_fuser(
         The card.
 
     Raises:
-        UserError: a size that does not fit, an unknown platform, an existing file, a
-            diffusion network, or a missing package `flatbuffers`, which jax writes the file with.
+        UserError: a size that does not fit, an unknown platform, an existing file, or a
+            diffusion network.
     """
     path, model = Path(path), fuser.model
     if model.predicts != "fused":
@@ -70,12 +70,7 @@ def export_fuser(
 
     inputs = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes]
     exported = jax.export.export(jax.jit(fuse), platforms=platforms)(*inputs)
-    try:
-        data = exported.serialize()
-    except ImportError as error:
-        raise UserError(
-            "writing a compiled artefact needs the package flatbuffers; pip install flatbuffers"
-        ) from error
+    data = exported.serialize()
     card = {
         "version": __version__,
         "network": type(model).__name__,

@@ -82,9 +82,10 @@ class RunLock:
             silence: as of the class.
         """
         previous = self._holder()
+        if previous is not None and not (decides and previous["host"] == self._me["host"]):
+            self._watch(previous, silence)
+            previous = self._holder()  # None where it ended meanwhile
         if previous is not None:
-            if not (decides and previous["host"] == self._me["host"]):
-                self._watch(previous, silence)
             warnings.warn(
                 f"run folder {self._workdir} was left by process {previous['pid']} "
                 f"on {previous['host']}, which is dead; it is taken over",
@@ -103,7 +104,7 @@ class RunLock:
         try:
             after = self._holder(), self._note.stat().st_mtime_ns
         except FileNotFoundError:
-            return  # its holder ended meanwhile
+            return
         if after != before:
             raise self._in_use(after[0])
 

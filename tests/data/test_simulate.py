@@ -5,6 +5,7 @@ import json
 import h5py
 import numpy as np
 import pytest
+import rasterio
 import scipy.io
 
 from rsfusion_jax.cli.main import run
@@ -34,7 +35,6 @@ def field(rows, columns, bands=4):
 
 def write_tif(path, image, *, pixel, origin=(0.0, 0.0), nodata=None, crs="EPSG:32642", turn=0):
     """`image` (H, W, C) north up; `origin` is (metres south, metres east) of the corner."""
-    rasterio = pytest.importorskip("rasterio")
     south, east = origin
     transform = rasterio.Affine(pixel, turn, 400000 + east, turn, -pixel, 4200000 - south)
     profile = {"driver": "GTiff", "height": image.shape[0], "width": image.shape[1]}

@@ -31,7 +31,6 @@ def fuser():
 
 
 def test_runs_without_the_package(tmp_path, fuser):
-    pytest.importorskip("flatbuffers", reason="jax.export writes with flatbuffers")
     path = tmp_path / "fuse.rsfusion"
     export_fuser(fuser, path, tile=32, batch=2)
     card = json.loads(zipfile.ZipFile(path).read("card.json"))

@@ -1,18 +1,17 @@
 """Lazy fusion of xarray images, on threads and on a cluster, against the file-to-file program."""
 
+import distributed
 import jax
 import numpy as np
 import pytest
+import rioxarray
 from scene_files import CRS, counts, read, write_pair
 
 import rsfusion_jax as rsf
 from rsfusion_jax.errors import UserError
 from rsfusion_jax.models import init_params
 from rsfusion_jax.scenes import fuse_scene
-
-rioxarray = pytest.importorskip("rioxarray", reason="needs the extra [dask]")
-distributed = pytest.importorskip("distributed", reason="needs the extra [dask]")
-from rsfusion_jax.scenes.xarray import fuse  # noqa: E402  (after the skip)
+from rsfusion_jax.scenes.xarray import fuse
 
 QUICK = {"quiet": True, "shift": "none", "overviews": False}
 
