@@ -1,12 +1,14 @@
 """Checkpoints on disk: the only file that imports orbax.
 
-A checkpoint is a folder named by its step with the items `params`, `ema`, `teacher` (if there are),
-`training` (step, optimiser state, PRNG key), `data` (position in the data order) and `card` (what
-the network is and what its numbers mean). Orbax writes it asynchronously under a temporary name and
-renames it when it is complete, so that a run killed at any moment leaves only complete ones. One
-that a disk or a person has damaged since is set aside as `<step>.damaged`, with a warning.
+A checkpoint is a folder named by its step with the items `params`, `ema` and `teacher` (where the
+run has them), `training` (step, optimiser state, PRNG key), `data` (position in the data) and
+`card` (a description of the network and of the scale of its data). Orbax writes it asynchronously
+under a temporary name and renames it when it is complete, so that a run killed at any moment leaves
+complete checkpoints only. One that was damaged later is renamed to `<step>.damaged`, with a
+warning.
 
-A run folder keeps the two latest under `checkpoints/` and the best by metric under `best/`.
+A run folder has its two latest checkpoints under `checkpoints/` and the one with the best
+validation score under `best/`.
 """
 
 import contextlib
@@ -46,12 +48,18 @@ class Checkpoints:
         return self._latest.latest_step()
 
     def latest_path(self) -> Path | None:
-        """Folder of the newest checkpoint that has reached the disk."""
+        """Folder of the newest checkpoint that is completely written; None before the first."""
         saved = [p for p in (self.workdir / LATEST).glob("*") if p.name.isdigit()]
         return max(saved, key=lambda path: int(path.name), default=None)
 
     def save(self, state: TrainState, data_iterator, card: dict) -> None:
-        """Saves all that resuming needs; returns as soon as the arrays are copied."""
+        """Save everything that resuming needs; return as soon as the arrays are copied.
+
+        Args:
+            state: the training state.
+            data_iterator: the iterator whose position in the data is saved.
+            card: from `card.network_card`.
+        """
         step = int(state.step)
         if step == self.latest_step:
             return
@@ -60,7 +68,7 @@ class Checkpoints:
             "training": ocp.args.StandardSave(
                 {"step": state.step, "opt_state": state.opt_state, "key": state.key}
             ),
-            # The position is the same in every process, whatever their number.
+            # The position is the same in every process and for any number of processes.
             "data": ocp.args.JsonSave(data_iterator.get_state()),
             "card": ocp.args.JsonSave({**card, "step": step, "format": FORMAT}),
         }
@@ -70,18 +78,26 @@ class Checkpoints:
         self._latest.save(step, args=ocp.args.Composite(**items))
 
     def save_best(self, step: int, params: dict, card: dict, score: dict) -> None:
-        """Saves weights alone, as the best so far, in place of the previous best."""
+        """Save weights alone as the best so far, in place of the previous best.
+
+        Args:
+            step: number of optimiser steps taken.
+            params: the weights.
+            card: from `card.network_card`.
+            score: mean of each validation metric.
+        """
         items = {
             "params": ocp.args.StandardSave(params),
             "card": ocp.args.JsonSave({**card, "step": step, "score": score, "format": FORMAT}),
         }
         for later in [saved for saved in self._best.all_steps() if saved >= step]:
             self._best.wait_until_finished()
-            self._best.delete(later)  # of before a roll-back; orbax keeps the highest step
+            # Left by steps that a roll-back undid; orbax would keep it for its higher number.
+            self._best.delete(later)
         self._best.save(step, args=ocp.args.Composite(**items))
 
     def best_score(self) -> dict | None:
-        """The scores that `save_best` was last given."""
+        """Scores of the best checkpoint; None without one."""
         for step in sorted(self._best.all_steps(), reverse=True):
             path = self.workdir / BEST / str(step)
             try:
@@ -92,19 +108,20 @@ class Checkpoints:
         return None
 
     def restore(self, abstract: TrainState, card: dict, data_iterator=None) -> TrainState | None:
-        """Restores the newest usable checkpoint and moves the data iterator to where it was.
+        """Restore the newest usable checkpoint, and the position in the data that it was saved at.
 
         Args:
             abstract: shapes, dtypes and shardings of the state.
-            card: what this run's network is.
-            data_iterator: a fresh iterator over the same data, set in place; None leaves the
-                position in the data as it is.
+            card: card of this run's network, from `card.network_card`.
+            data_iterator: a new iterator over the same data, which is moved to that position; None
+                leaves the position in the data as it is.
 
         Returns:
             The state, or None where the run has no checkpoint yet.
 
         Raises:
-            UserError: a checkpoint of another network or of a later program, or none that is whole.
+            UserError: a checkpoint of another network or of a later version of this package, or
+                every checkpoint is damaged.
         """
         self._latest.wait_until_finished()
         steps = sorted(self._latest.all_steps(), reverse=True)
@@ -163,28 +180,31 @@ class Checkpoints:
         manager.reload()
 
     def wait(self) -> None:
-        """Blocks until everything handed over is on disk."""
+        """Wait until all checkpoints are on disk."""
         self._latest.wait_until_finished()
         self._best.wait_until_finished()
 
     def close(self) -> None:
-        """Waits for pending writes and releases the writers' threads."""
+        """Wait for pending writes and end the writers' threads."""
         self._latest.close()
         self._best.close()
 
 
 def has_checkpoint(workdir: Path) -> bool:
-    """Whether a run folder holds a checkpoint to resume from."""
+    """Tell whether a run folder has a checkpoint to resume from."""
     return any(path.name.isdigit() for path in (workdir / LATEST).glob("*"))
 
 
 def find_checkpoint(path: str | Path) -> Path:
-    """Folder of one checkpoint, from a run folder (its best, else its latest) or as given.
+    """Find the checkpoint to load from a run folder: its best one, else its latest.
 
-    A damaged one in a run folder is passed over with a warning.
+    A damaged checkpoint in a run folder is passed over with a warning.
+
+    Args:
+        path: a run folder, or one checkpoint, which is returned itself.
 
     Raises:
-        UserError: there is no whole checkpoint there.
+        UserError: there is no complete checkpoint there.
     """
     path = Path(path).resolve()
     if (path / "card").is_dir() or (path / "params").is_dir():
@@ -193,7 +213,7 @@ def find_checkpoint(path: str | Path) -> Path:
         except DamagedError as damage:
             raise UserError(f"checkpoint {path} is damaged ({damage}); use another one") from damage
         return path
-    found = "does not exist" if not path.exists() else "holds no checkpoint"
+    complaint = "does not exist" if not path.exists() else "holds no checkpoint"
     for folder in (path / BEST, path / LATEST, path):
         steps = [p for p in folder.glob("*") if p.name.isdigit() and p.is_dir()]
         for step in sorted(steps, key=lambda p: int(p.name), reverse=True):
@@ -202,17 +222,21 @@ def find_checkpoint(path: str | Path) -> Path:
                 parse_card(step)
                 return step
             except DamagedError as damage:
-                found = "holds only damaged checkpoints"
+                complaint = "holds only damaged checkpoints"
                 warnings.warn(
                     f"checkpoint {step} is damaged ({damage}): it is passed over", stacklevel=2
                 )
     raise UserError(
-        f"{path} {found}; give a run folder that training has saved to, or one checkpoint in it"
+        f"{path} {complaint}; give a run folder that training has saved to, or one checkpoint in it"
     )
 
 
 def read_card(checkpoint: Path) -> dict:
-    """What the network of one checkpoint is and what its numbers mean."""
+    """Read the card of a checkpoint: a description of its network and of the scale of its data.
+
+    Raises:
+        UserError: the checkpoint is damaged, or a later version of this package wrote it.
+    """
     try:
         return parse_card(checkpoint)
     except DamagedError as damage:
@@ -222,11 +246,17 @@ def read_card(checkpoint: Path) -> dict:
 
 
 def restore_weights(checkpoint: Path, abstract_params: dict) -> dict:
-    """The weights that evaluation uses: the moving average where there is one.
+    """Read the weights for evaluation: the moving average where there is one.
 
     Args:
         checkpoint: from `find_checkpoint`.
         abstract_params: shapes and dtypes of the parameters.
+
+    Returns:
+        The parameters, on the first device of this process.
+
+    Raises:
+        UserError: the checkpoint is damaged or has other parameters.
     """
     item = "ema" if (checkpoint / "ema").is_dir() else "params"
     try:
@@ -245,7 +275,7 @@ def restore_weights(checkpoint: Path, abstract_params: dict) -> dict:
 
 
 def is_full_disk(error: BaseException | None) -> bool:
-    """Whether a write failed for want of space, however deep the cause is wrapped."""
+    """Tell whether an error, or one that caused it, says that the disk is full."""
     while error is not None:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             return True
@@ -257,26 +287,26 @@ def is_full_disk(error: BaseException | None) -> bool:
 
 @contextlib.contextmanager
 def _damage(what: str):
-    """Turns what reading a broken file raises into `DamagedError`; that can be nearly anything."""
+    """Turn any error of reading a damaged file, which can be of nearly any type, into one type."""
     try:
         yield
     except (UserError, MemoryError, PermissionError):
         raise
     except Exception as error:
         if "RESOURCE_EXHAUSTED" in str(error):
-            raise  # the device's memory, not the file
+            raise  # The device has too little memory; the file is not to blame.
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise DamagedError(f"{what}: {reason[:160]}") from error
 
 
 def _stored_shapes(item: Path) -> dict:
-    """Tree of a checkpoint's arrays without their values."""
+    """Return the tree of a checkpoint's arrays without their values."""
     with contextlib.closing(ocp.StandardCheckpointHandler()) as handler:
         return handler.metadata(item).tree
 
 
 def _reader() -> ocp.Checkpointer:
-    """Reads for this process alone, without waiting for others of its run."""
+    """Make a reader for this process alone, which waits for no other process of the run."""
     alone = ocp.options.MultiprocessingOptions(
         primary_host=jax.process_index(),
         active_processes={jax.process_index()},
@@ -292,7 +322,7 @@ def _manager(folder: Path, keep: int) -> ocp.CheckpointManager:
 
 
 def abstract_like(state, shardings):
-    """Shapes and dtypes of `state` with the shardings that restored arrays shall have."""
+    """Return shapes and dtypes of `state` with the shardings that restored arrays shall have."""
     return jax.tree.map(
         lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
         state,

@@ -1,4 +1,4 @@
-"""What belongs to a run folder besides checkpoints: its config, and whether it is finished."""
+"""A run folder besides its checkpoints: the config of the run, and whether it is finished."""
 
 import json
 from pathlib import Path
@@ -11,11 +11,11 @@ from rsfusion_jax.runs import lock
 
 _CONFIG, _FINISHED = "config.json", "finished.json"
 START = "start"
-"""Folder in it of a run that this one begins from."""
+"""Name of the folder in it that holds a run which this one starts from."""
 
 
 def open_run_folder(workdir: Path, config: ml_collections.ConfigDict) -> None:
-    """Creates the folder with the config in it, or checks that it holds this very config.
+    """Create the folder and write the config into it, or check that it holds the same config.
 
     Raises:
         UserError: the folder holds another run, or cannot be written.
@@ -32,24 +32,24 @@ def open_run_folder(workdir: Path, config: ml_collections.ConfigDict) -> None:
 
 
 def finished_step(workdir: Path, config: ml_collections.ConfigDict) -> int | None:
-    """Last step of a run of this config that ended here, None if there is none."""
+    """Return the last step of a finished run of this config in the folder; None without one."""
     if not _check_config(workdir, config) or not (workdir / _FINISHED).exists():
         return None
     return json.loads((workdir / _FINISHED).read_text())["step"]
 
 
 def mark_finished(workdir: Path, step: int) -> None:
-    """Records that the run took its last step and was scored."""
+    """Record that the run has taken its last step and was scored."""
     _write_whole(workdir / _FINISHED, json.dumps({"step": step}) + "\n")
 
 
 def _check_config(workdir: Path, config: ml_collections.ConfigDict) -> bool:
-    """Whether the folder holds this config; an error if it holds another."""
+    """Tell whether the folder holds this config; raise an error where it holds another one."""
     path = workdir / _CONFIG
     if workdir.exists() and not workdir.is_dir():
         raise UserError(f"run folder {workdir} is a file; choose another --workdir")
     if not path.exists():
-        # A first run, and what a start leaves that is killed before it wrote the config.
+        # A new run, or files of a run that was killed before it wrote the config.
         ours = {START, f"{_CONFIG}.tmp", *lock.FILES}
         if workdir.is_dir() and any(path.name not in ours for path in workdir.iterdir()):
             raise UserError(
@@ -65,8 +65,8 @@ def _check_config(workdir: Path, config: ml_collections.ConfigDict) -> bool:
     theirs, ours = (
         flax.traverse_util.flatten_dict(tree, sep=".") for tree in (stored, _plain(config))
     )
-    # On which devices a run goes on is free: checkpoints fit every mesh. Fields younger than the
-    # run change nothing where they are off.
+    # A run may resume on other devices: checkpoints fit every mesh. A field that was added to the
+    # schema after the run began does not count while it is off.
     keys = [key for key in theirs | ours if not key.startswith("mesh.")]
     keys = [key for key in keys if key in theirs or ours[key]]
     changed = sorted(key for key in keys if theirs.get(key) != ours.get(key))
@@ -81,12 +81,12 @@ def _check_config(workdir: Path, config: ml_collections.ConfigDict) -> bool:
 
 
 def _plain(config: ml_collections.ConfigDict) -> dict:
-    """The config as JSON gives it back (tuples become lists)."""
+    """Return the config as JSON reads it back (tuples become lists)."""
     return json.loads(json.dumps(config.to_dict()))
 
 
 def _write_whole(path: Path, text: str) -> None:
-    """A file that a kill leaves whole or not at all."""
+    """Write a file such that a killed process leaves either all of it or nothing."""
     unfinished = path.with_name(f"{path.name}.tmp")
     unfinished.write_text(text)
     unfinished.replace(path)

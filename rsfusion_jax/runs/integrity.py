@@ -1,4 +1,4 @@
-"""Whether a checkpoint on disk can be used: complete, of this format, of this network."""
+"""Checks of a checkpoint on disk: that it is complete, of this format and of this network."""
 
 import json
 from pathlib import Path
@@ -8,7 +8,8 @@ from flax.traverse_util import flatten_dict
 from rsfusion_jax.errors import UserError
 
 FORMAT = 1
-"""Version of a checkpoint's layout, in its card; raised when older programs cannot read it."""
+"""Version of a checkpoint's layout, stored in its card; increased when older versions of this
+package cannot read the new layout."""
 
 
 class DamagedError(Exception):
@@ -16,11 +17,11 @@ class DamagedError(Exception):
 
 
 def parse_card(checkpoint: Path) -> dict:
-    """What the checkpoint's network is and what its numbers mean.
+    """Read the card of a checkpoint: a description of its network and of the scale of its data.
 
     Raises:
-        DamagedError: no readable card.
-        UserError: a later program wrote it.
+        DamagedError: there is no readable card.
+        UserError: a later version of this package wrote it.
     """
     try:
         card = json.loads((checkpoint / "card" / "metadata").read_text())
@@ -35,7 +36,7 @@ def parse_card(checkpoint: Path) -> dict:
 
 
 def check_complete(checkpoint: Path, items) -> None:
-    """Raises `DamagedError` unless every item's folder and metadata are there and readable."""
+    """Raise `DamagedError` unless the checkpoint has its metadata and the folder of every item."""
     if not (checkpoint / "_CHECKPOINT_METADATA").is_file():
         raise DamagedError("its metadata are missing")
     for item in items:
@@ -43,12 +44,18 @@ def check_complete(checkpoint: Path, items) -> None:
             raise DamagedError(f"its part {item} is missing")
 
 
-def check_network(checkpoint: Path, found: dict, expected: dict) -> None:
-    """Refuses a checkpoint of another network; both as in the card's `network`."""
-    differing = sorted(key for key in found | expected if found.get(key) != expected.get(key))
+def check_network(checkpoint: Path, stored: dict, expected: dict) -> None:
+    """Raise `UserError` for a checkpoint of another network.
+
+    Args:
+        checkpoint: folder of the checkpoint.
+        stored: "network" of the checkpoint's card.
+        expected: "network" of the card of the network that is to be used.
+    """
+    differing = sorted(key for key in stored | expected if stored.get(key) != expected.get(key))
     if differing:
         differing = [key for key in differing if key == "name"] or differing
-        shown = ", ".join(f"{key}={found.get(key)!r}" for key in differing)
+        shown = ", ".join(f"{key}={stored.get(key)!r}" for key in differing)
         needed = ", ".join(f"{key}={expected.get(key)!r}" for key in differing)
         raise UserError(
             f"checkpoint {checkpoint} holds a network with {shown}, this run builds one with "
@@ -56,22 +63,22 @@ def check_network(checkpoint: Path, found: dict, expected: dict) -> None:
         )
 
 
-def check_shapes(checkpoint: Path, found: dict, expected: dict) -> None:
-    """Refuses parameters of other names or shapes than the network's, before any of them is read.
+def check_shapes(checkpoint: Path, stored: dict, expected: dict) -> None:
+    """Raise `UserError` where names or shapes of parameters are not those of the network.
 
     Args:
-        checkpoint: its folder.
-        found: tree of what the checkpoint holds, leaves with `shape`.
-        expected: tree of the network's parameters, leaves with `shape`.
+        checkpoint: folder of the checkpoint.
+        stored: tree of the parameters in the checkpoint; its leaves have a `shape`.
+        expected: tree of the network's parameters; its leaves have a `shape`.
     """
-    found, expected = (
+    stored, expected = (
         {"/".join(map(str, path)): tuple(leaf.shape) for path, leaf in flatten_dict(tree).items()}
-        for tree in (found, expected)
+        for tree in (stored, expected)
     )
-    for name in sorted(found | expected):
-        if found.get(name) != expected.get(name):
+    for name in sorted(stored | expected):
+        if stored.get(name) != expected.get(name):
             raise UserError(
-                f"checkpoint {checkpoint} has {_shape(found, name)} for {name} and this network "
+                f"checkpoint {checkpoint} has {_shape(stored, name)} for {name} and this network "
                 f"{_shape(expected, name)}; use a checkpoint of the same network"
             )
 

@@ -51,7 +51,7 @@ class RunLock:
         threading.Thread(target=self._beat, name="run folder lock", daemon=True).start()
 
     def close(self) -> None:
-        """Releases the folder."""
+        """Release the folder."""
         self._closed.set()
         with contextlib.suppress(OSError):
             if self._holder() == self._me:  # on a network another host may have taken over
@@ -65,7 +65,7 @@ class RunLock:
         self.close()
 
     def _lock_folder(self) -> bool:
-        """Takes the system's lock; False where the file system has none."""
+        """Take the system's lock; return False where the file system has none."""
         try:
             self._lock.acquire(timeout=0)
         except filelock.Timeout:
@@ -75,7 +75,7 @@ class RunLock:
         return True
 
     def _replace_note(self, decides: bool, silence: float) -> None:
-        """Writes this process's note in place of a dead one's.
+        """Write this process's note in place of a dead one's.
 
         Args:
             decides: whether the system's lock proves that processes of this host are dead.

@@ -1,4 +1,4 @@
-"""One run in several processes: finding each other, who writes, and what if one is lost."""
+"""One run in several processes: how they connect, which one writes, and what if one is lost."""
 
 import atexit
 import contextlib
@@ -14,7 +14,8 @@ import numpy as np
 from rsfusion_jax.errors import RESTART_STATUS, UserError
 
 _HEARTBEAT_SECONDS = 30
-_REPORT_SECONDS = 24 * 3600  # the others wait at their end while the first scores the test set
+# At the end the other processes wait while the first one scores the test set.
+_REPORT_SECONDS = 24 * 3600
 _BYE, _ERROR = b".", b"!"
 
 
@@ -24,23 +25,24 @@ def connect(
     process_id: int | None = None,
     detect: bool = False,
 ) -> None:
-    """Joins the processes of one run; the first thing to do with jax.
+    """Connect the processes of one run; must come before any other use of jax.
 
     Args:
-        coordinator: host:port of process 0, which must be free there.
-        num_processes: of the run.
-        process_id: which this is, from 0.
-        detect: let jax find these in the launcher's environment (SLURM, Open MPI, Kubernetes).
+        coordinator: host:port on which process 0 listens; the port must be free on that host.
+        num_processes: number of processes of the run.
+        process_id: index of this process, from 0.
+        detect: let jax read these three from the launcher's environment (SLURM, Open MPI,
+            Kubernetes).
 
     Raises:
-        UserError: some of the three are missing, or nothing was detected.
+        UserError: some of the three are missing, or the processes did not connect.
     """
-    given = {
+    flags = {
         "--coordinator": coordinator,
         "--num_processes": num_processes,
         "--process_id": process_id,
     }
-    missing = [name for name, value in given.items() if value is None]
+    missing = [name for name, value in flags.items() if value is None]
     if len(missing) == 3 and not detect:
         return
     if missing and not detect:
@@ -73,12 +75,12 @@ def connect(
 
 
 def is_first() -> bool:
-    """Whether this process is the one that writes logs and reports."""
+    """Tell whether this process is the one that writes logs and reports."""
     return jax.process_index() == 0
 
 
 def barrier(name: str) -> None:
-    """Waits until every process is here; nothing in a run of one process."""
+    """Wait until every process has called this; does nothing in a run of one process."""
     if jax.process_count() > 1:
         from jax.experimental import multihost_utils
 
@@ -86,10 +88,12 @@ def barrier(name: str) -> None:
 
 
 def leave(status: int) -> NoReturn:
-    """Exits; with an error, without waiting for the other processes, which wait for this one."""
-    if _Watch.current is None:
-        sys.exit(status)
-    if status == RESTART_STATUS:  # all of them leave
+    """Exit the program with a status.
+
+    After an error the process ends at once: the others wait for this one, and jax would wait for
+    them.
+    """
+    if _Watch.current is None or status == RESTART_STATUS:  # all processes leave with that status
         sys.exit(status)
     _Watch.current.say(_ERROR)
     sys.stdout.flush()
@@ -98,11 +102,11 @@ def leave(status: int) -> NoReturn:
 
 
 class _Watch:
-    """Ends this process when another is gone.
+    """End this process when another one is lost.
 
-    A process that waits in a collective for one that was killed waits for ever, or until jax
-    aborts it without a word on what to do. So each keeps a connection to process 0, which the
-    system closes when a process dies however it dies.
+    A process that waits in a collective operation for a killed one waits for ever, or until jax
+    aborts it without saying what to do. Each process therefore keeps a connection to process 0;
+    the system closes it when a process dies, however it dies.
     """
 
     current: "_Watch | None" = None
@@ -139,14 +143,15 @@ class _Watch:
             )
 
     def say(self, word: bytes) -> None:
-        """Tells the others how this process ends, once."""
+        """Tell the other processes once how this one ends."""
         for peer in self._peers:
             with contextlib.suppress(OSError):
                 peer.sendall(word)
         self._peers = []
 
     def _follow(self, peer: socket.socket, index: int) -> None:
-        # A host that vanishes closes nothing: ask after 10 s of silence, give up after 3 answers.
+        # A host that vanishes closes no connection: probe it after 10 s of silence and give up when
+        # 3 probes stay without an answer.
         peer.settimeout(None)
         peer.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         for option, value in (("TCP_KEEPIDLE", 10), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3)):

@@ -229,7 +229,8 @@ def _train(config, workdir: Path, sets, stop: StopRequest, profile: bool, beside
             batch = sharding.put_batch(mesh, step_log.timed(next, batches))
             compiled = compiled or step_log.compile(step_fn, state, batch)
             tracer.before(step)
-            # An array that the host sends with every step, unasked, would cost its time unseen.
+            # Batch and state are on the devices. An array that the host would send implicitly with
+            # every step is an error, since nothing else would show what it costs.
             with jax.transfer_guard("disallow"):
                 state, metrics = compiled(state, batch)
             if lockstep:

@@ -22,29 +22,31 @@ def make_train_step(
     ema_decay: Callable | None = None,
     remat: bool = False,
 ) -> Callable:
-    """Builds `(state, batch) -> (state, metrics)`, to be jitted by the caller.
+    """Build the function `(state, batch) -> (state, metrics)`, which the caller compiles.
 
     Args:
         model: the network.
-        objective: `(model, params, batch, key) -> (loss, dict of scalars)`; with `state.teacher` it
-            is given that too, as `teacher`.
-        optimizer: what `state.opt_state` belongs to.
-        accumulate: micro-batches whose mean gradient makes one step; divides the batch size.
-        ema_decay: decay of `state.ema` as a function of the step; needed where that is kept.
-        remat: compute the activations inside blocks again for the gradient instead of keeping them.
+        objective: `(model, params, batch, key) -> (loss, dict of scalars)`; it also takes the
+            keyword `teacher` where the state has a teacher.
+        optimizer: the optimiser of `state.opt_state`.
+        accumulate: number of micro-batches per step, whose gradients are averaged; divides the
+            batch size.
+        ema_decay: decay of `state.ema` as a function of the step; needed where the state has one.
+        remat: whether to compute the activations inside blocks again for the gradient, which saves
+            memory.
     """
 
-    def gradient(params, batch, key, given):
+    def gradient(params, batch, key, extra_inputs):
         def loss_fn(params):
             with rematerialised_blocks() if remat else contextlib.nullcontext():
-                return objective(model, params, batch, key, **given)
+                return objective(model, params, batch, key, **extra_inputs)
 
         (loss, scalars), grads = jax.value_and_grad(loss_fn, has_aux=True)(params)
         return grads, {"loss": loss, **scalars}
 
-    def accumulated_gradient(params, batch, key, given):
+    def accumulated_gradient(params, batch, key, extra_inputs):
         if accumulate == 1:
-            return gradient(params, batch, key, given)
+            return gradient(params, batch, key, extra_inputs)
 
         # Neighbours go to different micro-batches, so that each stays spread over all devices.
         def split(x):
@@ -52,20 +54,20 @@ def make_train_step(
 
         def add(total, step):
             index, part = step
-            new = gradient(params, part, jax.random.fold_in(key, index), given)
+            new = gradient(params, part, jax.random.fold_in(key, index), extra_inputs)
             return jax.tree.map(jnp.add, total, new), None
 
         parts = (jnp.arange(accumulate), jax.tree.map(split, batch))
         first = jax.tree.map(lambda x: x[0], parts[1])
-        shapes = jax.eval_shape(gradient, params, first, key, given)
+        shapes = jax.eval_shape(gradient, params, first, key, extra_inputs)
         zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
         total, _ = jax.lax.scan(add, zeros, parts)
         return jax.tree.map(lambda x: x / accumulate, total)
 
     def train_step(state: TrainState, batch: dict) -> tuple[TrainState, dict]:
         key = jax.random.fold_in(state.key, state.step)
-        given = {} if state.teacher is None else {"teacher": gathered(state.teacher)}
-        grads, metrics = accumulated_gradient(gathered(state.params), batch, key, given)
+        extra_inputs = {} if state.teacher is None else {"teacher": gathered(state.teacher)}
+        grads, metrics = accumulated_gradient(gathered(state.params), batch, key, extra_inputs)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         ema = state.ema
@@ -79,13 +81,13 @@ def make_train_step(
 
 
 def make_ema_decay(decay: float, start: int, warmup: bool) -> Callable:
-    """Decay of the moving average as a function of the step (from 0).
+    """Make the function that gives the moving average's decay at a step (from 0).
 
     Args:
-        decay: what it ends at.
-        start: before this step it is 0: the average is a copy of the weights.
-        warmup: rise to `decay` as 1 - (1 + step)^(-2/3), so that a short run's average is not
-            dominated by its first weights.
+        decay: final decay, 0 to 1.
+        start: step before which the decay is 0: the average is a copy of the weights.
+        warmup: whether the decay rises to `decay` as 1 - (1 + step)^(-2/3), so that the first
+            weights do not dominate the average of a short run.
     """
 
     def at(step):

@@ -245,7 +245,7 @@ def test_a_full_disk_names_what_was_saved(tmp_path, monkeypatch):
 
 def test_a_run_tells_its_speed_and_traces_some_steps(tmp_path, capsys):
     workdir = train(small_config(), tmp_path / "run", profile=True)
-    lines = [json.loads(line) for line in (workdir / "metrics.jsonl").open()]
+    lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines if "speed/compile_seconds" in line] == [1]
     for line in lines:
         steps, images = line["speed/steps_per_second"], line["speed/images_per_second"]
@@ -310,7 +310,9 @@ def test_a_bad_loss_sends_the_run_back(tmp_path, monkeypatch):
     with pytest.warns(UserWarning, match=r"not finite at step 4; the run goes back to .*/2 "):
         train(small_config(on_bad_loss="rollback"), tmp_path / "run")
     assert len(poisoned) == 8
-    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").open()]
+    lines = [
+        json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+    ]
     assert [line["step"] for line in lines if "train/loss" in line] == [1, 2, 3, 4, 5, 6]
     assert [line for line in lines if "guard/went_back_from" in line] == [
         {"step": 2, "guard/went_back_from": 4.0}
