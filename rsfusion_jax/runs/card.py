@@ -1,4 +1,4 @@
-"""The card of a checkpoint: what must be known of a network to use its weights."""
+"""What must be known of a network to use its weights: the card beside a checkpoint."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -9,21 +9,17 @@ from rsfusion_jax.sensors import Sensor
 def network_card(
     model, fields: Mapping, *, sensor: Sensor | None, max_value, ms_phase, diffusion=None
 ) -> dict:
-    """Describe a network and the scale of its data, as a checkpoint stores it.
+    """What must be known to use weights: the network's configuration and the scale of its data.
 
     Args:
         model: the network.
-        fields: name of the network and the fields of its module that were set, except the numbers
-            of bands and guide bands and the ratio.
-        sensor: sensor of the training images; None where it is unknown.
-        max_value: divisor that brings counts to [0, 1].
+        fields: its name and the module's fields that were set, beside bands, guide and ratio.
+        sensor: whose pixels it was trained on.
+        max_value: divisor of counts.
         ms_phase: PAN index of the centre of MS pixel 0.
-        diffusion: `inference.draw.Diffusion` of a diffusion network, else None.
-
-    Returns:
-        A dict of plain values: "network" are the arguments of `create_model`.
+        diffusion: `draw.Diffusion` of a diffusion network.
     """
-    # Lists, as JSON reads tuples back: a new card must equal a stored one.
+    # As JSON gives it back, so that a stored card equals one that is made.
     fields = {key: list(v) if isinstance(v, tuple) else v for key, v in fields.items()}
     return {
         "network": {

@@ -11,11 +11,11 @@ from rsfusion_jax.runs import lock
 
 _CONFIG, _FINISHED = "config.json", "finished.json"
 START = "start"
-"""Name of the folder in it that holds a run which this one starts from."""
+"""Folder in it of a run that this one begins from."""
 
 
 def open_run_folder(workdir: Path, config: ml_collections.ConfigDict) -> None:
-    """Create the folder and write the config into it, or check that it holds the same config.
+    """Creates the folder with the config in it, or checks that it holds this very config.
 
     Raises:
         UserError: the folder holds another run, or cannot be written.
@@ -32,7 +32,7 @@ def open_run_folder(workdir: Path, config: ml_collections.ConfigDict) -> None:
 
 
 def finished_step(workdir: Path, config: ml_collections.ConfigDict) -> int | None:
-    """Return the last step of a finished run of this config in the folder; None without one."""
+    """Last step of a run of this config that ended here, None if there is none."""
     if not _check_config(workdir, config) or not (workdir / _FINISHED).exists():
         return None
     return json.loads((workdir / _FINISHED).read_text())["step"]
@@ -44,7 +44,7 @@ def mark_finished(workdir: Path, step: int) -> None:
 
 
 def _check_config(workdir: Path, config: ml_collections.ConfigDict) -> bool:
-    """Tell whether the folder holds this config; raise an error where it holds another one."""
+    """Whether the folder holds this config; an error if it holds another."""
     path = workdir / _CONFIG
     if workdir.exists() and not workdir.is_dir():
         raise UserError(f"run folder {workdir} is a file; choose another --workdir")
@@ -65,8 +65,8 @@ def _check_config(workdir: Path, config: ml_collections.ConfigDict) -> bool:
     theirs, ours = (
         flax.traverse_util.flatten_dict(tree, sep=".") for tree in (stored, _plain(config))
     )
-    # A run may resume on other devices: checkpoints fit every mesh. A field that was added to the
-    # schema after the run began does not count while it is off.
+    # On which devices a run goes on is free: checkpoints fit every mesh. Fields younger than the
+    # run change nothing where they are off.
     keys = [key for key in theirs | ours if not key.startswith("mesh.")]
     keys = [key for key in keys if key in theirs or ours[key]]
     changed = sorted(key for key in keys if theirs.get(key) != ours.get(key))
