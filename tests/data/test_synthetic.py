@@ -9,7 +9,7 @@ import pytest
 from scipy import ndimage
 from scipy.stats import spearmanr
 
-from benchmarks.scene_statistics import real_pair, statistics, synthetic_statistics
+from benchmarks.studies.scene_statistics import real_pair, statistics, synthetic_statistics
 from configs import default
 from rsfusion_jax.classical import fuse
 from rsfusion_jax.data.configured import open_split
