@@ -1,7 +1,7 @@
-"""One network in one framework, alone in a process of its own, that runs when it is told to.
+"""One network in one framework, in a process of its own that runs calls when it is told to.
 
-So contenders can take turns on one device, each with its own allocator, and what one needs at its
-peak, or dies of, says nothing about the others.
+Contenders can so take turns on one device, each with its own allocator: peak memory and failures of
+one do not touch the others. Used by benchmarks/speed/speed.py; Linux only, as it reads /proc.
 """
 
 import ctypes
@@ -18,7 +18,9 @@ from pathlib import Path
 
 import numpy as np
 
-INPUTS = 4  # batches that are rotated
+from benchmarks.timing import seconds
+
+INPUTS = 4  # batches that are used in rotation
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,13 +28,13 @@ class Task:
     """What is timed.
 
     Attributes:
-        network: its name.
-        fields: of its module, over the published ones.
+        network: name of the network.
+        fields: fields of its module that differ from the published ones.
         mode: "train", a gradient of L1 and Adam's update, or "inference".
-        size: of PAN, pixels along a side.
-        batch: images.
+        size: PAN pixels along a side.
+        batch: number of images.
         dtype: compute dtype, "float32" or "bfloat16".
-        num_bands, guide_bands, ratio: of the images.
+        num_bands, guide_bands, ratio: C, G and r of the images.
     """
 
     network: str
@@ -46,7 +48,7 @@ class Task:
     ratio: int = 4
 
     def arrays(self) -> list[dict[str, np.ndarray]]:
-        """Batches of smooth images in [0, 1], NHWC float32, and a denoiser's noise level."""
+        """Draw batches of smooth images in [0, 1], NHWC float32, and noise levels for denoisers."""
         random = np.random.default_rng(0)
         low = self.size // self.ratio
 
@@ -69,11 +71,11 @@ class Contender:
     Args:
         framework: "ours", "published" (PyTorch, the published formulation, eager), "best" (PyTorch:
             its fused attention, channels last, compiled) or "ceilings".
-        task: what it runs; None for "ceilings".
+        task: what is timed; None for "ceilings".
         memory: bytes that the process may take beyond what the frameworks themselves need; 0: all.
 
     Attributes:
-        report: what building and the first call gave, with "failed" where they did not work.
+        report: measurements of building and of the first call, or "failed" with the reason.
     """
 
     def __init__(self, framework: str, task: Task | None, memory: int = 0):
@@ -87,12 +89,12 @@ class Contender:
         self.report = self._answer()
 
     def run(self, count: int) -> dict:
-        """Seconds of one call, by the clock and of the processor: the mean of `count`."""
+        """Return seconds of one call, wall and CPU time, as the mean of `count` calls."""
         self._pipe.send(count)
         return self._answer()
 
     def close(self) -> None:
-        """Ends the process."""
+        """End the process."""
         self._pipe.close()
         self._process.join(10)
         self._process.kill()
@@ -115,11 +117,11 @@ def _serve(pipe, framework: str, task: Task | None, memory: int) -> None:
         step(0)
         report["first_call_s"] = time.perf_counter() - start
         _forget_peak()
-        held = _memory("VmRSS")
+        before = _memory("VmRSS")
         start = time.perf_counter()
         step(1)
         report["second_call_s"] = time.perf_counter() - start
-        peak = report.pop("device_peak", lambda: _memory("VmHWM") - held)()
+        peak = report.pop("device_peak", lambda: _memory("VmHWM") - before)()
         # An allocator that keeps what was freed hides it from the system.
         report["peak_bytes"] = max(peak, report.get("temporaries", 0))
         pipe.send(report)
@@ -144,7 +146,7 @@ def _serve(pipe, framework: str, task: Task | None, memory: int) -> None:
 
 
 def _limit(memory: int) -> None:
-    """Lets the process take so many bytes more than it has."""
+    """Limit the process to `memory` bytes more than it has now."""
     if memory:
         ceiling = _memory("VmSize") + memory
         resource.setrlimit(resource.RLIMIT_AS, (ceiling, ceiling))
@@ -156,7 +158,7 @@ def _memory(entry: str) -> int:
 
 
 def _forget_peak() -> None:
-    """Returns freed memory to the system and starts VmHWM anew: Linux."""
+    """Return freed memory to the system and reset VmHWM."""
     ctypes.CDLL(None).malloc_trim(0)
     Path("/proc/self/clear_refs").write_text("5")
 
@@ -281,27 +283,16 @@ def _torch(formulation: str, task: Task, limit: Callable) -> tuple[Callable, dic
 
 
 def _ceilings(_, limit: Callable) -> tuple[Callable, dict]:
-    """What the device does at best: a large matrix product, a large copy."""
+    """Measure the highest rates of the device: a large matrix product and a large copy."""
     import jax
     import jax.numpy as jnp
 
     device = jax.devices()[0]
     side, length = (2048, 2**26) if device.platform == "cpu" else (8192, 2**30)
-    rates = {}
+    matmul, copy, rates = jax.jit(jnp.matmul), jax.jit(lambda x: x + 1), {}
     for dtype in ("float32", "bfloat16"):
         a = jax.random.normal(jax.random.key(0), (side, side), jnp.dtype(dtype))
-        rates[f"{dtype}_flops"] = 2 * side**3 / _quickest(jax.jit(jnp.matmul), a, a)
+        rates[f"{dtype}_flops"] = 2 * side**3 / min(seconds(functools.partial(matmul, a, a), 8))
     vector = jnp.arange(length, dtype=jnp.float32)
-    rates["bytes"] = 8 * length / _quickest(jax.jit(lambda x: x + 1), vector)
+    rates["bytes"] = 8 * length / min(seconds(functools.partial(copy, vector), 8))
     return lambda index: None, {"device": device.device_kind, **rates}
-
-
-def _quickest(function, *args, calls: int = 8) -> float:
-    import jax
-
-    seconds = []
-    for _ in range(calls):
-        start = time.perf_counter()
-        jax.block_until_ready(function(*args))
-        seconds.append(time.perf_counter() - start)
-    return min(seconds)

@@ -1,27 +1,28 @@
 """How time and memory of the networks grow with pixels, bands and batch.
 
-    PYTHONPATH=. python benchmarks/growth.py [--networks=u2net,ddif] [--axes=pixels,batch,bands]
+    python -m benchmarks.speed.growth [--networks=u2net,ddif] [--axes=pixels,batch,bands]
+
+Run from the clone's root. Data: none, inputs are drawn.
 
 A training step (the network's objective, Adam) and inference at the widths of configs/small.py, at
-ratio 4: one axis is varied, the others stay at a PAN of 32 x 32 pixels, 4 bands, one image. Time is
-the processor's of a compiled call, the least of three; memory what the compiled program holds
-besides its arguments and results, by XLA's own count, for which nothing runs: the largest PAN is
-compiled only. An exponent is the slope of a line through the logarithms, by least squares, of all
-points but the smallest, where what does not grow weighs most: 1 is linear.
+ratio 4. One axis is varied; the others stay at a PAN of 32 x 32 pixels, 4 bands, one image. Time is
+CPU time of a compiled call, the least of three. Memory is what the compiled program holds besides
+its arguments and results, as XLA counts it: nothing has to run, so the largest PAN is only
+compiled. An exponent is the slope of a least-squares line through the logarithms of all points but
+the smallest, where parts that do not grow weigh most: 1 is linear.
 
-Rows are added to benchmarks/results/growth.json, measured once; the table of all is printed.
+Rows that are missing are added to benchmarks/results/growth.json; the table of all is printed.
 """
 
-import argparse
-import datetime
-import json
+import itertools
 import time
-from pathlib import Path
 
 import jax
 import numpy as np
 import optax
 
+from benchmarks import record
+from benchmarks.command_line import parser, words
 from configs import small
 from rsfusion_jax.compilation import compiler_options
 from rsfusion_jax.inference.draw import Diffusion
@@ -31,7 +32,6 @@ from rsfusion_jax.runs.state import create_state
 from rsfusion_jax.training.objectives import make_objective
 from rsfusion_jax.training.step import make_train_step
 
-RESULTS = Path(__file__).parent / "results" / "growth.json"
 RATIO = 4
 LEAST = {"side": 32, "bands": 4, "batch": 1}
 AXES = {
@@ -39,15 +39,16 @@ AXES = {
     "batch": ("batch", (1, 2, 4)),
     "bands": ("bands", (4, 8, 16, 32)),
 }
-LARGEST = 128  # of the sides that are run
+LARGEST = 128  # side of the largest PAN that is run
 MODES = ("inference", "train")
 UNOPTIMISED = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
-"""Half the compilation for what is not run; memory is planned before machine code is made."""
-TURNS, SHORTEST = 3, 0.2  # of several calls where one is quicker: other threads' time counts late
+"""Compiler options for programs that are not run: half the time, and the same memory plan."""
+TURNS = 3
+SHORTEST = 0.2  # seconds of a turn: several calls where one is faster
 
 
 def program(network: str, mode: str, side: int, bands: int, batch: int):
-    """The function that is compiled, and shapes of what it takes."""
+    """Return the function that is compiled and the shapes of its arguments."""
     model = create_model(network, num_bands=bands, ratio=RATIO, **SMALL_WIDTHS[network])
     images = input_shapes(model, side // RATIO, side // RATIO, batch)
     params = abstract_params(model)
@@ -66,7 +67,7 @@ def program(network: str, mode: str, side: int, bands: int, batch: int):
 
 
 def arbitrary(shapes):
-    """Arrays of these shapes: small noise, which neither vanishes nor overflows."""
+    """Draw arrays of these shapes: small noise, which neither vanishes nor overflows."""
     random = np.random.default_rng(0)
 
     def one(leaf):
@@ -80,7 +81,7 @@ def arbitrary(shapes):
 
 
 def processor_seconds(compiled, arguments) -> float:
-    """Of one call, all threads together: the least mean of a turn."""
+    """Return CPU seconds of one call, all threads together: the least mean of a turn."""
     turns, count = [], 1
     jax.block_until_ready(compiled(*arguments))
     while len(turns) < TURNS:
@@ -96,7 +97,7 @@ def processor_seconds(compiled, arguments) -> float:
 
 
 def measure(network: str, mode: str, size: dict) -> dict:
-    """One row."""
+    """Measure one row."""
     function, shapes = program(network, mode, **size)
     runs = size["side"] <= LARGEST
     lowered = jax.jit(function).lower(*shapes)
@@ -105,11 +106,11 @@ def measure(network: str, mode: str, size: dict) -> dict:
     row["temporary_bytes"] = compiled.memory_analysis().temp_size_in_bytes
     if runs:
         row["cpu_seconds"] = round(processor_seconds(compiled, arbitrary(shapes)), 5)
-    return row | {"date": datetime.date.today().isoformat(), "jax": jax.__version__}
+    return row
 
 
 def exponent(rows: list[dict], axis: str, figure: str) -> float | None:
-    """Slope of log(figure) over log(axis) without the smallest; None below two points."""
+    """Fit the slope of log(figure) over log(axis), without the smallest; None below two points."""
     name, values = AXES[axis]
     points = [
         (row[name], row[figure])
@@ -125,9 +126,10 @@ def exponent(rows: list[dict], axis: str, figure: str) -> float | None:
 
 
 def table(rows: list[dict]) -> str:
-    """Exponents per network as Markdown."""
-    lines = ["| network | | " + " | ".join(f"time: {a} | memory: {a}" for a in AXES) + " |"]
-    lines.append("|" + "---|" * (2 + 2 * len(AXES)))
+    """Format the exponents of each network as Markdown."""
+    columns = ["network", "mode"]
+    columns += [f"{figure}: {axis}" for axis in AXES for figure in ("time", "memory")]
+    lines = []
     for network in SMALL_WIDTHS:
         for mode in MODES:
             mine = [row for row in rows if (row["network"], row["mode"]) == (network, mode)]
@@ -136,34 +138,30 @@ def table(rows: list[dict]) -> str:
                 for axis in AXES
                 for figure in ("cpu_seconds", "temporary_bytes")
             ]
-            cells = ["-" if slope is None else f"{slope:.2f}" for slope in slopes]
-            lines.append(f"| {network} | {mode} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+            cells = [None if slope is None else f"{slope:.2f}" for slope in slopes]
+            lines.append([network, mode, *cells])
+    return record.table(columns, lines)
 
 
 def main() -> None:
-    """Measures what is missing and prints the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--networks", default=",".join(SMALL_WIDTHS))
-    parser.add_argument("--modes", default=",".join(MODES))
-    parser.add_argument("--axes", default=",".join(AXES))
-    options = parser.parse_args()
-    rows = json.loads(RESULTS.read_text()) if RESULTS.exists() else []
-    for axis in filter(None, options.axes.split(",")):
+    """Measure what is missing and print the table."""
+    flags = parser(__doc__, "growth.json")
+    flags.add_argument("--networks", type=words, default=list(SMALL_WIDTHS))
+    flags.add_argument("--modes", type=words, default=list(MODES))
+    flags.add_argument("--axes", type=words, default=list(AXES))
+    options = flags.parse_args()
+    for axis in options.axes:
         name, values = AXES[axis]
-        for network in options.networks.split(","):
-            for mode in options.modes.split(","):
-                for value in values:
-                    size = LEAST | {name: value}
-                    point = {"network": network, "mode": mode, **size}
-                    same = [row for row in rows if point.items() <= row.items()]
-                    if any("cpu_seconds" in row or row["side"] > LARGEST for row in same):
-                        continue
-                    rows = [row for row in rows if row not in same]
-                    rows.append(measure(network, mode, size))
-                    print(rows[-1], flush=True)
-                    RESULTS.write_text(json.dumps(rows, indent=1) + "\n")
-    print(table(rows))
+        points = itertools.product(options.networks, options.modes, values)
+        for network, mode, value in points:
+            size = LEAST | {name: value}
+            point = {"network": network, "mode": mode, **size}
+            same = [row for row in record.read(options.out) if point.items() <= row.items()]
+            if not any("cpu_seconds" in row or row["side"] > LARGEST for row in same):
+                row = measure(network, mode, size)
+                print(row, flush=True)
+                record.merge(options.out, [row], tuple(point))
+    print(table(record.read(options.out)))
 
 
 if __name__ == "__main__":

@@ -1,36 +1,36 @@
 """Patches per second of the training pipeline, by how a set is stored and by worker processes.
 
-    PYTHONPATH=. python benchmarks/input_pipeline.py [--samples=2048] [--turns=5] [--label=now]
+    python -m benchmarks.speed.input_pipeline [--samples=2048] [--turns=5] [--label=now]
 
-One set of 64x64 patches of 8 bands, written by the library's own writer, is stored in four ways:
-as `rsfusion simulate` writes it (uncompressed NCHW), as one finds such sets on servers (chunks,
-gzip), converted by `rsfusion convert`, and as ArrayRecord, which is read by the same pipeline
-through a source of this file. Batches of 32 whole patches, as float32 in [0, 1], with d4. Stores
-and numbers of workers take turns, so that a machine that slows down slows all; medians are
-reported with the smallest and the largest. "cold" follows an order to forget the file's pages.
+Run from the clone's root. Data: none, a set of 64 x 64 patches of 8 bands is drawn and written to
+a temporary folder (about 1 GB; `--folder` says where).
 
-The CPU column is patches per second of CPU time of this process, which other programs disturb less;
-workers are other processes, so it is left out for them. Rows go under the label into
-benchmarks/results/input_pipeline.json, and a table is printed.
+The set is stored in four ways: as `rsfusion simulate` writes it (uncompressed NCHW), in the form
+that servers often have (chunks, gzip), converted by `rsfusion convert`, and as ArrayRecord, which
+the same pipeline reads through a source of this file. Batches are 32 whole patches, float32 in
+[0, 1], with the augmentation d4. Stores and numbers of workers take turns (benchmarks/timing.py).
+Before a "cold" measurement the system is asked to drop the file from memory. "cpu" is patches per
+second of this process's CPU time, which other programs disturb less; it is left out with workers,
+which are other processes.
+
+Rows go under the label into benchmarks/results/input_pipeline.json; the table is printed.
 """
 
-import argparse
-import json
 import math
 import os
-import platform
-import statistics
 import tempfile
 import time
 import warnings
-from datetime import date
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import grain
 import h5py
 import numpy as np
 
+from benchmarks import record
+from benchmarks.command_line import numbers, parser
+from benchmarks.timing import spread
+from rsfusion_jax.cli.convert import convert_set
 from rsfusion_jax.data.pipeline import train_dataset
 from rsfusion_jax.data.simulation.wald import simulate
 from rsfusion_jax.data.stored.pancollection import open_set
@@ -39,12 +39,11 @@ from rsfusion_jax.ops.mtf import mtf_filter
 from rsfusion_jax.sensors import get_sensor
 
 SENSOR, BATCH, SIDE, DISTINCT = get_sensor("wv3"), 32, 64, 64
-RESULTS = Path(__file__).parent / "results" / "input_pipeline.json"
 ATTRIBUTES = {"max_value": 2047.0, "sensor": "wv3", "ratio": 4, "ms_phase": 2.0}
 
 
 def samples(count: int):
-    """Simulated pairs of noise with a natural spectrum, in whole counts; repeated, never alike."""
+    """Yield simulated pairs of noise with a natural spectrum, in whole counts, all different."""
     random = np.random.default_rng(0)
     field = mtf_filter(random.normal(size=(DISTINCT, SIDE * 4, SIDE * 4, 1)), 0.02, 4)[..., 0]
     field = (field - field.min()) / np.ptp(field)
@@ -59,7 +58,7 @@ def samples(count: int):
 
 
 def make_stores(folder: Path, count: int) -> dict[str, Path]:
-    """The set in every form, by name."""
+    """Write the set in every form; return the files by name."""
     stores = {"HDF5, uncompressed": folder / "plain.h5", "HDF5, gzip": folder / "gzip.h5"}
     write_set(stores["HDF5, uncompressed"], samples(count), count, ATTRIBUTES)
     with (
@@ -70,15 +69,11 @@ def make_stores(folder: Path, count: int) -> dict[str, Path]:
         for key, array in plain.items():
             chunks = (1, *array.shape[1:])
             packed.create_dataset(key, data=array[()], chunks=chunks, compression="gzip")
-    try:
-        from rsfusion_jax.cli.convert import convert_set
-    except ImportError:  # a tree from before it, for comparison
-        return stores
     stores["converted"] = folder / "converted.h5"
     convert_set(stores["HDF5, gzip"], stores["converted"])
     try:
         from array_record.python.array_record_module import ArrayRecordWriter
-    except ImportError:  # not made for this system
+    except ImportError:  # the package is not available on every system
         return stores
     stores["ArrayRecord"] = folder / "set.array_record"
     writer = ArrayRecordWriter(str(stores["ArrayRecord"]), "group_size:1,uncompressed")
@@ -89,7 +84,7 @@ def make_stores(folder: Path, count: int) -> dict[str, Path]:
 
 
 class Records:
-    """The set as ArrayRecord: one record per sample, its arrays (H, W, C) end to end."""
+    """A set stored as ArrayRecord: one record per sample, its arrays (H, W, C) end to end."""
 
     def __init__(self, path: Path, like):
         self.info, sample = like.info, like[0]
@@ -110,7 +105,7 @@ class Records:
 
 
 def rate(source, workers: int, batches: int) -> dict[str, float]:
-    """Patches per second after the first batches, by the clock and by this process's CPU time."""
+    """Measure patches per second of wall time and of this process's CPU time."""
     options = {"batch_size": BATCH, "patch_size": SIDE, "seed": 0, "augment": "d4"}
     iterator = iter(train_dataset(source, workers=workers, **options))
     for _ in range(2):
@@ -120,12 +115,12 @@ def rate(source, workers: int, batches: int) -> dict[str, float]:
         next(iterator)
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     iterator.close()
-    found = {"wall": BATCH * batches / wall}
-    return found if workers else found | {"cpu": BATCH * batches / cpu}
+    rates = {"wall": BATCH * batches / wall}
+    return rates if workers else rates | {"cpu": BATCH * batches / cpu}
 
 
 def forget(path: Path) -> None:
-    """Asks the system to drop the file's pages from memory."""
+    """Ask the system to drop the file's pages from memory."""
     os.sync()
     file = os.open(path, os.O_RDONLY)
     os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
@@ -133,6 +128,7 @@ def forget(path: Path) -> None:
 
 
 def measure(stores: dict[str, Path], workers: list[int], turns: int, batches: int) -> list[dict]:
+    """Measure all stores, numbers of workers and states in turns."""
     plain = stores["HDF5, uncompressed"]
     sources = {
         name: Records(path, open_set(plain, sensor="wv3"))
@@ -140,7 +136,7 @@ def measure(stores: dict[str, Path], workers: list[int], turns: int, batches: in
         else open_set(path, sensor="wv3")
         for name, path in stores.items()
     }
-    found = {}
+    rates = {}
     for _ in range(turns):
         for count in workers:
             for name, source in sources.items():
@@ -148,59 +144,47 @@ def measure(stores: dict[str, Path], workers: list[int], turns: int, batches: in
                     if state == "cold":
                         forget(stores[name])
                     for clock, value in rate(source, count, batches).items():
-                        found.setdefault((name, count, state, clock), []).append(value)
+                        rates.setdefault((name, count, state, clock), []).append(value)
     return [
         {
             "store": name,
             "workers": count,
             "state": state,
             "clock": clock,
-            "patches_per_second": round(statistics.median(values)),
-            "range": [round(min(values)), round(max(values))],
+            "patches_per_second": {key: round(value) for key, value in spread(values).items()},
         }
-        for (name, count, state, clock), values in found.items()
+        for (name, count, state, clock), values in rates.items()
         if (state, clock) != ("cold", "cpu")
     ]
 
 
-def release(name: str) -> str | None:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None
-
-
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--samples", type=int, default=2048)
-    parser.add_argument("--turns", type=int, default=5)
-    parser.add_argument("--batches", type=int, default=48, help="timed, of 32 patches each")
-    parser.add_argument("--workers", type=int, nargs="*", default=[0, 1, 2])
-    parser.add_argument("--label", default="now")
-    parser.add_argument("--folder", type=Path, default=None, help="where the sets are written")
-    options = parser.parse_args()
+def main() -> None:
+    """Write the sets, measure, print the table."""
+    flags = parser(__doc__, "input_pipeline.json")
+    flags.add_argument("--samples", type=int, default=2048)
+    flags.add_argument("--turns", type=int, default=5)
+    flags.add_argument("--batches", type=int, default=48, help="timed, of 32 patches each")
+    flags.add_argument("--workers", type=numbers, default=[0, 1, 2])
+    flags.add_argument("--label", default="now")
+    flags.add_argument("--folder", type=Path, help="where the sets are written")
+    options = flags.parse_args()
     warnings.simplefilter("ignore")  # noise has no phase to be checked
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         stores = make_stores(Path(folder), options.samples)
         mebibytes = {name: round(path.stat().st_size / 2**20) for name, path in stores.items()}
         rows = measure(stores, options.workers, options.turns, options.batches)
-    results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
-    results[options.label] = {
-        "date": date.today().isoformat(),
-        "machine": f"{os.cpu_count()} cores, {platform.machine()}",
-        "versions": {name: release(name) for name in ("grain", "h5py", "numpy", "array_record")},
-        "samples": options.samples,
-        "mebibytes": mebibytes,
-        "turns": options.turns,
-        "rows": rows,
-    }
-    RESULTS.write_text(json.dumps(results, indent=1) + "\n")
+    rows = [
+        {"label": options.label, **row, "mebibytes": mebibytes[row["store"]]}
+        | {"samples": options.samples, "turns": options.turns}
+        for row in rows
+    ]
+    keys = "label", "store", "workers", "state", "clock"
+    record.merge(options.out, rows, keys, packages=("grain", "h5py", "array_record"))
+    lines = []
     for row in rows:
-        low, high = row["range"]
-        print(
-            f"{row['store']:<20} {row['workers']} workers  {row['state']}  {row['clock']:<5}"
-            f"{row['patches_per_second']:>7} ({low}-{high})"
-        )
+        rates = "{median} ({least} to {most})".format(**row["patches_per_second"])
+        lines.append([row["store"], row["workers"], row["state"], row["clock"], rates])
+    print(record.table(("store", "workers", "state", "clock", "patches per second"), lines))
 
 
 if __name__ == "__main__":

@@ -1,45 +1,43 @@
-"""Metrics and classical methods, one compiled program for a batch, against NumPy by the image.
+"""Time of metrics and classical methods, compiled for a batch, beside NumPy image by image.
 
-    PYTHONPATH=. python benchmarks/metrics_speed.py [--images=20] [--side=256] [--bands=8]
+    python -m benchmarks.speed.metrics_speed [--images=20] [--side=256] [--bands=8]
 
-All compute the same numbers in float32 from the same arrays in one process. Ours runs twice, under
-`jit(vmap(...))`, all images at once, and under `jit(lax.map(...))`, one after the other; the peers
-are in benchmarks/peers. After a run of each that does not count (ours compiles in it) they take
-turns, so that a machine that slows down slows all; a ratio is taken within each turn and its
-median is reported with the smallest and the largest. Results are compared before they are timed.
-Rows go to benchmarks/results/metrics_speed.json, the table of benchmarks/metrics_speed.md is
-printed.
+Run from the clone's root. Data: none, images are drawn.
+
+All compute the same numbers in float32 from the same arrays in one process; results are compared
+before they are timed. Ours runs twice: under `jit(vmap(...))`, all images at once, and under
+`jit(lax.map(...))`, one image after the other. The NumPy versions are in benchmarks/peers. They
+take turns (benchmarks/timing.py).
+
+Rows go to benchmarks/results/metrics_speed.json; the table of metrics_speed.md is printed.
 """
 
-import argparse
 import functools
-import json
-import os
-import platform
 import statistics
 import time
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy
 
+from benchmarks import record
+from benchmarks.command_line import parser, words
 from benchmarks.peers import classical_numpy, metrics_numpy
+from benchmarks.timing import ratio
 from rsfusion_jax import classical, metrics
 from rsfusion_jax.ops.mtf import mtf_filter
 from rsfusion_jax.ops.resample import decimate, interp23
 from rsfusion_jax.sensors import get_sensor
 
 RATIO, SENSOR = 4, get_sensor("wv3")
-RESULTS = Path(__file__).parent / "results" / "metrics_speed.json"
+COLUMNS = "group", "name", "vmap, ms", "map, ms", "NumPy, ms", "NumPy / vmap", "NumPy / map"
 # Largest difference between ours and theirs, absolute or relative; images span [0, 1].
 ALIKE = 2e-4
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 
 
 def scenes(images: int, side: int, bands: int):
-    """Textured gt, fused, ms, pan and lms, float32, with a leading batch axis."""
+    """Draw textured gt, fused, ms, pan and lms, float32, with a leading batch axis."""
     random = np.random.default_rng(0)
     texture = mtf_filter(random.normal(size=(images, side, side, bands + 1)), 0.4, 2)
     texture = 0.5 + 0.3 * texture / np.abs(texture).max()
@@ -56,12 +54,12 @@ def scenes(images: int, side: int, bands: int):
 
 
 def gains(bands: int) -> tuple[float, ...]:
-    """MTF gains of that many bands."""
+    """Return MTF gains of that many bands."""
     return tuple(SENSOR.mtf_ms[band % SENSOR.num_bands] for band in range(bands))
 
 
 def tasks(bands: int):
-    """(group, name, inputs, ours, theirs) of everything that is timed."""
+    """Yield (group, name, inputs, ours, theirs) of everything that is timed."""
     camera = {"bands": bands, "mtf_ms": gains(bands), "mtf_pan": SENSOR.mtf_pan}
     ratio, optics = {"ratio": RATIO}, {"ratio": RATIO, "sensor": camera}
     pairs = {
@@ -102,7 +100,7 @@ def tasks(bands: int):
 
 
 def measure(ours, theirs, arrays, rounds: int, clock) -> dict:
-    """Seconds of each way for the whole batch, turn by turn, and the ratios to NumPy's."""
+    """Time each way on the whole batch, turn by turn, and take the ratios to NumPy's."""
     on_device = [jnp.asarray(array) for array in arrays]
     together = jax.jit(jax.vmap(ours))
     in_turn = jax.jit(lambda *batch: jax.lax.map(lambda images: ours(*images), batch))
@@ -124,53 +122,44 @@ def measure(ours, theirs, arrays, rounds: int, clock) -> dict:
             turns[name].append(clock() - start)
     row = {f"{name}_s": statistics.median(times) for name, times in turns.items()}
     for name in ("vmap", "map"):
-        pairs = zip(turns["numpy"], turns[name], strict=True)
-        ratios = sorted(theirs / ours for theirs, ours in pairs)
-        row[f"{name}_ratio"] = [statistics.median(ratios), ratios[0], ratios[-1]]
+        row[f"{name}_ratio"] = ratio(turns["numpy"], turns[name])
     return {**row, "difference": float(difference)}
 
 
+def cells(row: dict) -> list[str]:
+    """Format one line of the table."""
+    times = [f"{1e3 * row[f'{way}_s']:.1f}" for way in ("vmap", "map", "numpy")]
+    ratios = [
+        "{median:.2f} ({least:.2f} to {most:.2f})".format(**row[f"{way}_ratio"])
+        for way in ("vmap", "map")
+    ]
+    return [row["group"], row["name"], *times, *ratios]
+
+
 def main() -> None:
-    """Times every task and writes the results."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--images", type=int, default=20)
-    parser.add_argument("--side", type=int, default=256)
-    parser.add_argument("--bands", type=int, default=8)
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--clock", choices=CLOCKS, default="wall", help="cpu: on a busy machine")
-    parser.add_argument("--only", help="names, separated by commas")
-    parser.add_argument("--out", type=Path, default=RESULTS)
-    options = parser.parse_args()
+    """Time the chosen metrics and methods and print the table."""
+    flags = parser(__doc__, "metrics_speed.json")
+    flags.add_argument("--images", type=int, default=20)
+    flags.add_argument("--side", type=int, default=256)
+    flags.add_argument("--bands", type=int, default=8)
+    flags.add_argument("--rounds", type=int, default=7)
+    flags.add_argument("--clock", choices=CLOCKS, default="wall", help="cpu: on a busy machine")
+    flags.add_argument("--only", type=words, default=[], help="names of metrics and methods")
+    options = flags.parse_args()
     data = scenes(options.images, options.side, options.bands)
-    rows, clock = [], CLOCKS[options.clock]
-    print("| group | name | vmap, ms | map, ms | NumPy, ms | NumPy / vmap | NumPy / map |")
-    print("|---|---|---|---|---|---|---|")
+    size = {"images": options.images, "shape": [options.side, options.side, options.bands]}
+    rows = record.read(options.out)
     for group, name, inputs, ours, theirs in tasks(options.bands):
-        if options.only and name not in options.only.split(","):
+        if options.only and name not in options.only:
             continue
-        row = measure(ours, theirs, [data[key] for key in inputs], options.rounds, clock)
-        rows.append({"group": group, "name": name, **row})
-        times = [f"{1e3 * row[f'{way}_s']:.1f}" for way in ("vmap", "map", "numpy")]
-        ratios = [
-            "{:.2f} ({:.2f} to {:.2f})".format(*row[f"{way}_ratio"]) for way in ("vmap", "map")
-        ]
-        print(f"| {' | '.join((group, name, *times, *ratios))} |", flush=True)
-    if options.only:
-        return
-    report = {
-        "images": options.images,
-        "shape": [options.side, options.side, options.bands],
-        "rounds": options.rounds,
-        "clock": options.clock,
-        "device": jax.devices()[0].device_kind,
-        "processor": platform.processor() or platform.machine(),
-        "cores": len(os.sched_getaffinity(0)),
-        "jax": jax.__version__,
-        "numpy": np.__version__,
-        "scipy": scipy.__version__,
-        "rows": rows,
-    }
-    options.out.write_text(json.dumps(report, indent=1) + "\n")
+        arrays = [data[key] for key in inputs]
+        row = {"group": group, "name": name, **size}
+        row |= {"rounds": options.rounds, "clock": options.clock}
+        row |= measure(ours, theirs, arrays, options.rounds, CLOCKS[options.clock])
+        print(" | ".join(cells(row)), flush=True)
+        keys = "group", "name", "images", "shape", "clock"
+        rows = record.merge(options.out, [row], keys, packages=("scipy",))
+    print("\n" + record.table(COLUMNS, map(cells, rows)))
 
 
 if __name__ == "__main__":

@@ -1,21 +1,16 @@
-"""A large scene on disk, fused by the command line: peak memory against the budget, and throughput.
+"""Peak memory and speed of `rsfusion fuse` on a large scene, against its memory budget.
 
-    python benchmarks/scene_memory.py [--side=12000] [--memory=2GB] [--methods=bdsd_pc,pannet]
+    python -m benchmarks.speed.scene_memory [--side=12000] [--memory=2GB] [--methods=bdsd_pc,pannet]
 
-The pair is synthetic: PAN of side x side pixels, MS of four bands at ratio 4, uint16, written in
-strips. Networks carry weights as they are drawn: neither memory nor time depends on their values.
-Every run is a process of its own, whose largest resident set the kernel reports. Rows go to
-benchmarks/results/scene_memory.json.
+Run from the clone's root. Data: none. The pair is textured noise: PAN of side x side pixels, MS of
+four bands at ratio 4, uint16, written strip by strip to a temporary folder (2 GB at 12000 pixels).
+Networks have random weights: neither memory nor time depends on their values. Each method is a
+process of its own, whose largest resident set the kernel reports.
+
+Rows go to benchmarks/results/scene_memory.json; the table of all rows is printed.
 """
 
-import argparse
-import json
-import os
-import re
-import subprocess
-import sys
 import tempfile
-import time
 from pathlib import Path
 
 import jax
@@ -24,14 +19,17 @@ import rasterio
 from rasterio.windows import Window
 
 import rsfusion_jax as rsf
+from benchmarks import record
+from benchmarks.command_line import parser, words
+from benchmarks.fuse_command import fuse
 from rsfusion_jax.models import init_params
 
-RESULTS = Path(__file__).parent / "results" / "scene_memory.json"
-RATIO, BANDS = 4, 4
+RATIO, BANDS, SENSOR = 4, 4, "qb"
+COLUMNS = ("method", "PAN pixels", "budget", "peak memory, GiB", "MP/s")
 
 
-def write_pair(folder: Path, side: int) -> tuple[Path, Path]:
-    """Textured PAN and MS, strip by strip, so that this process stays small."""
+def draw_pair(folder: Path, side: int) -> tuple[Path, Path]:
+    """Write textured PAN and MS strip by strip, so that this process stays small."""
     paths = folder / "pan.tif", folder / "ms.tif"
     low = side // RATIO
     random = np.random.default_rng(0)
@@ -56,58 +54,49 @@ def write_pair(folder: Path, side: int) -> tuple[Path, Path]:
     return paths
 
 
-def run(method: str, pair, folder: Path, memory: str) -> dict:
-    """Fuses the pair in a child process and measures it."""
-    chosen = ["--method", method, "--sensor", "qb"]
+def measure(method: str, pair, folder: Path, memory: str) -> dict:
+    """Measure one row."""
+    flags = ["--method", method]
     if method in rsf.list_models():
         model = rsf.create_model(method, num_bands=BANDS)
-        fuser = rsf.Fuser(model, {"params": init_params(model, jax.random.key(0))}, sensor="qb")
+        fuser = rsf.Fuser(model, {"params": init_params(model, jax.random.key(0))}, sensor=SENSOR)
         rsf.save_torch(fuser, folder / "weights.pth")
-        chosen = ["--weights", str(folder / "weights.pth"), "--model", method, "--sensor", "qb"]
+        flags = ["--weights", str(folder / "weights.pth"), "--model", method]
     out = folder / f"{method}.tif"
-    command = [sys.executable, "-m", "rsfusion_jax.cli.main", "fuse", *map(str, pair), str(out)]
-    command += [*chosen, "--memory", memory, "--shift", "none"]
-    start = time.perf_counter()
-    child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-    printed = child.stdout.read()
-    _, status, usage = os.wait4(child.pid, 0)
-    if status:
-        raise SystemExit(f"{method} failed: {printed}")
+    result = fuse(pair, out, [*flags, "--sensor", SENSOR, "--memory", memory, "--shift", "none"])
     with rasterio.open(out) as file:
         pixels = file.width * file.height
-    seconds = time.perf_counter() - start
-    stages = re.findall(r"(\w+) ([\d.]+)", printed.rsplit("seconds:", 1)[1])
     out.unlink()
     return {
         "method": method,
         "pixels": pixels,
         "budget": memory,
-        "peak_gb": round(usage.ru_maxrss / 2**20, 3),
-        "megapixels_per_second": round(pixels / 1e6 / seconds, 3),
-        "seconds": {name: float(value) for name, value in stages},
+        "megapixels_per_second": round(pixels / 1e6 / result["seconds"]["total"], 3),
+        **result,
     }
 
 
+def cells(row: dict) -> list[object]:
+    """Format one line of the table."""
+    names = ("method", "pixels", "budget", "peak_gb", "megapixels_per_second")
+    return [row[name] for name in names]
+
+
 def main() -> None:
-    """Measures and prints a table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--side", type=int, default=12000)
-    parser.add_argument("--memory", default="2GB")
-    parser.add_argument("--methods", default="bdsd_pc,pannet")
-    options = parser.parse_args()
-    rows = []
+    """Measure the chosen methods and print the table."""
+    flags = parser(__doc__, "scene_memory.json")
+    flags.add_argument("--side", type=int, default=12000)
+    flags.add_argument("--memory", default="2GB")
+    flags.add_argument("--methods", type=words, default=["bdsd_pc", "pannet"])
+    options = flags.parse_args()
+    rows = record.read(options.out)
     with tempfile.TemporaryDirectory() as folder:
-        pair = write_pair(Path(folder), options.side)
-        for method in options.methods.split(","):
-            rows.append(run(method, pair, Path(folder), options.memory))
-            print(rows[-1], flush=True)
-            RESULTS.write_text(json.dumps(rows, indent=1) + "\n")
-    print("| method | PAN pixels | budget | peak memory, GiB | MP/s |\n|---|---|---|---|---|")
-    for row in rows:
-        speed = row["megapixels_per_second"]
-        print(
-            f"| {row['method']} | {row['pixels']} | {row['budget']} | {row['peak_gb']} | {speed} |"
-        )
+        pair = draw_pair(Path(folder), options.side)
+        for method in options.methods:
+            row = measure(method, pair, Path(folder), options.memory)
+            print(row, flush=True)
+            rows = record.merge(options.out, [row], ("method", "pixels", "budget"))
+    print(record.table(COLUMNS, map(cells, rows)))
 
 
 if __name__ == "__main__":

@@ -1,30 +1,29 @@
-"""Our networks beside PyTorch: the published formulation, and the best that PyTorch makes of them.
+"""Time and memory of the networks beside PyTorch, in training steps and in inference.
 
-    PYTHONPATH=. python benchmarks/speed.py [--networks=u2net,rsanet] [--sizes=64,256] [--rounds=7]
+    python -m benchmarks.speed.speed [--networks=u2net,rsanet] [--sizes=64,256] [--rounds=7]
 
-On the device that is found: time of a training step (L1, Adam) and of inference, compile time, peak
-memory, achieved rates over those of a large matrix product and a large copy. Every contender is a
-process of its own; after warming up they take turns, so that a machine that slows down slows all,
-and a ratio is taken within each turn: the median is reported with the smallest and the largest.
-Networks have their published widths, 8 bands and a PAN at ratio 4. "published" is eager PyTorch
-with unfolded windows, sampled grids and full attention; "best" is fused attention and static
-indexing, channels last, compiled (benchmarks/peers; both are checked against the same goldens).
+Run from the clone's root. Data: none, inputs are drawn. PyTorch must be installed; without it,
+`--peers=` measures this library alone.
 
-Rows go to benchmarks/results/speed_<device>.json, the table is printed as Markdown.
+Measured on the first device: time of a training step (L1, Adam) and of inference, compile time,
+peak memory, and achieved rates over those of a large matrix product and a large copy. Every
+contender is a process of its own; after warming up they take turns (benchmarks/timing.py). Networks
+have their published widths, 8 bands and a PAN at ratio 4. "published" is eager PyTorch with
+unfolded windows, sampled grids and full attention; "best" is PyTorch with fused attention and
+static indexing, channels last, compiled (benchmarks/peers; both pass the same parity tests).
+
+Rows go to benchmarks/results/speed_<device>.json; the table of all rows is printed.
 """
 
-import argparse
-import datetime
-import json
-import os
 import re
 import statistics
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from benchmarks.contender import Contender, Task
+from benchmarks import record
+from benchmarks.command_line import numbers, parser, words
+from benchmarks.speed.contender import Contender, Task
+from benchmarks.timing import ratio
 
-RESULTS = Path(__file__).parent / "results"
 BATCHES = {  # of the papers
     "u2net": 16,
     "rsanet": 32,
@@ -36,17 +35,26 @@ BATCHES = {  # of the papers
 }
 FIELDS = {"ddif": (("dropout", 0.0),)}  # drawn differently by the two frameworks
 PEERS = ("published", "best")
-SHORTEST = 0.2  # seconds of a turn: several calls where one is quicker
-
-
-def ratio(theirs: list[float], ours: list[float]) -> dict[str, float]:
-    """How many times as long they take."""
-    ratios = [a / b for a, b in zip(theirs, ours, strict=True)]
-    return {"median": statistics.median(ratios), "least": min(ratios), "most": max(ratios)}
+KEYS = ("network", "mode", "size", "batch", "dtype")
+SHORTEST = 0.2  # seconds of a turn: several calls where one is faster
+COLUMNS = (
+    "network",
+    "mode",
+    "PAN",
+    "batch",
+    "dtype",
+    "ours, ms",
+    "vs eager",
+    "vs best",
+    "memory, MB: ours, eager, best",
+    "of the ceilings: GFLOP/s, GB/s",
+    "compile, s",
+    "best's first call, s",
+)
 
 
 def compare(task: Task, peers: list[str], rounds: int, memory: int) -> dict:
-    """One row: ours and the peers in turns."""
+    """Measure one row: this library and the peers in turns."""
     contenders = {name: Contender(name, task, memory) for name in ("ours", *peers)}
     try:
         row = {key: value for key, value in vars(task).items() if key != "fields"}
@@ -79,7 +87,7 @@ def compare(task: Task, peers: list[str], rounds: int, memory: int) -> dict:
 
 
 def achieved(row: dict, ceilings: dict) -> dict[str, float]:
-    """Shares of the measured ceilings that ours reaches."""
+    """Compute the shares of the measured ceilings that this library reaches."""
     if "seconds" not in row["ours"]:
         return {}
     passes = 3 if row["mode"] == "train" else 1  # forward, and twice as much backward
@@ -91,96 +99,71 @@ def achieved(row: dict, ceilings: dict) -> dict[str, float]:
     return shares
 
 
-def table(rows: list[dict], clock: str) -> str:
-    """The rows as Markdown."""
+def cells(row: dict, clock: str) -> list[object]:
+    """Format one line of the table."""
     suffix, seconds = {"wall": ("", "seconds"), "cpu": ("_cpu", "cpu_seconds")}[clock]
-    lines = [
-        "| network | mode | PAN | batch | dtype | ours, ms | vs eager | vs best "
-        "| memory, MB: ours, eager, best | of the ceilings: GFLOP/s, GB/s | compile, s "
-        "| best's first call, s |",
-        "|---" * 12 + "|",
-    ]
-    for row in rows:
-        cells = [row["network"], row["mode"], row["size"], row["batch"], row["dtype"]]
-        ours = row["ours"]
-        cells.append(f"{1e3 * ours[seconds]:.1f}" if seconds in ours else "failed")
-        for label in ("eager", "best"):
-            value = row.get(f"vs_{label}{suffix}")
-            cells.append(f"{value['median']:.2f}" if value else "-")
-        cells.append(
-            ", ".join(
-                f"{row[name]['peak_bytes'] / 1e6:.0f}" if "peak_bytes" in row[name] else "failed"
-                for name in ("ours", *PEERS)
-                if name in row
-            )
+    ours = row["ours"]
+    line = [row[key] for key in KEYS]
+    line.append(f"{1e3 * ours[seconds]:.1f}" if seconds in ours else "failed")
+    for label in ("eager", "best"):
+        value = row.get(f"vs_{label}{suffix}")
+        line.append(f"{value['median']:.2f}" if value else None)
+    memory = [row[name].get("peak_bytes") for name in ("ours", *PEERS) if name in row]
+    line.append(", ".join("failed" if peak is None else f"{peak / 1e6:.0f}" for peak in memory))
+    shares = row.get("achieved", {})
+    ceilings = [
+        f"{100 * share:.0f} % of {1e-9 * shares[rate] / share:.{digits}f}"
+        for rate, share, digits in (
+            ("flops", shares.get("share_of_flops"), 0),
+            ("bytes_per_second", shares.get("share_of_bytes"), 1),
         )
-        shares = row.get("achieved", {})
-        ceilings = [
-            f"{100 * share:.0f} % of {1e-9 * shares[rate] / share:.{digits}f}"
-            for rate, share, digits in (
-                ("flops", shares.get("share_of_flops"), 0),
-                ("bytes_per_second", shares.get("share_of_bytes"), 1),
-            )
-            if share
-        ]
-        cells.append(", ".join(ceilings) or "-")
-        waits = ours.get("compile_s"), row.get("best", {}).get("first_call_s")
-        cells += [f"{seconds:.0f}" if seconds else "-" for seconds in waits]
-        lines.append("| " + " | ".join(map(str, cells)) + " |")
-    return "\n".join(lines)
-
-
-def versions() -> dict[str, str]:
-    """Of what decides the numbers."""
-    found = {}
-    for package in ("jax", "jaxlib", "flax", "torch"):
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = "-"
-    return found
+        if share
+    ]
+    line.append(", ".join(ceilings) or None)
+    waits = ours.get("compile_s"), row.get("best", {}).get("first_call_s")
+    return line + [f"{wait:.0f}" if wait else None for wait in waits]
 
 
 def main() -> None:
-    """Adds the rows that are asked for and prints all that are there."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--networks", default=",".join(BATCHES))
-    parser.add_argument("--modes", default="train,inference")
-    parser.add_argument("--sizes", default="64", help="PAN pixels along a side, by comma")
-    parser.add_argument("--peers", default=",".join(PEERS))
-    parser.add_argument("--dtypes", default="float32")
-    parser.add_argument("--batch", type=int, default=0, help="at 64 pixels; 0: the paper's")
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--memory", type=float, default=0, help="GB a contender may take; 0: all")
-    parser.add_argument("--clock", choices=("wall", "cpu"), default="wall", help="of the table")
-    options = parser.parse_args()
+    """Measure the chosen rows and print the table."""
+    flags = parser(__doc__)
+    flags.add_argument("--networks", type=words, default=list(BATCHES))
+    flags.add_argument("--modes", type=words, default=["train", "inference"])
+    flags.add_argument("--sizes", type=numbers, default=[64], help="PAN pixels along a side")
+    flags.add_argument("--peers", type=words, default=list(PEERS))
+    flags.add_argument("--dtypes", type=words, default=["float32"])
+    flags.add_argument("--batch", type=int, default=0, help="at 64 pixels; 0: the paper's")
+    flags.add_argument("--rounds", type=int, default=7)
+    flags.add_argument("--memory", type=float, default=0, help="GB a contender may take; 0: all")
+    flags.add_argument("--clock", choices=("wall", "cpu"), default="wall", help="of the table")
+    flags.add_argument("--out", type=Path, help="results file, in place of the device's")
+    options = flags.parse_args()
     probe = Contender("ceilings", None)
     ceilings = probe.report
     probe.close()
     device = re.sub(r"\W+", "_", ceilings["device"]).strip("_").lower()
     if device == "cpu":
-        device = f"cpu_{len(os.sched_getaffinity(0))}_cores"
-    path = RESULTS / f"speed_{device}.json"
-    peers = options.peers.split(",")
-    rows = json.loads(path.read_text())["rows"] if path.exists() else []
-    for network in options.networks.split(","):
-        for size in map(int, options.sizes.split(",")):
-            for mode in options.modes.split(","):
-                for dtype in options.dtypes.split(","):
+        device = f"cpu_{record.cores()}_cores"
+    path = options.out or record.RESULTS / f"speed_{device}.json"
+    rows = record.read(path)
+    for network in options.networks:
+        for size in options.sizes:
+            for mode in options.modes:
+                for dtype in options.dtypes:
                     batch = (options.batch or BATCHES[network]) if size == 64 else 1
                     task = Task(network, FIELDS.get(network, ()), mode, size, batch, dtype)
-                    row = compare(task, peers, options.rounds, int(options.memory * 1e9))
+                    row = compare(task, options.peers, options.rounds, int(options.memory * 1e9))
                     row["achieved"] = achieved(row, ceilings)
-                    row["date"] = datetime.date.today().isoformat()
-                    row["versions"], row["memory_limit_gb"] = versions(), options.memory
-                    keys = ("network", "mode", "size", "batch", "dtype")
-                    same = [all(old[key] == row[key] for key in keys) for old in rows]
-                    rows = [old for old, is_same in zip(rows, same, strict=True) if not is_same]
-                    rows.append(row)
-                    rows.sort(key=lambda row: (row["network"], row["size"], row["mode"]))
-                    content = {"device": device, "ceilings": ceilings, "rows": rows}
-                    path.write_text(json.dumps(content, indent=1) + "\n")
-    print(table(rows, options.clock))
+                    row |= {"ceilings": ceilings, "memory_limit_gb": options.memory}
+                    rows = record.merge(
+                        path,
+                        [row],
+                        KEYS,
+                        order=lambda row: (row["network"], row["size"], row["mode"]),
+                        packages=("torch",),
+                        device=ceilings["device"],
+                    )
+    print(record.table(COLUMNS, (cells(row, options.clock) for row in rows)))
 
 
 if __name__ == "__main__":

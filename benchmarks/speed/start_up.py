@@ -1,25 +1,27 @@
-"""What starting costs: imports, and a training's first step with and without kept programs.
+"""Time to start: imports, and a training's first step with and without a compilation cache.
 
-    PYTHONPATH=. python benchmarks/start_up.py [--networks=u2net,ramsf]
+    python -m benchmarks.speed.start_up [--networks=u2net,ramsf]
 
-Each start is a process of its own. A network is trained for one step on four built-in scenes twice,
-with an empty compilation cache and then with what the first start left there; JAX itself counts
-hits and misses. Seconds are by the clock, from the process's start to its end and of the
-compilation of the step alone. Rows go to benchmarks/results/start_up.json, a table is printed.
+Run from the clone's root. Data: none, training is on built-in scenes.
+
+Each start is a process of its own. A network is trained for one step on four built-in scenes twice:
+with an empty compilation cache, and then with what the first start left in it; JAX counts the hits
+and misses. Seconds are wall time from the process's start to its end, and of the compilation of the
+training step alone.
+
+Rows go to benchmarks/results/start_up.json; the table of all rows is printed.
 """
 
-import argparse
-import datetime
 import json
 import os
 import subprocess
 import sys
 import tempfile
 import time
-from importlib.metadata import version
 from pathlib import Path
 
-RESULTS = Path(__file__).parent / "results" / "start_up.json"
+from benchmarks import record
+from benchmarks.command_line import parser, words
 
 TRAINING = """
 import json, sys
@@ -56,7 +58,7 @@ IMPORTS = {
 
 
 def timed(code: str, *args: str, **environment: str) -> tuple[float, str]:
-    """Seconds that a fresh interpreter takes, and the last line of what it prints."""
+    """Time a fresh interpreter; return seconds and the last line that it prints."""
     start = time.perf_counter()
     done = subprocess.run(
         [sys.executable, "-c", code, *args],
@@ -69,35 +71,38 @@ def timed(code: str, *args: str, **environment: str) -> tuple[float, str]:
 
 
 def starts(network: str) -> list[dict]:
-    """A cold and a warm start."""
+    """Measure a start with an empty cache and one with a filled cache."""
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        for kept in ("empty", "kept"):
-            run = str(Path(folder, f"run_{kept}"))
+        for cache in ("empty", "filled"):
+            run = str(Path(folder, f"run_{cache}"))
             seconds, line = timed(TRAINING, network, run, XDG_CACHE_HOME=folder)
-            rows.append({"what": network, "cache": kept, "seconds": seconds, **json.loads(line)})
+            rows.append({"what": network, "cache": cache, "seconds": seconds, **json.loads(line)})
     return rows
 
 
+def cells(row: dict) -> list[object]:
+    """Format one line of the table."""
+    line = [row["what"], row.get("cache"), f"{row['seconds']:.1f}"]
+    if "cache" not in row:
+        return [*line, None, None]
+    return [*line, f"{row['compile_seconds']:.1f}", f"{row['hits']}, {row['misses']}"]
+
+
 def main() -> None:
-    """Measures all and prints the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--networks", default="u2net,ramsf")
-    options = parser.parse_args()
+    """Measure all starts and print the table."""
+    flags = parser(__doc__, "start_up.json")
+    flags.add_argument("--networks", type=words, default=["u2net", "ramsf"])
+    options = flags.parse_args()
     rows = [
         {"what": name, "seconds": min(timed(code)[0] for _ in range(3))}
         for name, code in IMPORTS.items()
     ]
-    for network in options.networks.split(","):
+    for network in options.networks:
         rows += starts(network)
-    stamp = {"date": datetime.date.today().isoformat(), "jax": version("jax")}
-    RESULTS.write_text(json.dumps({**stamp, "rows": rows}, indent=1) + "\n")
-    print("| start | cache | seconds | compiling the step | hits, misses |\n|---|---|---|---|---|")
-    for row in rows:
-        compiling = f"{row['compile_seconds']:.1f}" if "cache" in row else "-"
-        counts = f"{row['hits']}, {row['misses']}" if "cache" in row else "-"
-        cells = [row["what"], row.get("cache", "-"), f"{row['seconds']:.1f}", compiling, counts]
-        print(f"| {' | '.join(cells)} |")
+    rows = record.merge(options.out, rows, ("what", "cache"))
+    columns = ("start", "cache", "seconds", "compiling the step", "hits, misses")
+    print(record.table(columns, map(cells, rows)))
 
 
 if __name__ == "__main__":

@@ -1,34 +1,34 @@
 """Networks adapted to a real image alone, scored on a part of it that they have not seen.
 
-    PYTHONPATH=. python benchmarks/adapt.py --shared=../shared --score=holdout --networks=fusionnet
+    python -m benchmarks.studies.adapt --data=FOLDER --score=holdout --networks=fusionnet
 
-Three scores, never mixed. Zero-shot: the packaged weights without any adaptation, on the whole
-image degraded once, also with PAN displaced. Spatial hold-out: the image without MS [64:256,
-64:256] is adapted to, and [96:224, 96:224], 31 MS pixels away from it, is degraded from its own
-crop and scored. Deployment: the whole image is degraded once, that pair alone is adapted to (it is
-degraded once more for it), and what comes of fusing it is scored against the MS. Rows go to
-benchmarks/results/adapt.json.
+Run from the clone's root. Data: the WorldView-2, IKONOS and GeoEye-1 images that
+benchmarks/images.py names; `--data` is their folder.
+
+Three scores, never mixed:
+- zeroshot: the packaged weights without adaptation, on the whole image degraded once, also with PAN
+  displaced.
+- holdout: adaptation to the image without MS [64:256, 64:256]; the square [96:224, 96:224], 31 MS
+  pixels away from it, is degraded from its own crop and scored.
+- deployment: the whole image is degraded once, a network is adapted to that pair alone (which is
+  degraded once more for it), and the pair fused by it is scored against the MS.
+
+Rows go to benchmarks/results/adapt.json; a table for each image is printed.
 """
 
-import argparse
-import json
 import time
-from pathlib import Path
 
 import numpy as np
-import scipy.io
 
 import rsfusion_jax as rsf
+from benchmarks import record
+from benchmarks.command_line import numbers, parser, words
+from benchmarks.images import CENTRE, MAX_VALUES, RATIO, add_flags, degraded, read
+from benchmarks.studies.scores import scores
 from rsfusion_jax import classical
 from rsfusion_jax.cli.entry import use_compilation_cache
 from rsfusion_jax.ops.resample import interpolate_at
 
-IMAGES = {
-    "wv2": "wv2_sergiovitale_imgWV2.mat",
-    "ikonos": "ikonos_sergiovitale_imgIK.mat",
-    "ge1": "ge1_sergiovitale_imgGE1.mat",
-}
-RATIO = 4
 RECIPES = {  # of adaptation/recipe.py; stored rows say theirs
     False: "batch 8, learning rate 4e-3",
     True: "from the packaged weights, batch 4, 2e-4",
@@ -36,41 +36,26 @@ RECIPES = {  # of adaptation/recipe.py; stored rows say theirs
 CLASSICAL = ("exp", "brovey", "gsa", "bt_h", "bdsd_pc", "mtf_glp_hpm", "awlp")
 SHIFTS = (0.0, 0.5, 2.0)  # of PAN, in its pixels, along both axes
 LEFT_OUT = slice(65, 255)  # one pixel less: windows need the neighbours of their pixels
-TEST = slice(96, 224)
-FINE_TEST = slice(RATIO * TEST.start, RATIO * TEST.stop)
-
-
-def read(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """PAN (H, W, 1) and MS, counts."""
-    content = scipy.io.loadmat(path)
-    return content["I_PAN"].astype(np.float32)[..., None], content["I_MS"].astype(np.float32)
+WHAT = ("score", "image", "pan_degradation")
+KEYS = (*WHAT, "pan_shift", "method", "steps", "seed", "recipe")
 
 
 def problem(kind: str, pan, ms, sensor: str, degradation: str):
-    """(arguments and keywords of `rsf.adapt`, the degraded sample that is scored)."""
+    """Return arguments and keywords of `rsf.adapt`, and the degraded sample that is scored."""
     how = {"sensor": sensor, "pan_degradation": degradation}
     if kind == "deployment":
         whole = rsf.data.simulate(pan, ms, **how)
-        # What adapts knows the pair alone: it degrades it as it always does.
+        # Adaptation sees the pair alone and degrades it as it always does.
         return (whole["pan"], whole["ms"]), {"held_out": False}, whole
     valid = np.ones(ms.shape[:2], bool)
     valid[LEFT_OUT, LEFT_OUT] = False
-    crop = rsf.data.simulate(pan[FINE_TEST, FINE_TEST], ms[TEST, TEST], **how)
-    given = {"valid": valid, "ms_phase": (RATIO - 1) / 2, "pan_degradation": degradation}
-    return (pan, ms), given, crop
-
-
-def scores(truth, fused) -> dict[str, float]:
-    """The three of the published tables."""
-    return {
-        "SAM": float(rsf.metrics.sam(truth, fused)),
-        "ERGAS": float(rsf.metrics.ergas(truth, fused, ratio=RATIO)),
-        "Q2n": float(rsf.metrics.q2n(truth, fused)),
-    }
+    crop = degraded(pan, ms, CENTRE, CENTRE, **how)
+    options = {"valid": valid, "ms_phase": (RATIO - 1) / 2, "pan_degradation": degradation}
+    return (pan, ms), options, crop
 
 
 def formulas(sample, sensor: str, max_value: float, names=None):
-    """A row for every classical method, clipped to what counts can be; EXP as it is."""
+    """Yield a row for every classical method, clipped to the range of counts; EXP as it is."""
     for name in names or classical.list_methods():
         images = sample["pan"], sample["ms"]
         fused = classical.fuse(name, *images, sensor=sensor, lms=sample["lms"])
@@ -79,7 +64,7 @@ def formulas(sample, sensor: str, max_value: float, names=None):
 
 
 def zero_shot(pan, ms, sensor: str, max_value: float, degradation: str):
-    """Rows of the packaged weights and of classical methods, PAN in its place and displaced."""
+    """Yield rows of the packaged weights and classical methods, with PAN in place and displaced."""
     sample = rsf.data.simulate(pan, ms, sensor=sensor, pan_degradation=degradation)
     fuser = rsf.load_default(ms.shape[-1], max_value=max_value)
     for shift in SHIFTS:
@@ -93,77 +78,88 @@ def zero_shot(pan, ms, sensor: str, max_value: float, degradation: str):
             yield {"pan_shift": shift, **row}
 
 
+def recipe(options, network: str) -> str:
+    """Describe how a network is adapted."""
+    parts = [RECIPES[network == "bandwise"]]
+    if options.score == "deployment":
+        parts.append("PAN as MS")
+    if options.full_resolution:
+        parts.append(f"full resolution {options.full_resolution:g}")
+    if options.fine_tune:
+        parts.append(f"{options.fine_tune} steps of tuning")
+    return ", ".join(parts)
+
+
+def adapted(network: str, steps: int, image: str, arrays, how: dict, sample, options) -> dict:
+    """Adapt one network and score it."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    fuser = rsf.adapt(
+        *arrays,
+        sensor=image,
+        network=network,
+        steps=steps,
+        seed=options.seed,
+        full_resolution=options.full_resolution,
+        fine_tune=options.fine_tune,
+        quiet=True,
+        **how,
+    )
+    seconds = {
+        "seconds": round(time.perf_counter() - wall, 1),
+        "cpu_seconds": round(time.process_time() - cpu, 1),
+    }
+    key = {"method": network, "steps": steps, "seed": options.seed}
+    key["recipe"] = recipe(options, network)
+    fused = fuser(sample["pan"], sample["ms"], sample["lms"])
+    return {**key, **scores(sample["gt"], fused), **seconds}
+
+
+def print_table(image: str, rows: list[dict]) -> None:
+    """Print the twelve best rows of one image."""
+    columns = "method", "PAN shift", "steps", "SAM", "ERGAS", "Q2n", "CPU, s"
+    lines = [
+        [row["method"], row.get("pan_shift"), row.get("steps")]
+        + [f"{row[name]:.3f}" for name in ("SAM", "ERGAS", "Q2n")]
+        + [row.get("cpu_seconds")]
+        for row in sorted(rows, key=lambda row: row["ERGAS"])[:12]
+    ]
+    print(f"\n{image}, {rows[0]['score']}\n\n{record.table(columns, lines)}")
+
+
 def main() -> None:
-    """Adds the rows that are asked for and prints the table of each image."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--shared", type=Path, default=Path("../shared"))
-    parser.add_argument("--score", default="holdout", choices=("zeroshot", "holdout", "deployment"))
-    parser.add_argument("--pan_degradation", default="imresize")
-    parser.add_argument("--images", default=",".join(IMAGES))
-    parser.add_argument("--networks", default="fusionnet")
-    parser.add_argument("--steps", default="1000", help="numbers of steps, by comma")
-    parser.add_argument("--full_resolution", type=float, default=0.0)
-    parser.add_argument("--fine_tune", type=int, default=0)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/adapt.json"))
-    options = parser.parse_args()
+    """Measure the chosen rows and print a table for each image."""
+    flags = parser(__doc__, "adapt.json")
+    add_flags(flags)
+    flags.add_argument("--score", default="holdout", choices=("zeroshot", "holdout", "deployment"))
+    flags.add_argument("--pan-degradation", default="imresize")
+    flags.add_argument("--networks", type=words, default=["fusionnet"])
+    flags.add_argument("--steps", type=numbers, default=[1000])
+    flags.add_argument("--full-resolution", type=float, default=0.0)
+    flags.add_argument("--fine-tune", type=int, default=0)
+    flags.add_argument("--seed", type=int, default=0)
+    options = flags.parse_args()
     use_compilation_cache()
-    rows = json.loads(options.out.read_text()) if options.out.exists() else []
-    for image in options.images.split(","):
-        pan, ms = read(options.shared / "data" / IMAGES[image])
-        top = 255.0 if image == "ge1" else 2047.0
+    for image in options.images:
+        pan, ms = read(options.data, image)
+        top, degradation = MAX_VALUES[image], options.pan_degradation
+        what = dict(zip(WHAT, (options.score, image, degradation), strict=True))
+
+        def store(rows, what=what):
+            record.merge(options.out, [{**what, **row} for row in rows], KEYS)
+
         if options.score == "zeroshot":
-            what = {"score": "zeroshot", "image": image, "pan_degradation": options.pan_degradation}
-            found = list(zero_shot(pan, ms, image, top, options.pan_degradation))
-            rows = [old for old in rows if not old.items() >= what.items()]
-            rows += [{**what, **row} for row in found]
-            options.out.write_text(json.dumps(rows, indent=1) + "\n")
-            for row in found:
-                print({k: round(v, 3) if isinstance(v, float) else v for k, v in row.items()})
-            continue
-        given, how, sample = problem(options.score, pan, ms, image, options.pan_degradation)
-        what = {"score": options.score, "image": image, "pan_degradation": options.pan_degradation}
-        if not any(row.items() >= what.items() for row in rows):
-            rows += [{**what, **row} for row in formulas(sample, image, top)]
-        for network in options.networks.split(","):
-            for steps in map(int, options.steps.split(",")):
-                wall, cpu = time.perf_counter(), time.process_time()
-                fuser = rsf.adapt(
-                    *given,
-                    sensor=image,
-                    network=network,
-                    steps=steps,
-                    seed=options.seed,
-                    full_resolution=options.full_resolution,
-                    fine_tune=options.fine_tune,
-                    quiet=True,
-                    **how,
-                )
-                key = {**what, "method": network, "steps": steps, "seed": options.seed}
-                key["recipe"] = RECIPES[network == "bandwise"]
-                if options.score == "deployment":
-                    key["recipe"] += ", PAN as MS"
-                if options.full_resolution:
-                    key["recipe"] += f", full resolution {options.full_resolution:g}"
-                if options.fine_tune:
-                    key["recipe"] += f", {options.fine_tune} steps of tuning"
-                seconds = {
-                    "seconds": round(time.perf_counter() - wall, 1),
-                    "cpu_seconds": round(time.process_time() - cpu, 1),
-                }
-                fused = fuser(sample["pan"], sample["ms"], sample["lms"])
-                row = {**key, **scores(sample["gt"], fused), **seconds}
-                rows = [old for old in rows if not old.items() >= key.items()] + [row]
-                print(json.dumps(row), flush=True)
-                options.out.write_text(json.dumps(rows, indent=1) + "\n")
-        best = [row for row in rows if row.items() >= what.items()]
-        print(f"{image}, {options.score}\n| method | steps | SAM | ERGAS | Q2n | CPU seconds |")
-        for row in sorted(best, key=lambda row: row["ERGAS"])[:12]:
-            values = " | ".join(f"{row[name]:.3f}" for name in ("SAM", "ERGAS", "Q2n"))
-            print(
-                f"| {row['method']} | {row.get('steps', '')} | {values} | "
-                f"{row.get('cpu_seconds', '')} |"
-            )
+            store(zero_shot(pan, ms, image, top, degradation))
+        else:
+            arrays, how, sample = problem(options.score, pan, ms, image, degradation)
+            if not any(what.items() <= row.items() for row in record.read(options.out)):
+                store(formulas(sample, image, top))
+            for network in options.networks:
+                for steps in options.steps:
+                    row = adapted(network, steps, image, arrays, how, sample, options)
+                    print(row, flush=True)
+                    store([row])
+        rows = [row for row in record.read(options.out) if what.items() <= row.items()]
+        print_table(image, rows)
 
 
 if __name__ == "__main__":

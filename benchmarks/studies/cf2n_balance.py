@@ -1,17 +1,18 @@
 """Do all parts of CF2N learn? Gradient norms per element after 50 steps, by part.
 
-    PYTHONPATH=. python benchmarks/cf2n_balance.py [--channels=16] [--steps=50]
+    python -m benchmarks.studies.cf2n_balance [--channels=16] [--steps=50]
 
-The reconstruction asks that those of FD2R, FSCFM and MDI lie within a factor of
-ten of one another.
+Run from the clone's root. Data: none, training is on built-in scenes.
+
+The norms of FD2R, FSCFM and MDI should lie within a factor of ten of one another. They are printed;
+no file is written.
 """
-
-import argparse
 
 import jax
 import numpy as np
 import optax
 
+from benchmarks.command_line import parser
 from rsfusion_jax.data.pipeline import Cached, train_dataset
 from rsfusion_jax.data.synthetic import SyntheticScenes
 from rsfusion_jax.models import create_model, init_params
@@ -21,12 +22,12 @@ PARTS = ("fd2r", "fscfm", "mdi")
 
 
 def main() -> None:
-    """Trains on built-in scenes and prints the norms."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--channels", type=int, default=16)
-    parser.add_argument("--steps", type=int, default=50)
-    parser.add_argument("--learning_rate", type=float, default=3e-4)
-    options = parser.parse_args()
+    """Train on built-in scenes and print the norms."""
+    flags = parser(__doc__)
+    flags.add_argument("--channels", type=int, default=16)
+    flags.add_argument("--steps", type=int, default=50)
+    flags.add_argument("--learning-rate", type=float, default=3e-4)
+    options = flags.parse_args()
     source = Cached(SyntheticScenes("wv3", num_scenes=8, size=96))
     batches = iter(train_dataset(source, batch_size=4, patch_size=32, seed=0))
     model = create_model("cf2n", num_bands=source.info.num_bands, channels=options.channels)

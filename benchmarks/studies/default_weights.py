@@ -1,11 +1,13 @@
-"""Makes the packaged weights: trains configs/bandwise.py and stores them with their origin.
+"""Make the packaged weights: train configs/bandwise.py and store them with their origin.
 
-    PYTHONPATH=. python benchmarks/default_weights.py [--workdir=runs/bandwise_cameras]
+    python -m benchmarks.studies.default_weights --out=rsfusion_jax/weights
 
-A finished run is not trained again. Writes rsfusion_jax/weights/bandwise.npz and bandwise.json.
+Run from the clone's root. Data: none, training is on built-in scenes.
+
+A finished run (`--workdir`) is not trained again. bandwise.npz and bandwise.json are written to the
+folder `--out`; the library reads them from rsfusion_jax/weights.
 """
 
-import argparse
 import datetime
 import json
 from pathlib import Path
@@ -15,23 +17,25 @@ import jax
 import numpy as np
 
 import rsfusion_jax as rsf
+from benchmarks.command_line import parser
 from configs import bandwise
-from rsfusion_jax.inference.default import FOLDER
 from rsfusion_jax.runs.checkpoint import find_checkpoint, read_card
 from rsfusion_jax.training.loop import train
 
 
 def main() -> None:
-    """Trains and stores."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--workdir", type=Path, default=Path("runs/bandwise_cameras"))
-    run = train(bandwise.get_config(), parser.parse_args().workdir)
+    """Train and store."""
+    flags = parser(__doc__)
+    flags.add_argument("--workdir", type=Path, default=Path("runs/bandwise_cameras"))
+    flags.add_argument("--out", type=Path, required=True, help="folder of the weights")
+    options = flags.parse_args()
+    run = train(bandwise.get_config(), options.workdir)
     params = rsf.load(run).variables["params"]
     flat = flax.traverse_util.flatten_dict(jax.device_get(params), sep="/")
     card = read_card(find_checkpoint(run))
     record = {
         "network": card["config"]["model"],
-        "made_by": "python benchmarks/default_weights.py",
+        "made_by": "python -m benchmarks.studies.default_weights",
         "made_on": str(datetime.date.today()),
         "trained_on": "built-in synthetic scenes alone",
         "step": card["step"],
@@ -39,11 +43,11 @@ def main() -> None:
         "versions": {"rsfusion_jax": card["version"], "jax": jax.__version__},
         "config": card["config"],
     }
-    FOLDER.mkdir(exist_ok=True)
-    np.savez(FOLDER / "bandwise.npz", **flat)
-    (FOLDER / "bandwise.json").write_text(json.dumps(record, indent=1) + "\n")
-    size = sum(path.stat().st_size for path in FOLDER.iterdir())
-    print(f"{FOLDER}: {sum(v.size for v in flat.values()):,} parameters, {size / 1e3:.0f} kB")
+    options.out.mkdir(parents=True, exist_ok=True)
+    np.savez(options.out / "bandwise.npz", **flat)
+    (options.out / "bandwise.json").write_text(json.dumps(record, indent=1) + "\n")
+    count = sum(values.size for values in flat.values())
+    print(f"{options.out}: {count:,} parameters")
 
 
 if __name__ == "__main__":

@@ -1,19 +1,20 @@
-"""Three real images sharpened from the command line at full resolution, where no truth exists.
+"""Three real images sharpened by `rsfusion fuse` at full resolution, without a ground truth.
 
-    PYTHONPATH=. python benchmarks/full_resolution.py --shared=../shared [--images=wv2]
+    python -m benchmarks.studies.full_resolution --data=FOLDER [--images=wv2] [--picture=PNG]
 
-Each image becomes a GeoTIFF pair whose corners coincide, `rsfusion fuse` sharpens it by formulas,
-by the packaged weights and by adaptation, and what comes out is scored against the pair itself:
+Run from the clone's root. Data: the WorldView-2, IKONOS and GeoEye-1 images that
+benchmarks/images.py names; `--data` is their folder.
+
+Each image becomes a GeoTIFF pair whose corners coincide. The command sharpens it by classical
+methods, by the packaged weights and by adaptation, and the result is scored against the pair:
 R-ERGAS and R-SAM (degraded again it should be MS), D_rho (its detail should be PAN's), HQNR for
-information. "Moved": MS is read where the residual shift between PAN and MS, as measured, puts it,
-and not where the corners do. Rows go to benchmarks/results/full_resolution.json, the table is
-printed, and a part of each image is drawn to --picture.
+information. "Moved": MS is read where the measured residual shift puts it, not at the corners.
+
+Rows go to benchmarks/results/full_resolution.json; the table of all rows is printed. A part of each
+image is drawn to `--picture`. Fused files stay in `--folder` and are not made again.
 """
 
-import argparse
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import matplotlib
@@ -23,11 +24,13 @@ import matplotlib.pyplot as plt
 import numpy as np
 import rasterio
 
-from benchmarks.adapt import IMAGES, RATIO, read
+from benchmarks import record
+from benchmarks.command_line import parser
+from benchmarks.fuse_command import fuse
+from benchmarks.images import NAMES, RATIO, add_flags, counts, read, write_pair
 from rsfusion_jax import metrics
 from rsfusion_jax.ops.resample import interpolate_at
 
-NAMES = {"wv2": "WorldView-2", "ikonos": "IKONOS", "ge1": "GeoEye-1"}
 METHODS = {
     "EXP": ["--method=exp"],
     "Brovey": ["--method=brovey"],
@@ -39,7 +42,7 @@ METHODS = {
     "default weights, adapted": ["--adapt=120", "--network=bandwise"],
     "FusionNet, adapted": ["--adapt=800", "--network=fusionnet"],
 }
-REMEDIES = {  # against the gap between the scale that is learnt at and the one that is fused
+REMEDIES = {  # against the gap between the scale of training and the scale of fusion
     "default weights, adapted, consistent": ["--full-resolution=1"],
     "default weights, adapted, tuned": ["--fine-tune=50"],
     "default weights, adapted, shift corrected": ["--shift=auto"],
@@ -49,29 +52,13 @@ for name, flags in REMEDIES.items():
     METHODS[name] = [*METHODS[name.rpartition(", ")[0]], *flags]
 COLUMNS = ("R-ERGAS", "R-SAM", "D_rho", "HQNR")
 RGB = {"wv2": (4, 2, 1), "ikonos": (2, 1, 0), "ge1": (2, 1, 0)}
-PART = slice(560, 720)  # PAN pixels that are drawn, along both axes
+PART = slice(560, 720)  # PAN pixels along both axes that are drawn
 
 
-def write_pair(pan, ms, folder: Path, corner: float = 0.0) -> list[str]:
-    """PAN and MS as GeoTIFFs of 16 bits, the corner of MS so many metres inside that of PAN."""
-    folder.mkdir(parents=True, exist_ok=True)
-    paths = []
-    for name, image, size, inside in (("pan", pan, 0.5, 0), ("ms", ms, 0.5 * RATIO, corner)):
-        profile = {"driver": "GTiff", "dtype": "uint16", "crs": "EPSG:32633"}
-        origin = 5e5 + inside, 5e6 - inside
-        profile |= {"transform": rasterio.transform.from_origin(*origin, size, size)}
-        profile |= dict(zip(("height", "width", "count"), image.shape, strict=True))
-        paths.append(str(folder / f"{name}.tif"))
-        with rasterio.open(paths[-1], "w", **profile) as file:
-            file.write(np.moveaxis(np.rint(image).clip(0).astype(np.uint16), -1, 0))
-    return paths
-
-
-def fuse(pair: list[str], out: Path, flags: list[str]) -> tuple[np.ndarray, list[float]]:
-    """What the command makes of the pair, (H, W, C), and the shift it measured, in PAN pixels."""
+def fused_and_shift(pair, out: Path, flags: list[str]) -> tuple[np.ndarray, list[float]]:
+    """Fuse the pair by the command; return (H, W, C) and the measured shift in PAN pixels."""
     if not out.exists():
-        command = [sys.executable, "-m", "rsfusion_jax.cli.main", "fuse", *pair, str(out), *flags]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        fuse(pair, out, flags)
     with rasterio.open(pair[0]) as pan, rasterio.open(out) as file:
         shift = json.loads(file.tags()["RSFUSION_FIGURES"])["residual_shift"]
         ours, theirs = pan.transform, file.transform
@@ -84,7 +71,7 @@ def fuse(pair: list[str], out: Path, flags: list[str]) -> tuple[np.ndarray, list
 
 
 def scores(fused, pan, ms, sensor: str, shift: list[float]) -> dict[str, float]:
-    """The indices without a truth."""
+    """Compute the indices that need no ground truth."""
     place = {"sensor": sensor, "ratio": RATIO}
     phase = {"ms_phase": (RATIO - 1) / 2}
     places = (np.arange(n) - s / RATIO for n, s in zip(ms.shape, shift, strict=False))
@@ -101,16 +88,16 @@ def scores(fused, pan, ms, sensor: str, shift: list[float]) -> dict[str, float]:
 
 
 def draw(parts: dict[str, dict[str, np.ndarray]], path: Path) -> None:
-    """One row an image, one column a method."""
+    """Draw one row for each image, one column for each method."""
     columns = list(next(iter(parts.values())))
     shape = len(parts), len(columns)
     size = 2.2 * shape[1], 2.35 * shape[0]
     figure, axes = plt.subplots(*shape, figsize=size, squeeze=False)
     for axis, name in zip(axes[0], columns, strict=True):
         axis.set_title(name, fontsize=9)
-    for row, (image, found) in zip(axes, parts.items(), strict=True):
-        low, high = np.percentile(found["EXP"], (1, 99), axis=(0, 1))
-        for axis, part in zip(row, found.values(), strict=True):
+    for row, (image, pictures) in zip(axes, parts.items(), strict=True):
+        low, high = np.percentile(pictures["EXP"], (1, 99), axis=(0, 1))
+        for axis, part in zip(row, pictures.values(), strict=True):
             grey = part.shape[-1] == 1
             shown = part[..., 0] if grey else np.clip((part - low) / (high - low), 0, 1)
             axis.imshow(shown, cmap="gray" if grey else None)
@@ -121,36 +108,32 @@ def draw(parts: dict[str, dict[str, np.ndarray]], path: Path) -> None:
 
 
 def main() -> None:
-    """Scores all methods on the images that are asked for."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--shared", type=Path, default=Path("../shared"))
-    parser.add_argument("--images", default=",".join(IMAGES))
+    """Score the chosen methods on the chosen images and print the table."""
+    flags = parser(__doc__, "full_resolution.json")
+    add_flags(flags)
     usual = ";".join(name for name in METHODS if name not in REMEDIES)
-    parser.add_argument("--methods", default=usual, help="names by semicolon")
-    parser.add_argument("--folder", type=Path, default=Path("runs/full_resolution"))
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/full_resolution.json"))
-    parser.add_argument("--picture", type=Path)
-    options = parser.parse_args()
-    rows = json.loads(options.out.read_text()) if options.out.exists() else []
-    parts = {}
-    for image in options.images.split(","):
-        pan, ms = read(options.shared / "data" / IMAGES[image])
-        pair = write_pair(pan, ms, options.folder / image)
+    flags.add_argument("--methods", default=usual, help=f"by semicolon: {'; '.join(METHODS)}")
+    flags.add_argument("--folder", type=Path, default=Path("runs/full_resolution"))
+    flags.add_argument("--picture", type=Path)
+    options = flags.parse_args()
+    rows, parts = record.read(options.out), {}
+    for image in options.images:
+        pan, ms = read(options.data, image)
+        pair = write_pair(options.folder / image, counts(pan), counts(ms))
         parts[image] = {"PAN": pan[PART, PART]}
         for method in options.methods.split(";"):
             out = options.folder / image / f"{method.replace(' ', '_')}.tif"
-            fused, shift = fuse(pair, out, [*METHODS[method], f"--sensor={image}"])
+            fused, shift = fused_and_shift(pair, out, [*METHODS[method], f"--sensor={image}"])
             parts[image][method] = fused[PART, PART][..., list(RGB[image])]
             row = {"image": image, "method": method, **scores(fused, pan, ms, image, shift)}
-            rows = [old for old in rows if (old["image"], old["method"]) != (image, method)]
-            rows.append(row)
-            options.out.write_text(json.dumps(rows, indent=1) + "\n")
+            rows = record.merge(options.out, [row], ("image", "method"))
     if options.picture:
         draw(parts, options.picture)
-    print("| image | method | " + " | ".join(COLUMNS) + " |\n" + "|---" * 6 + "|")
-    for row in rows:
-        values = " | ".join(f"{row[column]:.3f}" for column in COLUMNS)
-        print(f"| {NAMES[row['image']]} | {row['method']} | {values} |")
+    lines = [
+        [NAMES[row["image"]], row["method"], *(f"{row[column]:.3f}" for column in COLUMNS)]
+        for row in rows
+    ]
+    print(record.table(("image", "method", *COLUMNS), lines))
 
 
 if __name__ == "__main__":

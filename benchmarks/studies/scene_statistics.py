@@ -1,46 +1,40 @@
-"""Statistics of synthetic scenes beside those of real images, as a Markdown table.
+"""Statistics of synthetic scenes beside those of real images.
 
-    PYTHONPATH=. python benchmarks/scene_statistics.py [--scenes=16] [--nuisances]
+    python -m benchmarks.studies.scene_statistics [--data=FOLDER] [--scenes=16] [--nuisances]
 
-Real columns appear where the folder holds the images. Everything is measured on a pair at full
-resolution after PAN was brought to the MS grid by antialiased bicubic; detail is what a blur with
-the sensor's MTF at ratio 4 takes away.
+Run from the clone's root. Data: the WorldView-2, IKONOS and GeoEye-1 images that
+benchmarks/images.py names; `--data` is their folder. Without it the real columns stay empty.
+
+Everything is measured on a pair at full resolution after PAN was brought to the MS grid by
+antialiased bicubic. Detail is the difference from the image blurred with the sensor's MTF at
+ratio 4. Tables are printed; scene_statistics.md keeps them. No file is written.
 """
 
-import argparse
 import itertools
 from pathlib import Path
 
 import numpy as np
-import scipy.io
 import scipy.ndimage
 
+from benchmarks import record
+from benchmarks.command_line import parser, words
+from benchmarks.images import MAX_VALUES, read
 from rsfusion_jax.data.synthetic import SyntheticScenes
 from rsfusion_jax.ops.mtf import mtf_filter
 from rsfusion_jax.ops.resample import imresize
 from rsfusion_jax.sensors import get_sensor, mtf_gains
 
-REAL = {
-    "wv2": ("wv2_sergiovitale_imgWV2.mat", 2047),
-    "ge1": ("ge1_sergiovitale_imgGE1.mat", 255),
-    "ikonos": ("ikonos_sergiovitale_imgIK.mat", 2047),
-}
 
-
-def real_pair(shared: Path, sensor: str) -> tuple[np.ndarray, np.ndarray]:
-    """PAN (4h, 4w, 1) and MS (h, w, C) of a real image in [0, 1]."""
-    name, full_scale = REAL[sensor]
-    content = scipy.io.loadmat(shared / "data" / name)
-    return (
-        content["I_PAN"].astype(np.float64)[..., None] / full_scale,
-        content["I_MS"].astype(np.float64) / full_scale,
-    )
+def real_pair(folder: Path, sensor: str) -> tuple[np.ndarray, np.ndarray]:
+    """Read PAN (4h, 4w, 1) and MS (h, w, C) of a real image in [0, 1]."""
+    pan, ms = (image.astype(np.float64) / MAX_VALUES[sensor] for image in read(folder, sensor))
+    return pan, ms
 
 
 def statistics(
     pan: np.ndarray, ms: np.ndarray, sensor: str, phase: float = 1.5
 ) -> dict[str, np.ndarray | float]:
-    """Measures one pair; keys are the rows of the table, values numbers or one per band.
+    """Measure one pair; keys are the rows of the table, values numbers or one per band.
 
     `phase` is the PAN index of the centre of MS pixel 0; 1.5 for images whose corners coincide.
     """
@@ -80,7 +74,7 @@ def statistics(
 
 
 def power_slope(image: np.ndarray, low: float = 0.05, high: float = 0.2) -> float:
-    """Slope of log power per mode against log frequency between two frequencies in cycles/px."""
+    """Fit log power per mode against log frequency between two frequencies in cycles/pixel."""
     side = min(image.shape)
     window = np.hanning(side)[:, None] * np.hanning(side)
     power = np.abs(np.fft.fft2((image[:side, :side] - image.mean()) * window)) ** 2
@@ -92,7 +86,7 @@ def power_slope(image: np.ndarray, low: float = 0.05, high: float = 0.2) -> floa
 
 
 def _disagreeing_edges(pan, ms):
-    """Share of the strongest tenth of band gradients that PAN shows inverted or not at all."""
+    """Return the share of the strongest tenth of band gradients that PAN inverts or misses."""
     along = np.diff(pan, axis=1) / pan.std()
     shares = []
     for band in _bands(ms):
@@ -117,7 +111,7 @@ def _r2(target, predictors):
 def synthetic_statistics(
     sensor: str, scenes: int, nuisances: bool = False, size: int = 512
 ) -> list[dict]:
-    """Statistics of `scenes` full-resolution synthetic pairs of `size` PAN pixels a side."""
+    """Measure `scenes` full-resolution synthetic pairs of `size` PAN pixels along a side."""
     source = SyntheticScenes(
         sensor, num_scenes=scenes, size=size, resolution="full", nuisances=nuisances
     )
@@ -132,31 +126,24 @@ def _cell(value) -> str:
 
 
 def main() -> None:
-    """Prints the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--scenes", type=int, default=16)
-    parser.add_argument("--nuisances", action="store_true")
-    beside = Path(__file__).resolve().parents[2] / "shared"
-    parser.add_argument("--shared", type=Path, default=beside)
-    parser.add_argument("--sensors", default="ikonos,ge1,wv2")
-    options = parser.parse_args()
-    for sensor in options.sensors.split(","):
+    """Print a table for each sensor."""
+    flags = parser(__doc__)
+    flags.add_argument("--data", type=Path, help="folder with the .mat files")
+    flags.add_argument("--scenes", type=int, default=16)
+    flags.add_argument("--nuisances", action="store_true")
+    flags.add_argument("--sensors", type=words, default=["ikonos", "ge1", "wv2"])
+    options = flags.parse_args()
+    for sensor in options.sensors:
         drawn = synthetic_statistics(get_sensor(sensor).name, options.scenes, options.nuisances)
-        try:
-            real = statistics(*real_pair(options.shared, sensor), sensor)
-        except (FileNotFoundError, KeyError):
-            real = {}
-        print(f"\n### {sensor}, {options.scenes} scenes\n")
-        print("| statistic | real | synthetic median | synthetic 10-90 % |\n|---|---|---|---|")
+        real = statistics(*real_pair(options.data, sensor), sensor) if options.data else {}
+        lines = []
         for row in drawn[0]:
             values = np.stack([np.atleast_1d(scene[row]) for scene in drawn])
             low, middle, high = np.quantile(values, (0.1, 0.5, 0.9), axis=0)
-            if len(middle) > 1:
-                limits = f"{low.min():.3f} ... {high.max():.3f}"
-            else:
-                limits = f"{low[0]:.3f} ... {high[0]:.3f}"
-            shown = _cell(real[row]) if row in real else "-"
-            print(f"| {row} | {shown} | {_cell(middle)} | {limits} |")
+            limits = f"{low.min():.3f} ... {high.max():.3f}"
+            lines.append([row, _cell(real[row]) if row in real else None, _cell(middle), limits])
+        columns = ("statistic", "real", "synthetic median", "synthetic 10-90 %")
+        print(f"\n### {sensor}, {options.scenes} scenes\n\n{record.table(columns, lines)}")
 
 
 if __name__ == "__main__":

@@ -1,27 +1,30 @@
-"""Do networks trained on synthetic scenes alone work on real images? One Markdown table says.
+"""Do networks trained on synthetic scenes alone work on real images?
 
-    PYTHONPATH=. python benchmarks/synthetic_transfer.py [--case=four_bands] [--steps=2000]
+    python -m benchmarks.studies.synthetic_transfer --data=FOLDER [--case=four_bands] [--steps=2000]
 
-Trains a small network on scenes with nuisances and PAN degraded in both ways, and scores it without
-any adaptation beside EXP, GSA and BT-H on real crops under Wald's protocol. The scenes were
-calibrated on GeoEye-1 and IKONOS; WorldView-2 is held out. The crops are 128 x 128 MS pixels
-(`rr_*_128.npz` with PAN, MS and L, in the folder that --crops names). synthetic_transfer.md beside
-this file keeps figures.
+Run from the clone's root. Data: the WorldView-2, IKONOS and GeoEye-1 images that
+benchmarks/images.py names; `--data` is their folder.
+
+A small network is trained on scenes with nuisances and PAN degraded in both ways, and scored
+without any adaptation beside EXP, GSA and BT-H on the square of 128 x 128 MS pixels in the middle
+of each image under Wald's protocol. The scenes were calibrated on GeoEye-1 and IKONOS; WorldView-2
+is held out.
+
+Rows go to benchmarks/results/synthetic_transfer.json; the table of all rows is printed.
+synthetic_transfer.md says what they mean.
 """
 
-import argparse
 import time
-from pathlib import Path
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 import optax
 
-from rsfusion_jax import metrics
+from benchmarks import record
+from benchmarks.command_line import parser
+from benchmarks.images import CENTRE, MAX_VALUES, NAMES, add_flags, degraded, read
+from benchmarks.studies.scores import scores
 from rsfusion_jax.classical import fuse
 from rsfusion_jax.data.pipeline import Cached, train_dataset
-from rsfusion_jax.data.simulation.wald import simulate
 from rsfusion_jax.data.source import Sample, Source
 from rsfusion_jax.data.synthetic import SyntheticScenes
 from rsfusion_jax.inference.fuser import Fuser
@@ -30,16 +33,15 @@ from rsfusion_jax.runs.state import create_state
 from rsfusion_jax.training.objectives import make_objective
 from rsfusion_jax.training.step import make_train_step
 
-# Sensors whose scenes are trained on, and crop, sensor pairs to score.
-CASES = {
-    "four_bands": (("ikonos", "ge1"), (("rr_ge1_128", "ge1"), ("rr_ik_128", "ikonos"))),
-    "eight_bands": (("wv2",), (("rr_wv2_128", "wv2"),)),
+CASES = {  # images that are scored; those whose sensors' scenes are trained on
+    "four_bands": (("ge1", "ikonos"), ("ikonos", "ge1")),
+    "eight_bands": (("wv2",), ("wv2",)),
 }
 CLASSICAL = ("exp", "gsa", "bt_h")
 
 
 class Joined:
-    """Several sources of one shape in a row."""
+    """Several sources of one shape, one after the other."""
 
     def __init__(self, parts: list[Source]):
         self.info = parts[0].info
@@ -56,7 +58,7 @@ class Joined:
 
 
 def train(sensors, options) -> Fuser:
-    """Trains `options.network` on scenes of the sensors, L1, Adam with a cosine; EMA weights."""
+    """Train `options.network` on scenes of the sensors: L1, Adam with a cosine, EMA weights."""
     count = options.scenes // len(sensors)
     scenes = [
         SyntheticScenes(sensor, num_scenes=count, size=128, nuisances=True, pan_degradation="mixed")
@@ -87,57 +89,63 @@ def train(sensors, options) -> Fuser:
     return Fuser(model, {"params": state.eval_params}, max_value=1)
 
 
-def score(fuser: Fuser, crop: Path, sensor: str, pan_degradation: str) -> dict[str, list[float]]:
-    """ERGAS, SAM and Q2n of the network and the classical methods on one crop, in counts."""
-    with np.load(crop) as content:
-        pan, ms = (content[key].astype(np.float32) for key in ("PAN", "MS"))
-        full_scale = float(2 ** int(content["L"]) - 1)
-    sample = simulate(
-        pan[..., None] / full_scale, ms / full_scale, sensor=sensor, pan_degradation=pan_degradation
-    )
-    gt, images = sample.pop("gt"), (sample["pan"], sample["ms"], sample["lms"])
+def measure(fuser: Fuser, pan, ms, image: str, pan_degradation: str) -> list[dict]:
+    """Score the network and the classical methods on the square of one image, in counts."""
+    top = MAX_VALUES[image]
+    options = {"sensor": image, "pan_degradation": pan_degradation}
+    sample = degraded(pan / top, ms / top, CENTRE, CENTRE, **options)
+    images = sample["pan"], sample["ms"], sample["lms"]
     fused = {
-        name: fuse(name, *images[:2], sensor=sensor, ratio=4, lms=images[2]) for name in CLASSICAL
+        name: fuse(name, *images[:2], sensor=image, ratio=4, lms=images[2]) for name in CLASSICAL
     }
     fused["network"] = fuser(*images)
-    gt = jnp.asarray(gt) * full_scale
-    return {
-        name: [
-            float(metrics.ergas(gt, image * full_scale, ratio=4)),
-            float(metrics.sam(gt, image * full_scale)),
-            float(metrics.q2n(gt, image * full_scale)),
-        ]
-        for name, image in fused.items()
+    what = {"image": image, "pan_degradation": pan_degradation}
+    return [
+        {**what, "method": name, **scores(sample["gt"] * top, result * top)}
+        for name, result in fused.items()
+    ]
+
+
+def cells(row: dict, rows: list[dict]) -> list[str]:
+    """Format one line of the table, with ERGAS over that of EXP and of GSA."""
+    what = (row["image"], row["pan_degradation"])
+    ergas = {
+        other["method"]: other["ERGAS"]
+        for other in rows
+        if (other["image"], other["pan_degradation"]) == what
     }
+    ratios = [f"{row['ERGAS'] / ergas[name]:.3f}" for name in ("exp", "gsa")]
+    values = [f"{row['ERGAS']:.3f}", f"{row['SAM']:.3f}", f"{row['Q2n']:.4f}"]
+    return [NAMES[row["image"]], row["pan_degradation"], row["method"], *values, *ratios]
 
 
 def main() -> None:
-    """Trains and prints the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--case", choices=(*CASES, "all"), default="all")
-    parser.add_argument("--network", default="fusionnet")
-    parser.add_argument("--steps", type=int, default=2000)
-    parser.add_argument("--scenes", type=int, default=96)
-    parser.add_argument("--patch", type=int, default=32)
-    parser.add_argument("--learning_rate", type=float, default=1e-3)
-    parser.add_argument("--seed", type=int, default=0)
-    beside = Path(__file__).resolve().parents[2] / "shared" / "metrics"
-    parser.add_argument("--crops", type=Path, default=beside)
-    options = parser.parse_args()
-    lines = ["| crop | PAN degradation | method | ERGAS | SAM | Q2n | ERGAS / EXP | ERGAS / GSA |"]
-    lines.append("|---|---|---|---|---|---|---|---|")
+    """Train, score and print the table."""
+    flags = parser(__doc__, "synthetic_transfer.json")
+    add_flags(flags, images=False)
+    flags.add_argument("--case", choices=(*CASES, "all"), default="all")
+    flags.add_argument("--network", default="fusionnet")
+    flags.add_argument("--steps", type=int, default=2000)
+    flags.add_argument("--scenes", type=int, default=96)
+    flags.add_argument("--patch", type=int, default=32)
+    flags.add_argument("--learning-rate", type=float, default=1e-3)
+    flags.add_argument("--seed", type=int, default=0)
+    options = flags.parse_args()
+    names = ("network", "steps", "scenes", "patch", "learning_rate", "seed")
+    training = {name: getattr(options, name) for name in names}
+    rows = record.read(options.out)
     for case in CASES if options.case == "all" else (options.case,):
-        sensors, crops = CASES[case]
+        images, sensors = CASES[case]
         fuser = train(sensors, options)
-        for crop, sensor in crops:
+        for image in images:
+            pan, ms = read(options.data, image)
             for degradation in ("imresize", "mtf_centred"):
-                rows = score(fuser, options.crops / f"{crop}.npz", sensor, degradation)
-                for name, (ergas, sam, q2n) in rows.items():
-                    lines.append(
-                        f"| {crop} | {degradation} | {name} | {ergas:.3f} | {sam:.3f} | {q2n:.4f} "
-                        f"| {ergas / rows['exp'][0]:.3f} | {ergas / rows['gsa'][0]:.3f} |"
-                    )
-    print("\n" + "\n".join(lines))
+                measured = measure(fuser, pan, ms, image, degradation)
+                measured = [{**row, "training": training} for row in measured]
+                keys = ("image", "pan_degradation", "method")
+                rows = record.merge(options.out, measured, keys)
+    columns = ("image", "PAN degradation", "method", "ERGAS", "SAM", "Q2n", "/ EXP", "/ GSA")
+    print("\n" + record.table(columns, (cells(row, rows) for row in rows)))
 
 
 if __name__ == "__main__":

@@ -1,15 +1,17 @@
 """Every network on every task: one small training each, scored on scenes it has not seen.
 
-    PYTHONPATH=. python benchmarks/task_matrix.py [--networks=ramsf,u2net] [--tasks=ms8]
+    python -m benchmarks.studies.task_matrix [--networks=ramsf,u2net] [--tasks=ms8]
+
+Run from the clone's root. Data: none, scenes are built in.
 
 Each cell trains the reduced-width network of configs/small.py on built-in scenes and sees the same
-number of samples. A cell that is finished is not trained again. Beside each network: EXP, the best
-classical method (pansharpening), and the network's own error when it is given the PAN (or RGB, or
-SAR) of another scene, which shows whether it uses its guide. Rows go to docs/task_matrix.json; the
-table is printed as Markdown.
+number of samples. A cell that is finished is not trained again. For comparison: EXP, the best
+classical method (pansharpening), and the network's own error with the PAN (or RGB, or SAR) of
+another scene, which shows whether it uses its guide image.
+
+Rows go to benchmarks/results/task_matrix.json; the table of all rows is printed.
 """
 
-import argparse
 import dataclasses
 import importlib
 import json
@@ -20,6 +22,8 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from benchmarks import record
+from benchmarks.command_line import parser, words
 from configs import small
 from rsfusion_jax import classical
 from rsfusion_jax.data.stored.pancollection import open_set
@@ -50,8 +54,8 @@ TITLES = {
     "sar_x4": "MS + SAR, 4 + 2 bands, x4",
 }
 TRAIN_SCENES, TEST_SCENES = 32, 8
-# What a row says of its task and not of its network.
-BESIDE = ("ergas_exp", "sam_exp", "classical", "classical_ergas", "classical_sam")
+# Entries of a row that depend on its task alone.
+BASELINES = ("ergas_exp", "sam_exp", "classical", "classical_ergas", "classical_sam")
 
 
 class OtherGuides:
@@ -82,7 +86,7 @@ class NoGuides(OtherGuides):
 
 
 def render(task: str, split: str, count: int, path: Path) -> None:
-    """Writes the scenes of a task once, so that every network reads the same file."""
+    """Write the scenes of a task once, so that every network reads the same file."""
     if path.exists():
         return
     options = dict(TASKS[task])
@@ -106,7 +110,7 @@ def render(task: str, split: str, count: int, path: Path) -> None:
 
 
 def cell_config(network: str, task: str, folder: Path, steps: int, rate: float | None):
-    """The run of one cell."""
+    """Return the config of one cell's run."""
     config = small.get_config(network)
     config.name = f"{network}_{task}"
     data = config.data
@@ -122,13 +126,13 @@ def cell_config(network: str, task: str, folder: Path, steps: int, rate: float |
 
 
 def mean_and_error(scores: Scores, metric: str) -> tuple[float, float]:
-    """Mean over the scenes and its standard error."""
+    """Return the mean over the scenes and its standard error."""
     values = scores.values[metric]
     return float(values.mean()), float(values.std(ddof=1) / np.sqrt(len(values)))
 
 
 def baselines(task: str, source) -> dict:
-    """EXP and, for pansharpening, the best classical method in ERGAS."""
+    """Score EXP and, for pansharpening, the best classical method in ERGAS."""
     exp = score(classical_method("exp", source.info).fuse, source)
     row = {f"{metric}_exp": mean_and_error(exp, metric.upper())[0] for metric in ("ergas", "sam")}
     if "guide" in TASKS[task]:
@@ -146,7 +150,7 @@ def baselines(task: str, source) -> dict:
 
 
 def run_cell(network: str, task: str, source, folder: Path, steps: int, rate: float | None) -> dict:
-    """Trains and scores one network on one task."""
+    """Train and score one network on one task."""
     workdir = folder / f"{network}_{task}"
     start = time.perf_counter()
     config = cell_config(network, task, folder, steps, rate)
@@ -170,7 +174,7 @@ def run_cell(network: str, task: str, source, folder: Path, steps: int, rate: fl
 def error_without_guide(
     network: str, task: str, source, folder: Path, steps: int, rate: float | None
 ) -> float:
-    """ERGAS of the network trained and tested with guides of zeros: what the bands alone give."""
+    """Return ERGAS of the network trained and tested with guides of zeros: MS alone."""
     config = cell_config(network, task, folder, steps, rate)
     blank = folder / f"{task}_train_without_guide.h5"
     if not blank.exists():
@@ -183,72 +187,63 @@ def error_without_guide(
     return mean_and_error(score(fuser.fuse_unit, NoGuides(source)), "ERGAS")[0]
 
 
-def table(rows: list[dict]) -> str:
-    """The rows as Markdown."""
-    lines = [
-        "| task | network | steps, rate | ERGAS | SAM | ERGAS with another guide "
-        "| EXP: ERGAS, SAM | best classical: ERGAS, SAM |",
-        "|---|---|---|---|---|---|---|---|",
+def cells(row: dict) -> list[object]:
+    """Format one line of the table."""
+    model = importlib.import_module(f"rsfusion_jax.models.{row['network']}").Model
+    line = [TITLES[row["task"]], model.__name__]
+    if "refused" in row:
+        return [*line, f"refused: {row['refused'].split(';')[0]}", "", "", "", "", ""]
+    best = None
+    if "classical" in row:
+        method = row["classical"].upper().replace("_", "-")
+        best = f"{method}: {row['classical_ergas']:.3f}, {row['classical_sam']:.3f}"
+    return [
+        *line,
+        f"{row['budget'].split()[0]}, {row['learning_rate']:g}",
+        f"{row['ergas']:.3f} ± {row['ergas_error']:.3f}",
+        f"{row['sam']:.3f} ± {row['sam_error']:.3f}",
+        f"{row['ergas_other_guide']:.3f}",
+        f"{row['ergas_exp']:.3f}, {row['sam_exp']:.3f}",
+        best,
     ]
-    for row in rows:
-        model = importlib.import_module(f"rsfusion_jax.models.{row['network']}").Model
-        name = f"| {TITLES[row['task']]} | {model.__name__} |"
-        if "refused" in row:
-            lines.append(f"{name} refused: {row['refused'].split(';')[0]} | | | | | |")
-            continue
-        best = "-"
-        if "classical" in row:
-            method = row["classical"].upper().replace("_", "-")
-            best = f"{method}: {row['classical_ergas']:.3f}, {row['classical_sam']:.3f}"
-        lines.append(
-            f"{name} {row['budget'].split()[0]}, {row['learning_rate']:g} "
-            f"| {row['ergas']:.3f} ± {row['ergas_error']:.3f} "
-            f"| {row['sam']:.3f} ± {row['sam_error']:.3f} | {row['ergas_other_guide']:.3f} "
-            f"| {row['ergas_exp']:.3f}, {row['sam_exp']:.3f} | {best} |"
-        )
-    return "\n".join(lines)
-
-
-def read_rows(path: Path) -> list[dict]:
-    """What is there already."""
-    return json.loads(path.read_text()) if path.exists() else []
 
 
 def main() -> None:
-    """Fills the cells that are asked for and prints all that are there."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--networks", default=",".join(small.WIDTHS))
-    parser.add_argument("--tasks", default=",".join(TASKS))
-    parser.add_argument("--steps", type=int, default=1000)
-    parser.add_argument("--learning_rate", type=float, help="in place of configs/small.py's")
-    parser.add_argument(
-        "--without_guide", action="store_true", help="train each cell without its guide as well"
+    """Fill the chosen cells and print the table."""
+    flags = parser(__doc__, "task_matrix.json")
+    flags.add_argument("--networks", type=words, default=list(small.WIDTHS))
+    flags.add_argument("--tasks", type=words, default=list(TASKS))
+    flags.add_argument("--steps", type=int, default=1000)
+    flags.add_argument("--learning-rate", type=float, help="in place of configs/small.py's")
+    flags.add_argument(
+        "--without-guide", action="store_true", help="train each cell without its guide as well"
     )
-    parser.add_argument("--folder", type=Path, default=Path("runs/task_matrix"))
-    parser.add_argument("--out", type=Path, default=Path("docs/task_matrix.json"))
-    options = parser.parse_args()
-    rows = read_rows(options.out)
-    for task in options.tasks.split(","):
+    flags.add_argument("--folder", type=Path, default=Path("runs/task_matrix"))
+    options = flags.parse_args()
+    rows = record.read(options.out)
+    for task in options.tasks:
         for split, count in (("train", TRAIN_SCENES), ("test", TEST_SCENES)):
             render(task, split, count, options.folder / f"{task}_{split}.h5")
         sensor = json.loads((options.folder / f"{task}_test.sensor.json").read_text())
         path = options.folder / f"{task}_test.h5"
         source = open_set(path, sensor=sensor, ratio=TASKS[task].get("ratio", 4), max_value=None)
         known = [row for row in rows if row["task"] == task]
-        beside = {key: known[0][key] for key in BESIDE if key in known[0]} if known else {}
-        beside = beside or baselines(task, source)
-        for network in options.networks.split(","):
+        compared = {key: known[0][key] for key in BASELINES if key in known[0]} if known else {}
+        compared = compared or baselines(task, source)
+        for network in options.networks:
             cell = network, task, source, options.folder, options.steps, options.learning_rate
-            row = run_cell(*cell) | beside
+            row = run_cell(*cell) | compared
             if options.without_guide:
                 row["ergas_no_guide"] = error_without_guide(*cell)
-            # Read again: another process may have filled a cell meanwhile.
-            rows = read_rows(options.out)
-            rows = [old for old in rows if (old["network"], old["task"]) != (network, task)]
-            rows.append(row)
-            rows.sort(key=lambda row: (list(TASKS).index(row["task"]), row["network"]))
-            options.out.write_text(json.dumps(rows, indent=1) + "\n")
-    print(table(rows))
+            rows = record.merge(
+                options.out,
+                [row],
+                ("network", "task"),
+                order=lambda row: (list(TASKS).index(row["task"]), row["network"]),
+            )
+    columns = ("task", "network", "steps, rate", "ERGAS", "SAM", "ERGAS with another guide")
+    columns += ("EXP: ERGAS, SAM", "best classical: ERGAS, SAM")
+    print(record.table(columns, map(cells, rows)))
 
 
 if __name__ == "__main__":
