@@ -35,7 +35,8 @@ def main() -> None:
     flags.add_argument("--weights", type=words, default=[], help="network:file.pth, by comma")
     flags.add_argument("--report", type=Path, default=Path("runs/worldview2"), help="folder")
     options = flags.parse_args()
-    sample = degraded(*read(options.data, "wv2"), CENTRE, CENTRE, sensor="wv2")
+    # wrap: the upsampled MS has the periodic borders of the MATLAB toolbox.
+    sample = degraded(*read(options.data, "wv2"), CENTRE, CENTRE, sensor="wv2", wrap=True)
     attributes = {"max_value": MAX_VALUES["wv2"], "ms_phase": 2.0, "pan_degradation": "imresize"}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "wv2_128.h5"
