@@ -3,7 +3,8 @@
     python train.py --config=configs/bandwise.py
 
 About ten CPU minutes. Every scene has a camera of its own: 3, 4 or 8 bands, MTF, noise, PAN out of
-register. `python benchmarks/default_weights.py` trains this and puts the weights in their place.
+register. `python -m benchmarks.studies.default_weights --out=rsfusion_jax/weights` trains this and
+stores the weights.
 Arguments: "cameras", or the data sets of configs/data_sets.py.
 """
 

@@ -10,7 +10,7 @@ def per_image(function: Callable, *batches):
 
     Arrays of one image stay in a processor's cache from one step of a metric or a classical method
     to the next; those of a batch do not, and take up to four times as long
-    (benchmarks/metrics_speed.md). An accelerator needs the whole batch to be busy.
+    (benchmarks/speed/metrics_speed.md). An accelerator needs the whole batch to be busy.
 
     Args:
         function: of one image each, compiled by the caller.

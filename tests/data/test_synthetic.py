@@ -9,7 +9,7 @@ import pytest
 from scipy import ndimage
 from scipy.stats import spearmanr
 
-from benchmarks.scene_statistics import real_pair, statistics, synthetic_statistics
+from benchmarks.studies.scene_statistics import real_pair, statistics, synthetic_statistics
 from configs import default
 from rsfusion_jax.classical import fuse
 from rsfusion_jax.data.configured import open_split
@@ -381,7 +381,7 @@ def test_statistics_are_those_of_real_images(sensor, nuisances, detail_r2):
 
 def test_real_images_measure_as_the_protocol_says(shared):
     """The measuring code itself against the protocol's table."""
-    row = statistics(*real_pair(shared, "ikonos"), "ikonos")
+    row = statistics(*real_pair(shared / "data", "ikonos"), "ikonos")
     assert row["R2 PAN ~ MS"] == pytest.approx(0.955, abs=0.01)
     assert row["R2 PAN ~ MS, detail"] == pytest.approx(0.909, abs=0.01)
     assert row["PCA, two components"] == pytest.approx(0.98, abs=0.005)
