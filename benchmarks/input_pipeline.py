@@ -71,7 +71,7 @@ def make_stores(folder: Path, count: int) -> dict[str, Path]:
             chunks = (1, *array.shape[1:])
             packed.create_dataset(key, data=array[()], chunks=chunks, compression="gzip")
     try:
-        from rsfusion_jax.cli.convert import convert_set
+        from rsfusion_jax.data.stored.convert import convert_set
     except ImportError:  # a tree from before it, for comparison
         return stores
     stores["converted"] = folder / "converted.h5"

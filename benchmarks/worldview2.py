@@ -14,7 +14,7 @@ import h5py
 import numpy as np
 
 from rsfusion_jax import classical
-from rsfusion_jax.cli.evaluate import evaluate
+from rsfusion_jax.evaluation.evaluate import evaluate
 
 _KEYS = {"gt": "MS", "ms": "MS_LR", "lms": "lms", "pan": "PAN_LR"}
 
