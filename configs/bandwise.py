@@ -1,6 +1,6 @@
 """BandWise, ours: the weights that come with the package, from built-in scenes alone.
 
-    python train.py --config=configs/bandwise.py
+    rsfusion train --config=bandwise
 
 About ten CPU minutes. Every scene has a camera of its own: 3, 4 or 8 bands, MTF, noise, PAN out of
 register. `python -m benchmarks.studies.default_weights --out=rsfusion_jax/weights` trains this and
@@ -8,14 +8,16 @@ stores the weights.
 Arguments: "cameras", or the data sets of configs/data_sets.py.
 """
 
-from configs import data_sets, default
+from rsfusion_jax.training.config import default_config
+
+from . import data_sets
 
 CAMERAS = "cameras"
 
 
 def get_config(data_set: str = CAMERAS):
     """The recipe of the packaged weights, or the same on one data set."""
-    config = default.get_config()
+    config = default_config()
     config.name = f"bandwise_{data_set}"
     config.model = {"name": "bandwise"}
     config.data.patch_size = 48

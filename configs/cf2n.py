@@ -1,12 +1,12 @@
 """CF2N (Geo-spatial Information Science 2024): its collection's recipe, L1 and Adam 3e-4, batch 32.
 
-    python train.py --config=configs/cf2n.py:wv3 --config.data.train=train_wv3.h5 ...
+    rsfusion train --config=cf2n:wv3 --config.data.train=train_wv3.h5 ...
 
 Arguments: the data sets of configs/data_sets.py. The network is a reconstruction; the recipe is
 that of its authors' repository.
 """
 
-from configs import rsmif
+from . import rsmif
 
 
 def get_config(data_set: str = "wv3"):

@@ -1,5 +1,7 @@
 """The data sets that the recipes take as their argument; not a run of its own."""
 
+from rsfusion_jax.errors import UserError
+
 _PANCOLLECTION = ("wv3", "qb", "gf2", "wv2")
 # Below CAVE's and Harvard's folders, names end as they were published, once without `_rgb`.
 _HISR = {"cave_x4": "x4", "cave_x8": "x8_rgb", "harvard_x4": "x4_rgb", "harvard_x8": "x8_rgb"}
@@ -18,17 +20,17 @@ def select(config, data_set: str, max_value: float | None = 2047.0) -> None:
     given as `--config.data.train=...` and so on.
 
     Args:
-        config: as in configs/default.py; its batch size and number of epochs are set already.
+        config: a run's config, whose batch size and number of epochs are set already.
         data_set: one of `names()`; `synthetic` means built-in scenes at the recipe's full width
             (for a GPU). WorldView-2 is published as a test set alone.
         max_value: divisor of PanCollection's counts; the recipes here divide every sensor's by
             2047. Other sets have their own scale.
 
     Raises:
-        ValueError: an unknown data set.
+        UserError: an unknown data set.
     """
     if data_set not in names():
-        raise ValueError(f"data set {data_set!r}; choose one of {', '.join(names())}")
+        raise UserError(f"data set {data_set!r}; choose one of {', '.join(names())}")
     data = config.data
     if data_set == "synthetic":
         data.sensor = "wv3"

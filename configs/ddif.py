@@ -1,6 +1,6 @@
 """DDIF (Information Fusion 2024), the authors' recipe: L1 of the residual, AdamW 1e-4, batch 64.
 
-    python train.py --config=configs/ddif.py:wv3 --config.data.train=train_wv3.h5 ...
+    rsfusion train --config=ddif:wv3 --config.data.train=train_wv3.h5 ...
 
 300,000 steps, the rate times 0.2 after 100,000, 200,000 and 350,000; gradient norms of at most
 0.003; a moving average of the weights, a plain copy until step 20,000, is what is validated, with
@@ -8,12 +8,14 @@
 counts by 1023 and have CAVE and Harvard in [0, 1].
 """
 
-from configs import data_sets, default
+from rsfusion_jax.training.config import default_config
+
+from . import data_sets
 
 
 def get_config(data_set: str = "wv3"):
     """The published recipe on one data set."""
-    config = default.get_config()
+    config = default_config()
     config.name = f"ddif_{data_set}"
     config.model = {"name": "ddif"}
     config.data.patch_size = 64

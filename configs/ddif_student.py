@@ -1,12 +1,12 @@
 """A DDIF that fuses in four steps, taught by one that was trained with configs/ddif.py.
 
-    python train.py --config=configs/ddif_student.py:wv3 --config.init_from=runs/ddif_wv3 ...
+    rsfusion train --config=ddif_student:wv3 --config.init_from=runs/ddif_wv3 ...
 
 The student begins as its teacher. `--config.diffusion.sampling_steps=2` with init_from of the
 four-step student goes on. Arguments: the data sets of configs/data_sets.py.
 """
 
-from configs import ddif
+from . import ddif
 
 
 def get_config(data_set: str = "wv3"):

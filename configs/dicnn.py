@@ -1,11 +1,11 @@
 """DiCNN (JSTARS 2019), DLPan-Toolbox's recipe: MSE, Adam 2e-4, batch 64, 5000 epochs.
 
-    python train.py --config=configs/dicnn.py:wv3 --config.data.train=train_wv3.h5 ...
+    rsfusion train --config=dicnn:wv3 --config.data.train=train_wv3.h5 ...
 
 Arguments: the data sets of configs/data_sets.py.
 """
 
-from configs import dlpan
+from . import dlpan
 
 
 def get_config(data_set: str = "wv3"):

@@ -6,8 +6,10 @@ IEEE GRSM 10(3), 2022, doi:10.1109/MGRS.2022.3187652; numbers as in its training
 
 import dataclasses
 
-from configs import data_sets, default
 from rsfusion_jax.sensors import get_sensor
+from rsfusion_jax.training.config import default_config
+
+from . import data_sets
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +36,7 @@ RECIPES = {
 
 def recipe(network: str, data_set: str):
     """The toolbox's training of one network."""
-    config, numbers = default.get_config(), RECIPES[network]
+    config, numbers = default_config(), RECIPES[network]
     config.name = f"{network}_{data_set}"
     config.model = {"name": network}
     config.data.patch_size = 64

@@ -1,18 +1,20 @@
 """FeINFN (NeurIPS 2024), the authors' recipe: L1 + 0.1 (1 - SSIM), AdamW 2e-4, batch 4.
 
-    python train.py --config=configs/feinfn.py:cave_x4 --config.data.train=train.h5 ...
+    rsfusion train --config=feinfn:cave_x4 --config.data.train=train.h5 ...
 
 The learning rate goes down a cosine to 1e-5 in 300 epochs, up again in the next 300, and so on for
 2000 epochs. Arguments: the data sets of configs/data_sets.py; the sets that it was published on are
 stored in [0, 1]. The authors' code names no EMA decay for this network; its siblings' reach 0.999.
 """
 
-from configs import data_sets, default
+from rsfusion_jax.training.config import default_config
+
+from . import data_sets
 
 
 def get_config(data_set: str = "cave_x4"):
     """The published recipe on one data set."""
-    config = default.get_config()
+    config = default_config()
     config.name = f"feinfn_{data_set}"
     config.seed = 3407
     config.model = {"name": "feinfn"}

@@ -1,11 +1,11 @@
 """FusionNet (TGRS 2021), DLPan-Toolbox's recipe: MSE, Adam 3e-4, batch 32, 400 epochs.
 
-    python train.py --config=configs/fusionnet.py:wv3 --config.data.train=train_wv3.h5 ...
+    rsfusion train --config=fusionnet:wv3 --config.data.train=train_wv3.h5 ...
 
 Arguments: the data sets of configs/data_sets.py.
 """
 
-from configs import dlpan
+from . import dlpan
 
 
 def get_config(data_set: str = "wv3"):

@@ -1,11 +1,11 @@
 """MMAPP (JSTARS 2024) with its collection's recipe and the loss of all its stages.
 
-    python train.py --config=configs/mmapp.py:wv3 --config.data.train=train_wv3.h5 ...
+    rsfusion train --config=mmapp:wv3 --config.data.train=train_wv3.h5 ...
 
 Arguments: the data sets of configs/data_sets.py.
 """
 
-from configs import rsmif
+from . import rsmif
 
 
 def get_config(data_set: str = "wv3"):

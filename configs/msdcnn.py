@@ -1,11 +1,11 @@
 """MSDCNN (JSTARS 2018), DLPan-Toolbox's recipe: MSE, Adam 1e-6, batch 64, 500 epochs.
 
-    python train.py --config=configs/msdcnn.py:wv3 --config.data.train=train_wv3.h5 ...
+    rsfusion train --config=msdcnn:wv3 --config.data.train=train_wv3.h5 ...
 
 Arguments: the data sets of configs/data_sets.py.
 """
 
-from configs import dlpan
+from . import dlpan
 
 
 def get_config(data_set: str = "wv3"):

@@ -1,11 +1,11 @@
 """PNN (Remote Sensing 2016), DLPan-Toolbox's recipe: MSE, SGD, batch 64, 12000 epochs.
 
-    python train.py --config=configs/pnn.py:wv3 --config.data.train=train_wv3.h5 ...
+    rsfusion train --config=pnn:wv3 --config.data.train=train_wv3.h5 ...
 
 Arguments: the data sets of configs/data_sets.py.
 """
 
-from configs import dlpan
+from . import dlpan
 
 
 def get_config(data_set: str = "wv3"):

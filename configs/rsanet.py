@@ -1,11 +1,11 @@
 """RSANet (JSTARS 2023) with its collection's recipe: L1, Adam 3e-4, batch 32, 600 epochs.
 
-    python train.py --config=configs/rsanet.py:wv3 --config.data.train=train_wv3.h5 ...
+    rsfusion train --config=rsanet:wv3 --config.data.train=train_wv3.h5 ...
 
 Arguments: the data sets of configs/data_sets.py.
 """
 
-from configs import rsmif
+from . import rsmif
 
 
 def get_config(data_set: str = "wv3"):

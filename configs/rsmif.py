@@ -1,11 +1,13 @@
 """The recipe that the networks of the RSMIF collection share; not a run of its own."""
 
-from configs import data_sets, default
+from rsfusion_jax.training.config import default_config
+
+from . import data_sets
 
 
 def recipe(network: str, data_set: str):
     """L1, Adam 3e-4 times 0.9 after 100 of 600 epochs, batch 32, patches of 64 pixels, seed 42."""
-    config = default.get_config()
+    config = default_config()
     config.name = f"{network}_{data_set}"
     config.seed = 42
     config.model = {"name": network}

@@ -1,21 +1,22 @@
 """Every network at a width that trains in minutes on two CPU cores.
 
-    python train.py --config=configs/small.py:ramsf
+    rsfusion train --config=small:ramsf
 
-The argument is the network. Everything else is the quickstart's (configs/default.py), with patches
+The argument is the network. Everything else is the quickstart's, with patches
 of 32 pixels; MMAPP and DDIF, a diffusion network, have their own objectives, some networks another
 rate. The table of networks and tasks in docs/networks.md was made with these widths.
 """
 
-from configs import default
+from rsfusion_jax.errors import UserError
 from rsfusion_jax.models.catalogue import SMALL_WIDTHS as WIDTHS
+from rsfusion_jax.training.config import default_config
 
 
 def get_config(network: str = "u2net"):
     """The quickstart with another network."""
     if network not in WIDTHS:
-        raise ValueError(f"network {network!r}; choose one of {', '.join(WIDTHS)}")
-    config = default.get_config()
+        raise UserError(f"network {network!r}; choose one of {', '.join(WIDTHS)}")
+    config = default_config()
     config.name = f"{network}_small"
     config.model = {"name": network, **WIDTHS[network]}
     config.data.patch_size = 32

@@ -1,6 +1,6 @@
 """U2Net (ACM MM 2023), the authors' recipe: L1, Adam 1e-3 halved every 100 of 500 epochs, batch 16.
 
-    python train.py --config=configs/u2net.py:wv3 \
+    rsfusion train --config=u2net:wv3 \
         --config.data.train=train_wv3.h5 --config.data.valid=valid_wv3.h5 \
         --config.data.test=test_wv3_multiExm1.h5
 
@@ -8,12 +8,14 @@ Arguments: the data sets of configs/data_sets.py. The authors divide every senso
 published scores of the wv3 recipe: SAM 2.888, ERGAS 2.149, Q8 0.920.
 """
 
-from configs import data_sets, default
+from rsfusion_jax.training.config import default_config
+
+from . import data_sets
 
 
 def get_config(data_set: str = "wv3"):
     """The published recipe on one data set."""
-    config = default.get_config()
+    config = default_config()
     config.name = f"u2net_{data_set}"
     config.seed = 1
     config.model = {"name": "u2net", "dim": 32, "dim_head": 16}

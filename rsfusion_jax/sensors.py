@@ -12,6 +12,8 @@ from rsfusion_jax.errors import UserError
 _EIGHT_BANDS = ("coastal", "blue", "green", "yellow", "red", "red_edge", "nir1", "nir2")
 _FOUR_BANDS = ("blue", "green", "red", "nir")
 _TOOLBOX = "gains of the MATLAB pansharpening toolbox (Vivone et al., IEEE GRSM 2021)"
+UNKNOWN_GAIN = 0.3
+"""MTF gain of a sensor that nothing names: the fallback of the MATLAB toolbox."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -237,6 +239,12 @@ def get_sensor(sensor: str | Mapping | Sensor) -> Sensor:
     for name in ("bands", "rgb", "mtf_ms"):
         fields[name] = tuple(fields[name])
     return Sensor(**fields)
+
+
+def unnamed_sensor(num_bands: int) -> Sensor:
+    """Return the record that stands for a sensor that nothing names."""
+    gains = [UNKNOWN_GAIN] * num_bands
+    return get_sensor({"name": "unknown", "bands": num_bands, "mtf_ms": gains})
 
 
 def select_bands(sensor: Sensor, names: Sequence[str]) -> Sensor:

@@ -30,9 +30,9 @@ import numpy as np
 from benchmarks import record
 from benchmarks.command_line import numbers, parser
 from benchmarks.timing import spread
-from rsfusion_jax.cli.convert import convert_set
 from rsfusion_jax.data.pipeline import train_dataset
 from rsfusion_jax.data.simulation.wald import simulate
+from rsfusion_jax.data.stored.convert import convert_set
 from rsfusion_jax.data.stored.pancollection import open_set
 from rsfusion_jax.data.stored.set_file import write_set
 from rsfusion_jax.ops.mtf import mtf_filter

@@ -24,8 +24,8 @@ from benchmarks import record
 from benchmarks.command_line import parser, words
 from benchmarks.images import CENTRE, MAX_VALUES, add_flags, degraded, read
 from rsfusion_jax import classical
-from rsfusion_jax.cli.evaluate import evaluate
 from rsfusion_jax.data.stored.set_file import write_set
+from rsfusion_jax.evaluation.evaluate import evaluate
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""How a network is trained on one scene: a config with the fields of configs/default.py."""
+"""How a network is trained on one scene: what differs from the default config of a run."""
 
 import copy
 
@@ -6,6 +6,7 @@ import ml_collections
 
 from rsfusion_jax.inference.default import DEFAULT
 from rsfusion_jax.models.catalogue import SMALL_WIDTHS
+from rsfusion_jax.training.config import default_config
 
 SMALL, LARGE = "bandwise", "fusionnet"
 """Default networks for small and for large scenes: see docs/adapt.md."""
@@ -29,86 +30,49 @@ def recipe(
     seed: int,
     full_resolution: float = 0.0,
 ) -> ml_collections.ConfigDict:
-    """The config of one adaptation.
+    """Return the config of one adaptation.
 
     Args:
         network: name, at the width of `SMALL_WIDTHS` where it has one; or a dict of the name and
             fields of its module.
-        scene: what is written where other runs name their set.
-        steps: optimiser steps.
-        ratio: of the scene; patches are multiples of it.
+        scene: name of the scene, recorded in place of a data set.
+        steps: number of optimiser steps.
+        ratio: PAN pixels per MS pixel; the patch size is a multiple of it.
         init: run folder, checkpoint or `.pth` to start from, or "default", the packaged weights,
-            which have a gentle recipe; empty for the seed's weights.
-        seed: of weights, patches and order.
+            which have a gentle recipe; empty for random weights.
+        seed: of weights, patches and their order.
         full_resolution: weight of the consistency at full resolution.
     """
     if isinstance(network, str):
         network = {"name": network, **SMALL_WIDTHS.get(network, {})}
     every = -(-steps // _VALIDATIONS)
     gentle = init == DEFAULT
-    return ml_collections.ConfigDict(
-        {
-            "name": "adaptation",
-            "seed": seed,
-            "model": network,
-            "init_from": init,
-            "init_optimizer": False,
-            "data": {
-                "train": scene,
-                "valid": scene,
-                "test": "",
-                "patch_size": SIDE // ratio * ratio,
-                "crops_per_sample": 64,
-                "augment": "d4",
-                "workers": 0,
-            },
-            "train": {
-                "objective": "supervised",
-                "loss": "relative" if gentle else "l1",
-                "full_resolution": full_resolution,
-                "teacher_steps": 0,
-                "batch_size": 4 if gentle else 8,
-                "steps": steps,
-                "epochs": 0,
-                "accumulate": 1,
-                "remat": False,
-                "dtype": "float32",
-                "precision": "default",
-                "ema_decay": 0.995,
-                "ema_start": 0,
-                "ema_warmup": True,
-                "log_every": every,
-                "eval_every": every,
-                "checkpoint_every": every,
-                "on_bad_loss": "rollback",
-                "spike": 0.0,
-                "max_rollbacks": 3,
-            },
-            "diffusion": {},
-            "optim": {
-                "name": "adam",
-                "learning_rate": 2e-4 if gentle else 1e-3 if init else 4e-3,
-                "weight_decay": 0.0,
-                "clip_norm": 1.0,
-                "schedule": "cosine",
-                "warmup_steps": min(50, steps // 10),
-                "final_rate": 0.0,
-            },
-            "eval": {"batch_size": 4, "best_metric": "ERGAS", "methods": ()},
-            "mesh": {"devices": 1, "shard_params_over": 1},
-        }
-    )
+    config = default_config()
+    config.update(name="adaptation", seed=seed, init_from=init)
+    config.model = network
+    # The sets are windows of the scene in memory, whose sensor adaptation.json records.
+    config.data.update(sensor="", train=scene, valid=scene, test="")
+    config.data.update(patch_size=SIDE // ratio * ratio, crops_per_sample=64, augment="d4")
+    config.train.update(steps=steps, batch_size=4 if gentle else 8, ema_decay=0.995)
+    config.train.update(ema_warmup=True, loss="relative" if gentle else "l1")
+    config.train.update(full_resolution=full_resolution, on_bad_loss="rollback", teacher_steps=0)
+    config.train.update(log_every=every, eval_every=every, checkpoint_every=every)
+    config.optim.learning_rate = 2e-4 if gentle else 1e-3 if init else 4e-3
+    config.optim.update(clip_norm=1.0, warmup_steps=min(50, steps // 10))
+    config.eval.methods = ()
+    config.mesh.devices = 1
+    return config
 
 
 def fine_tuning(
     config: ml_collections.ConfigDict, steps: int, init: str
 ) -> ml_collections.ConfigDict:
-    """The config of a few steps at full resolution after those of `config`, without a truth.
+    """Return the config of a few more steps, at full resolution and without ground truth.
 
     Args:
-        config: of `recipe`.
-        steps: optimiser steps.
-        init: the run whose weights are tuned.
+        config: config of the adaptation, from `recipe`.
+        steps: number of optimiser steps.
+        init: run folder of the adaptation, whose weights are fine-tuned.
     """
     config = copy.deepcopy(config)
     config.init_from = init

@@ -1,37 +1,16 @@
-"""How every program of the project starts and how it reports a user's mistake."""
+"""How every command starts and how it reports a user's mistake."""
 
 import os
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
-from absl import app, flags, logging
-from ml_collections import config_flags
+from absl import logging
 
 from rsfusion_jax.errors import RESTART_STATUS, Interrupted, UserError
-
-_FLAG_ERRORS = (flags.Error, AttributeError, KeyError, TypeError, ValueError, OSError, UserError)
-"""What absl and ml_collections raise for a bad flag, a misspelt field or a missing config file."""
-
-
-def run_app(main: Callable[[Sequence[str]], None]) -> None:
-    """Runs a program with absl flags: a user's mistake is one sentence and exit status 2."""
-    app.run(lambda argv: guarded(main, argv), flags_parser=_parse_flags)
-
-
-def define_config(default: Path) -> flags.FlagHolder:
-    """Defines `--config`, which reads the overrides `--config.field=value` at once.
-
-    Args:
-        default: config file used where the flag is not given.
-    """
-    try:
-        return config_flags.DEFINE_config_file("config", str(default), lock_config=True)
-    except _FLAG_ERRORS as error:
-        _fail(_sentence(error))
 
 
 def guarded(main: Callable, *args) -> None:
@@ -62,27 +41,6 @@ def use_compilation_cache() -> None:
         home = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
         jax.config.update("jax_compilation_cache_dir", str(home / "rsfusion_jax" / "xla"))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
-
-
-def _parse_flags(argv: Sequence[str]) -> list[str]:
-    try:
-        left_over = flags.FLAGS(argv)
-        if "config" in flags.FLAGS:
-            flags.FLAGS.config.keys()  # one that could not be loaded says so only when it is read
-    except _FLAG_ERRORS as error:
-        _fail(_sentence(error))
-    if len(left_over) > 1:
-        _fail(f"argument {left_over[1]!r} is not understood; flags are written --name=value")
-    return left_over
-
-
-def _sentence(error: Exception) -> str:
-    """A flag error in one line; ml_collections wraps its messages in quotes and line breaks."""
-    message = str(error)
-    if isinstance(error, AttributeError):
-        detail = message.strip("'").replace("\\n", ": ").replace("\\", "")
-        message = f"the config has no field {detail}"
-    return f"{' '.join(message.split())} (see --help)"
 
 
 def _show_warning(message, category, filename, lineno, file=None, line=None):

@@ -2,19 +2,24 @@
 
 import argparse
 
+from rsfusion_jax.cli.parser import Parser
 
-def add_export(commands) -> None:
-    """Adds the subcommand."""
-    export = commands.add_parser("export", help="weights to a compiled, self-contained file")
-    export.add_argument("weights", help="run folder or checkpoint; see `rsfusion port`")
-    export.add_argument("out", help="new file")
-    export.add_argument("--tile", type=int, default=64, help="PAN pixels along a side of a tile")
-    export.add_argument("--batch", type=int, default=1, help="tiles per call")
-    export.add_argument("--platforms", default="cpu", help="cpu,cuda,rocm,tpu")
-    export.set_defaults(command=_export)
+HELP = "weights to a compiled, self-contained file"
 
 
-def _export(arguments: argparse.Namespace) -> None:
+def make_parser(prog: str) -> Parser:
+    """Build the command's parser."""
+    parser = Parser(prog, "WEIGHTS OUT [options]", description=HELP)
+    parser.add_argument("weights", help="run folder or checkpoint; see `rsfusion port`")
+    parser.add_argument("out", help="new file")
+    parser.add_argument("--tile", type=int, default=64, help="side of a tile in PAN pixels")
+    parser.add_argument("--batch", type=int, default=1, help="tiles per call")
+    parser.add_argument("--platforms", default="cpu", help="cpu,cuda,rocm,tpu")
+    return parser
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Export as the parsed arguments say."""
     from rsfusion_jax.inference.export import export_fuser
     from rsfusion_jax.inference.load import load
 

@@ -4,8 +4,10 @@ import argparse
 import sys
 from pathlib import Path
 
+from rsfusion_jax.cli.parser import Parser
 from rsfusion_jax.errors import UserError
 
+HELP = "a PAN and an MS GeoTIFF to a sharpened one"
 _DEFAULT = (
     "notice: no --weights and no --method: by the weights that come with the package, trained on "
     "synthetic scenes"
@@ -23,9 +25,9 @@ ADAPT = "auto"
 """`--adapt` alone: as many steps as its recipe has."""
 
 
-def add_fuse(commands) -> None:
-    """Adds the subcommand."""
-    fuse = commands.add_parser("fuse", help="a PAN and an MS GeoTIFF to a sharpened one")
+def make_parser(prog: str) -> Parser:
+    """Build the command's parser."""
+    fuse = Parser(prog, "PAN MS OUT [options]", description=HELP)
     fuse.add_argument("pan", help="PAN image, .tif")
     fuse.add_argument("ms", help="MS image, .tif")
     fuse.add_argument("out", help="new .tif on PAN's grid, in MS's units and type")
@@ -116,15 +118,16 @@ def add_fuse(commands) -> None:
     work.add_argument("--resume", action="store_true", help="go on with an interrupted run")
     work.add_argument("--shard", type=_shard, default=(1, 1), metavar="I/N", help="part I of N")
     work.add_argument("--quiet", action="store_true", help="nothing on the screen")
-    fuse.set_defaults(command=_fuse, **_WISH)
+    fuse.set_defaults(**_WISH)
+    return fuse
 
 
-def _fuse(arguments: argparse.Namespace) -> None:
+def run(arguments: argparse.Namespace) -> None:
+    """Fuse as the parsed arguments say."""
     from rsfusion_jax.scenes import fuse_scene
     from rsfusion_jax.scenes.weights import default_weights, load_weights
 
     options = vars(arguments)
-    options.pop("command")
     files = [options.pop(name) for name in ("pan", "ms", "out")]
     weights, model = options.pop("weights"), options.pop("model")
     adapt = options.pop("adapt")

@@ -1,67 +1,64 @@
-"""`rsfusion port`: the authors' file to a checkpoint folder, and back."""
+"""`rsfusion port`: PyTorch weights to a run folder, or back."""
 
+import argparse
 import ast
-from collections.abc import Sequence
-from pathlib import Path
 
-from rsfusion_jax import __version__
+from rsfusion_jax.cli.parser import Parser
 from rsfusion_jax.errors import UserError
-from rsfusion_jax.inference.load import load, load_torch, save_torch
-from rsfusion_jax.runs.card import network_card
+
+HELP = "PyTorch weights to a checkpoint, or back"
 
 
-def checkpoint_from_torch(
-    source: str,
-    target: str,
-    *,
-    model: str | None,
-    num_bands: int | None,
-    guide_bands: int,
-    ratio: int,
-    sensor: str | None,
-    max_value: float | None,
-    assignments: Sequence[str],
-) -> None:
-    """Writes a `.pth` file's weights as a run folder that `load`, `init_from` and evaluation take.
+def make_parser(prog: str) -> Parser:
+    """Build the command's parser."""
+    parser = Parser(prog, "SOURCE TARGET [options]", description=HELP)
+    parser.add_argument("source", help=".pth file; with --to-torch a run folder or checkpoint")
+    parser.add_argument("target", help="folder of the new checkpoint; with --to-torch a .pth file")
+    parser.add_argument("--to-torch", action="store_true", help="write the authors' state dict")
+    parser.add_argument("--model", help="network, one of `rsfusion models`")
+    parser.add_argument("--num-bands", type=int, help="bands of the low-resolution image")
+    parser.add_argument("--guide-bands", type=int, default=1, help="bands of the guide image")
+    parser.add_argument(
+        "--ratio", type=int, default=4, help="guide pixels per low-resolution pixel"
+    )
+    parser.add_argument("--sensor", help="sensor that the weights were trained on; sets the scale")
+    parser.add_argument("--max-value", type=float, help="divisor of the training data")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="FIELD=VALUE",
+        help="a field of the network, as it was trained: --set dim=16",
+    )
+    return parser
 
-    Raises:
-        UserError: missing arguments, weights that do not fit, a target that exists.
-    """
-    if model is None or num_bands is None:
+
+def run(arguments: argparse.Namespace) -> None:
+    """Port as the parsed arguments say."""
+    from rsfusion_jax.inference.port import checkpoint_from_torch, torch_from_checkpoint
+
+    source, target = arguments.source, arguments.target
+    if arguments.to_torch:
+        torch_from_checkpoint(source, target)
+        print(f"{source} -> {target}")
+        return
+    if arguments.model is None or arguments.num_bands is None:
         raise UserError("porting from PyTorch needs --model and --num-bands")
-    if Path(target).exists():
-        raise UserError(f"{target} exists already; choose another folder or delete it")
-    fields = dict(_assignment(text) for text in assignments)
-    fuser = load_torch(
-        model,
+    fuser = checkpoint_from_torch(
         source,
-        num_bands=num_bands,
-        guide_bands=guide_bands,
-        ratio=ratio,
-        sensor=sensor,
-        max_value=max_value,
-        **fields,
+        target,
+        model=arguments.model,
+        num_bands=arguments.num_bands,
+        guide_bands=arguments.guide_bands,
+        ratio=arguments.ratio,
+        sensor=arguments.sensor,
+        max_value=arguments.max_value,
+        fields=dict(_assignment(text) for text in arguments.set),
     )
-    from rsfusion_jax.runs.checkpoint import Checkpoints
-
-    card = network_card(
-        fuser.model,
-        {"name": model, **fields},
-        sensor=fuser.sensor,
-        max_value=fuser.max_value,
-        ms_phase=fuser.ms_phase,
-        diffusion=fuser.diffusion,
+    print(
+        f"{source} -> {target} ({arguments.model}, {arguments.num_bands} bands, divided by "
+        f"{fuser.max_value:g})"
     )
-    checkpoints = Checkpoints(Path(target))
-    checkpoints.save_best(0, fuser.variables["params"], {**card, "version": __version__}, {})
-    checkpoints.close()
-    print(f"{source} -> {target} ({model}, {num_bands} bands, divided by {fuser.max_value:g})")
-
-
-def torch_from_checkpoint(source: str, target: str) -> None:
-    """Writes a run folder's weights as a state dict that the authors' class loads strictly."""
-    save_torch(load(source), target)
-    print(f"{source} -> {target}")
 
 
 def _assignment(text: str) -> tuple[str, object]:

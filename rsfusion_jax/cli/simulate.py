@@ -1,255 +1,101 @@
-"""`rsfusion simulate`: a pair or a cube to sets that networks train and are scored on."""
+"""`rsfusion simulate`: a PAN and MS pair or a cube to data sets with ground truth."""
 
-import dataclasses
-import hashlib
-import json
-from collections.abc import Sequence
-from pathlib import Path
+import argparse
 
-import numpy as np
-
-from rsfusion_jax import __version__
-from rsfusion_jax.data.raster import Raster, read_raster
-from rsfusion_jax.data.simulation.alignment import Pair, align
-from rsfusion_jax.data.simulation.areas import Window, patch_windows, split_areas
-from rsfusion_jax.data.simulation.cube import Cube
-from rsfusion_jax.data.simulation.full_scale import full_scale
-from rsfusion_jax.data.simulation.psf import Psf, coarse_phase
-from rsfusion_jax.data.simulation.set_samples import full_samples, reduced_samples
-from rsfusion_jax.data.simulation.srf import band_centres, spectral_response
-from rsfusion_jax.data.stored.set_file import new_files, write_set
+from rsfusion_jax.cli.parser import Parser
 from rsfusion_jax.errors import UserError
-from rsfusion_jax.sensors import Sensor, get_sensor
 
-_MTF = Psf("mtf")
-_UNKNOWN_GAIN = 0.3
-"""MTF gain of a camera that no one has named, the toolbox's own fallback."""
+HELP = "a pair or a cube to data sets with ground truth"
 
 
-@dataclasses.dataclass(frozen=True)
-class _Job:
-    """One set to be written: `scene` is its own crop, `window` where that lies in the whole."""
-
-    path: Path
-    scene: Pair | Cube
-    window: Window
-    patches: list[Window]
-    left_out: int
-    full_resolution: bool
-
-
-def simulate_sets(
-    pan: str | Path | None,
-    ms: str | Path,
-    out: str | Path,
-    *,
-    sensor: str | None = None,
-    ratio: int | None = None,
-    mtf: str | None = None,
-    psf: Psf = _MTF,
-    centred: bool = False,
-    srf: str | None = None,
-    wavelengths: tuple[float, float] | None = None,
-    pan_degradation: str = "imresize",
-    patch: int | None = 64,
-    split: Sequence[float] | None = None,
-    full_resolution: bool = False,
-    max_value: float | None = None,
-    seed: int = 0,
-) -> list[Path]:
-    """Writes reduced-resolution sets with `gt`, and a full-resolution one without, of one scene.
-
-    The scene is a pair, or with `srf` a hyperspectral cube alone. Every area is simulated from its
-    own crop, so that no filter carries one split into another. Nodata is filled from the nearest
-    valid pixel before any filter, and patches that touch it are left out. Files appear together,
-    complete, or not at all. The images are held in memory as stored, and computed strip by strip.
-
-    Args:
-        pan: PAN as `.tif`, `.mat` or `.npy`; None for a cube.
-        ms: MS or the cube likewise; MS may lie in the same `.mat` file as PAN.
-        out: `OUT.h5`; with `split` `OUT_train.h5`, `OUT_valid.h5` and `OUT_test.h5`.
-        sensor: whose pixels these are; a cube may go without.
-        ratio: PAN pixels per MS pixel; the sensor's by default.
-        mtf: sensor whose MTF gains are used instead.
-        psf: how MS is blurred.
-        centred: whether coarse pixels lie at (r - 1) / 2, see `data.psf`.
-        srf: spectral response of a cube's guide, see `data.srf.spectral_response`.
-        wavelengths: in nm of a cube's first and last band, evenly spaced between; by default the
-            sensor's.
-        pan_degradation: see `rsfusion_jax.data.simulate`.
-        patch: side in pixels of `gt`, and of `pan` at full resolution; None for whole areas.
-        split: shares of the scene for train, valid and test.
-        full_resolution: also write `OUT_full.h5` from the undegraded pair, its test area where
-            there is one.
-        max_value: full scale of the counts; by default the file's bit depth or the sensor's.
-        seed: order of the patches in a file.
-
-    Returns:
-        The files written.
-
-    Raises:
-        UserError: images that cannot be read or paired, an unknown full scale, an existing output,
-            an area without a single valid patch, or options that contradict each other.
-    """
-    coarse, record = _read_coarse(ms, sensor, cube=pan is None)
-    ratio = record.ratio if ratio is None else ratio
-    _check_options(out, ratio, patch, pan, srf, full_resolution)
-    options = {"ratio": ratio, "sensor": record, "mtf": mtf, "centred": centred}
-    options["psf"] = psf = psf.resolved(ratio, centred)
-    inputs = {"ms": _fingerprint(Path(ms))}
-    attributes = {"ms_phase": coarse_phase(ratio, centred), "psf": psf.name}
-    numbers = {"psf_sigma": psf.sigma, "psf_size": psf.size}
-    attributes |= {key: number for key, number in numbers.items() if number is not None}
-    notices = []
-    if pan is None:
-        scene, rasters = Cube.from_raster(coarse), (coarse,)
-        response = _response(srf, coarse, record, wavelengths)
-        options["srf"] = response.pop("array")
-        inputs["srf"] = response
-        attributes["srf"] = response["name"]
-    else:
-        guide = read_raster(pan, "pan")
-        scene, rasters = align(guide, coarse, ratio), (guide, coarse)
-        inputs = {"pan": _fingerprint(Path(pan)), **inputs}
-        options["pan_degradation"] = attributes["pan_degradation"] = pan_degradation
-        if pan_degradation == "mtf" and ratio % 2 == 0:
-            notices.append(
-                f"--pan-degradation=mtf leaves PAN 1/{2 * ratio} of a pixel off gt, mtf_centred not"
-            )
-    scale, doubts = full_scale(rasters, record, max_value)
-    notices = [*scene.notices, *doubts, *notices]
-    for notice in notices:
-        print(f"notice: {notice}")
-    jobs = _plan(scene, Path(out), ratio, patch, split, full_resolution)
-    common = {
-        "max_value": scale,
-        "sensor": record.name,
-        "mtf": get_sensor(mtf or record).name,
-        "ratio": ratio,
-    }
-    origin = {
-        "program": f"rsfusion simulate {__version__}",
-        **inputs,
-        "split": split and [float(share) for share in split],
-        "seed": seed,
-        "notices": notices,
-    }
-    with new_files([job.path for job in jobs]) as unfinished:
-        for job in jobs:
-            count = len(job.patches)
-            order = np.random.default_rng(seed).permutation(count)
-            if job.full_resolution:
-                samples = full_samples(job.scene, job.patches, ratio)
-                own = {"ms_phase": (ratio - 1) / 2}
-            else:
-                samples, own = reduced_samples(job.scene, job.patches, options), attributes
-            stored = {**common, **own, "provenance": json.dumps({**origin, **_place(job)})}
-            write_set(unfinished[job.path], samples, count, stored, np.argsort(order))
-    for job in jobs:
-        print(_summary(job, ratio, scale))
-    return [job.path for job in jobs]
+def make_parser(prog: str) -> Parser:
+    """Build the command's parser."""
+    parser = Parser(prog, "PAN MS OUT | CUBE OUT --srf=RESPONSE [options]", description=HELP)
+    parser.add_argument(
+        "images",
+        nargs="+",
+        metavar="IMAGE",
+        help="PAN and MS (may be one .mat file twice), or a hyperspectral cube with --srf: .tif, "
+        ".mat or .npy",
+    )
+    parser.add_argument("out", help="new .h5 set; OUT_train.h5 and so on with --split")
+    parser.add_argument("--sensor", help="sensor of the images; a cube may go without")
+    parser.add_argument("--ratio", type=int, help="PAN pixels per MS pixel; default the sensor's")
+    parser.add_argument("--mtf", metavar="SENSOR", help="take the MTF gains of another sensor")
+    parser.add_argument(
+        "--psf", default="mtf", choices=("mtf", "gaussian", "box"), help="how MS is blurred"
+    )
+    parser.add_argument("--psf-sigma", type=float, metavar="PIXELS", help="width of --psf=gaussian")
+    parser.add_argument("--psf-size", type=int, metavar="N", help="taps of --psf=gaussian or box")
+    parser.add_argument(
+        "--phase",
+        default="decimated",
+        choices=("decimated", "centred"),
+        help="where MS pixels lie: at r // 2 or at (r - 1) / 2",
+    )
+    parser.add_argument(
+        "--srf",
+        help="spectral response of a cube's guide: nikon_d700, rgb, msi4, a sensor, "
+        "uniform:LOW-HIGH,..., gaussian:LOW-HIGH,... in nm, or a .csv or .npy of C rows",
+    )
+    parser.add_argument(
+        "--wavelengths", type=_range, metavar="FIRST:LAST", help="of a cube's bands in nm"
+    )
+    parser.add_argument(
+        "--pan-degradation",
+        default="imresize",
+        choices=("imresize", "mtf", "mtf_centred", "as_ms"),
+        help="how PAN is degraded to the resolution that MS had",
+    )
+    parser.add_argument(
+        "--patch", type=_patch, default=64, metavar="N|whole", help="side of the images in pixels"
+    )
+    parser.add_argument(
+        "--split", type=_shares, metavar="A,B,C", help="shares of train, valid and test by area"
+    )
+    parser.add_argument(
+        "--full-resolution",
+        action="store_true",
+        help="also write OUT_full.h5: not degraded, without ground truth",
+    )
+    parser.add_argument("--max-value", type=float, help="full scale; needed for fractions")
+    parser.add_argument("--seed", type=int, default=0, help="order of the patches")
+    return parser
 
 
-def _read_coarse(path, sensor: str | None, cube: bool) -> tuple[Raster, Sensor]:
-    """MS or the cube, and whose pixels it holds."""
-    if sensor is None and not cube:
-        raise UserError("name the sensor of the images as --sensor, one of `rsfusion models`")
-    record = None if sensor is None else get_sensor(sensor)
-    raster = read_raster(path, "gt" if cube else "ms", record and record.num_bands)
-    if record is None:
-        bands = raster.image.shape[2]
-        record = get_sensor({"bands": bands, "mtf_ms": _UNKNOWN_GAIN, "bit_depth": 16})
-    return raster, record
+def run(arguments: argparse.Namespace) -> None:
+    """Simulate as the parsed arguments say."""
+    from rsfusion_jax.data.simulation.psf import Psf
+    from rsfusion_jax.data.simulation.sets import simulate_sets
+
+    options = vars(arguments)
+    images = options.pop("images")
+    if len(images) > 2:
+        raise UserError(f"{len(images)} images are given; expected PAN and MS, or a cube alone")
+    pan = None if len(images) == 1 else images[0]
+    psf = Psf(options.pop("psf"), options.pop("psf_sigma"), options.pop("psf_size"))
+    centred = options.pop("phase") == "centred"
+    simulate_sets(pan, images[-1], options.pop("out"), psf=psf, centred=centred, **options)
 
 
-def _response(srf: str, cube: Raster, sensor: Sensor, wavelengths) -> dict:
-    """The response, as `array` and as the file records it."""
-    bands = cube.image.shape[2]
-    if wavelengths is None:
-        centres = band_centres(sensor)
-    else:
-        centres = np.linspace(*wavelengths, bands).tolist()
-    response = spectral_response(srf, bands, centres)
-    return {
-        "name": response.name,
-        "sha256": response.sha256,
-        "weights": response.weights.tolist(),
-        "wavelengths": centres,
-        "array": response.weights,
-    }
+def _patch(text: str) -> int | None:
+    if text == "whole":
+        return None
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a number of pixels nor 'whole'")
+    return int(text)
 
 
-def _check_options(out, ratio: int, patch: int | None, pan, srf, full_resolution) -> None:
-    if Path(out).suffix != ".h5":
-        raise UserError(f"{out} must end with .h5; sets are written as HDF5")
-    if ratio < 2:
-        raise UserError(f"--ratio={ratio} must be at least 2; at 1 there is nothing to degrade")
-    if patch is not None and (patch < 1 or patch % ratio):
-        raise UserError(f"--patch={patch} must be a positive multiple of the ratio, {ratio}")
-    if pan is None and srf is None:
-        raise UserError("one image alone has no guide; give PAN and MS, or --srf for a cube")
-    if pan is not None and srf is not None:
-        raise UserError(f"--srf={srf} makes the guide of a cube alone; give one image, or no --srf")
-    if pan is None and full_resolution:
-        raise UserError("--full-resolution needs PAN: a cube has no finer guide; leave it out")
+def _range(text: str) -> tuple[float, float]:
+    try:
+        first, last = (float(edge) for edge in text.split(":"))
+        return first, last
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no range like 400:700") from None
 
 
-def _plan(scene: Pair | Cube, out: Path, ratio, patch, split, full_resolution) -> list[_Job]:
-    """The files to write, each with its own crop of the scene."""
-    height, width = scene.ms_valid.shape
-    if split is None:
-        areas = {"": (slice(0, height), slice(0, width))}
-    else:
-        areas = split_areas(height, width, split)
-    jobs = []
-    for name, window in areas.items():
-        path = out.with_name(f"{out.stem}_{name}.h5") if name else out
-        crop = scene.crop(*window, ratio)
-        patches, left_out = patch_windows(crop.complete(ratio), patch, ratio)
-        jobs.append(_Job(path, crop, window, patches, left_out, False))
-    if full_resolution:
-        window = areas.get("test", areas.get("", (slice(0, height), slice(0, width))))
-        crop = scene.crop(*window, ratio)
-        side = None if patch is None else patch // ratio
-        patches, left_out = patch_windows(crop.complete(ratio), side, 1)
-        path = out.with_name(f"{out.stem}_full.h5")
-        jobs.append(_Job(path, crop, window, patches, left_out, True))
-    for job in jobs:
-        if not job.patches:
-            rows, columns = job.scene.ms_valid.shape
-            found = f"{job.left_out} patches, all touching nodata" if job.left_out else "no patch"
-            needed = "the whole area" if patch is None else f"--patch={patch}"
-            raise UserError(
-                f"{job.path.name}: its area of {rows}x{columns} MS pixels holds {found} for "
-                f"{needed}; choose a smaller --patch or another --split"
-            )
-    return jobs
-
-
-def _fingerprint(path: Path) -> dict[str, str]:
-    with path.open("rb") as file:
-        return {"name": path.name, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
-
-
-def _place(job: _Job) -> dict[str, object]:
-    rows, columns = job.window
-    geometry = job.scene.geometry
-    return {
-        "rows": [rows.start, rows.stop],
-        "columns": [columns.start, columns.stop],
-        "crs": job.scene.crs,
-        "pan_transform": None if geometry is None else [float(value) for value in geometry],
-    }
-
-
-def _summary(job: _Job, ratio: int, scale: float) -> str:
-    rows, columns = job.patches[0]
-    size = (rows.stop - rows.start, columns.stop - columns.start)
-    if job.full_resolution:
-        size = tuple(ratio * n for n in size)
-    area = "x".join(str(s.stop - s.start) for s in job.window)
-    start = f"row {job.window[0].start}, column {job.window[1].start}"
-    text = f"{job.path}: {len(job.patches)} x {size[0]}x{size[1]}"
-    text += " without gt" if job.full_resolution else ""
-    text += f", from {area} MS pixels at {start}, full scale {scale:g}"
-    return text + (f"; {job.left_out} patches touch nodata" if job.left_out else "")
+def _shares(text: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(number) for number in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no list like 0.8,0.1,0.1") from None

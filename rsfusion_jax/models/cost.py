@@ -1,8 +1,31 @@
-"""Multiply-adds of a function, counted in what JAX traced."""
+"""Sizes of networks and their multiply-adds, counted in what JAX traces."""
 
 import math
 
 import jax
+
+from rsfusion_jax.models import abstract_params, create_model, input_shapes
+
+SIDE = 64
+"""Side in PAN pixels of the image whose cost is counted."""
+
+
+def size_and_cost(name: str, num_bands: int, ratio: int = 4) -> tuple[int, int]:
+    """Count the parameters of a network and the multiply-adds of one pass.
+
+    Args:
+        name: of the network, at its published width.
+        num_bands: C.
+        ratio: PAN pixels per MS pixel.
+
+    Returns:
+        The number of parameters, and of multiply-adds of a PAN image of `SIDE` x `SIDE` pixels.
+    """
+    model = create_model(name, num_bands=num_bands, ratio=ratio)
+    params = abstract_params(model)
+    images = input_shapes(model, SIDE // ratio, SIDE // ratio)
+    cost = multiply_adds(lambda p, *sample: model.apply({"params": p}, *sample), params, *images)
+    return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(params)), cost
 
 
 def multiply_adds(function, *args) -> int:

@@ -14,13 +14,22 @@ START = "start"
 """Folder in it of a run that this one begins from."""
 
 
-def open_run_folder(workdir: Path, config: ml_collections.ConfigDict) -> None:
+def open_run_folder(
+    workdir: Path,
+    config: ml_collections.ConfigDict,
+    defaults: ml_collections.ConfigDict | None = None,
+) -> None:
     """Creates the folder with the config in it, or checks that it holds this very config.
+
+    Args:
+        workdir: the run folder.
+        config: config of the run.
+        defaults: default values of fields; an older run that lacks a field had its default.
 
     Raises:
         UserError: the folder holds another run, or cannot be written.
     """
-    if _check_config(workdir, config):
+    if _check_config(workdir, config, defaults):
         return
     try:
         workdir.mkdir(parents=True, exist_ok=True)
@@ -31,9 +40,16 @@ def open_run_folder(workdir: Path, config: ml_collections.ConfigDict) -> None:
         ) from error
 
 
-def finished_step(workdir: Path, config: ml_collections.ConfigDict) -> int | None:
-    """Last step of a run of this config that ended here, None if there is none."""
-    if not _check_config(workdir, config) or not (workdir / _FINISHED).exists():
+def finished_step(
+    workdir: Path,
+    config: ml_collections.ConfigDict,
+    defaults: ml_collections.ConfigDict | None = None,
+) -> int | None:
+    """Last step of a run of this config that ended here, None if there is none.
+
+    Arguments as of `open_run_folder`.
+    """
+    if not _check_config(workdir, config, defaults) or not (workdir / _FINISHED).exists():
         return None
     return json.loads((workdir / _FINISHED).read_text())["step"]
 
@@ -43,7 +59,7 @@ def mark_finished(workdir: Path, step: int) -> None:
     _write_whole(workdir / _FINISHED, json.dumps({"step": step}) + "\n")
 
 
-def _check_config(workdir: Path, config: ml_collections.ConfigDict) -> bool:
+def _check_config(workdir: Path, config, defaults) -> bool:
     """Whether the folder holds this config; an error if it holds another."""
     path = workdir / _CONFIG
     if workdir.exists() and not workdir.is_dir():
@@ -62,13 +78,14 @@ def _check_config(workdir: Path, config: ml_collections.ConfigDict) -> bool:
         raise UserError(
             f"{path} cannot be read; choose another --workdir or delete this run folder"
         ) from error
-    theirs, ours = (
-        flax.traverse_util.flatten_dict(tree, sep=".") for tree in (stored, _plain(config))
+    theirs, ours, usual = (
+        flax.traverse_util.flatten_dict(tree, sep=".")
+        for tree in (stored, _plain(config), {} if defaults is None else _plain(defaults))
     )
-    # On which devices a run goes on is free: checkpoints fit every mesh. Fields younger than the
-    # run change nothing where they are off.
+    # A run can be resumed on other devices: checkpoints fit every mesh. A field that the older run
+    # lacks changes nothing where it is off or has its default.
     keys = [key for key in theirs | ours if not key.startswith("mesh.")]
-    keys = [key for key in keys if key in theirs or ours[key]]
+    keys = [key for key in keys if key in theirs or (ours[key] and ours[key] != usual.get(key))]
     changed = sorted(key for key in keys if theirs.get(key) != ours.get(key))
     if changed:
         shown = "; ".join(f"{k}: {theirs.get(k)!r} there, {ours.get(k)!r} now" for k in changed[:5])

@@ -39,8 +39,8 @@ def connect(
     """
     flags = {
         "--coordinator": coordinator,
-        "--num_processes": num_processes,
-        "--process_id": process_id,
+        "--num-processes": num_processes,
+        "--process-id": process_id,
     }
     missing = [name for name, value in flags.items() if value is None]
     if len(missing) == 3 and not detect:
@@ -48,12 +48,12 @@ def connect(
     if missing and not detect:
         raise UserError(
             f"{' and '.join(missing)} missing: several processes need --coordinator, "
-            "--num_processes and --process_id together, or --distributed under a launcher"
+            "--num-processes and --process-id together, or --distributed under a launcher"
         )
     if not detect and not 0 <= process_id < num_processes:
         raise UserError(
-            f"--process_id={process_id} must lie in 0..{num_processes - 1} "
-            f"(--num_processes={num_processes})"
+            f"--process-id={process_id} must lie in 0..{num_processes - 1} "
+            f"(--num-processes={num_processes})"
         )
     try:
         jax.distributed.initialize(
@@ -66,7 +66,7 @@ def connect(
     except (ValueError, RuntimeError) as error:
         raise UserError(
             f"the processes of this run did not find each other ({str(error).splitlines()[0]}); "
-            "start as many as --num_processes says, with one --coordinator that all can reach"
+            "start as many as --num-processes says, with one --coordinator that all can reach"
         ) from error
     if jax.process_count() > 1:
         host = coordinator.rpartition(":")[0] if coordinator else None

@@ -32,6 +32,7 @@ from rsfusion_jax.runs.lock import RunLock
 from rsfusion_jax.runs.processes import barrier, is_first
 from rsfusion_jax.runs.state import create_state
 from rsfusion_jax.training import sharding
+from rsfusion_jax.training.config import default_config
 from rsfusion_jax.training.interruption import StopRequest
 from rsfusion_jax.training.objectives import make_objective
 from rsfusion_jax.training.optimizer import make_optimizer, make_schedule
@@ -57,7 +58,7 @@ def train(
     """Trains, validates, saves and finally scores a network; resumes what was interrupted.
 
     Args:
-        config: fields as in configs/default.py.
+        config: config of the run, with the fields of `default_config()`.
         workdir: the run folder; created, or resumed if it holds the same config.
         profile: writes a trace of a few steps beside the TensorBoard logs.
         sets: "train" and, if there are, "valid" and "test" as they lie in memory, in place of those
@@ -73,8 +74,9 @@ def train(
         Interrupted: SIGTERM or SIGINT asked the run to stop; what it has reached is saved.
     """
     workdir = Path(workdir)
-    if finished_step(workdir, config) is not None:
-        print(f"{workdir} is finished at step {finished_step(workdir, config)}: see report.json in")
+    finished = finished_step(workdir, config, default_config())
+    if finished is not None:
+        print(f"{workdir} is finished at step {finished}: see report.json in")
         print("it; to train again, name another --workdir or delete this one")
         return workdir
     with StopRequest() as stop:
@@ -181,7 +183,7 @@ def _train(config, workdir: Path, sets, stop: StopRequest, profile: bool, beside
     # From here on there is a run folder, and everything is placed on the mesh.
     with contextlib.ExitStack() as stack:
         if is_first():
-            open_run_folder(workdir, config)
+            open_run_folder(workdir, config, default_config())
             stack.enter_context(RunLock(workdir))
         barrier("run folder")
         checkpoints = stack.enter_context(_saved(workdir))

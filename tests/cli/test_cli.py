@@ -8,8 +8,8 @@ import pytest
 import scipy.io
 
 import rsfusion_jax as rsf
-from rsfusion_jax.cli.evaluate import evaluate
 from rsfusion_jax.cli.main import run
+from rsfusion_jax.evaluation.evaluate import evaluate
 from rsfusion_jax.models import init_params
 
 

@@ -5,6 +5,7 @@ import importlib
 import pytest
 
 from configs import data_sets, default, small
+from rsfusion_jax.errors import UserError
 from rsfusion_jax.models import create_model, list_models
 from rsfusion_jax.training.objectives import make_objective
 from rsfusion_jax.training.optimizer import make_optimizer, make_schedule
@@ -36,7 +37,7 @@ def test_small_width(name):
 
 
 def test_wrong_arguments_are_named():
-    with pytest.raises(ValueError, match=r"data set 'wv9'; choose one of .*wv3"):
+    with pytest.raises(UserError, match=r"data set 'wv9'; choose one of .*wv3"):
         importlib.import_module("configs.u2net").get_config("wv9")
-    with pytest.raises(ValueError, match=r"network 'unet'; choose one of .*u2net"):
+    with pytest.raises(UserError, match=r"network 'unet'; choose one of .*u2net"):
         small.get_config("unet")

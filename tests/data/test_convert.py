@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from writers import HISR, spectral_set
 
-from rsfusion_jax.cli.convert import convert_set
 from rsfusion_jax.cli.main import run
 from rsfusion_jax.data.doctor.doctor import examine
 from rsfusion_jax.data.pipeline import train_dataset
 from rsfusion_jax.data.stored.contiguous import Contiguous
+from rsfusion_jax.data.stored.convert import convert_set
 from rsfusion_jax.data.stored.hdf5 import Hdf5File
 from rsfusion_jax.data.stored.pancollection import open_set
 from rsfusion_jax.errors import UserError
@@ -126,7 +126,7 @@ def test_bad_sets_are_named_and_leave_nothing(pair, tmp_path):
 
 
 def test_a_copy_that_differs_is_not_kept(pair, tmp_path, monkeypatch):
-    from rsfusion_jax.cli import convert as convert_command
+    from rsfusion_jax.data.stored import convert as convert_command
 
     def careless(path, samples, *arguments, **options):
         changed = ({key: image ^ (key == "gt") if key != "lms" else image

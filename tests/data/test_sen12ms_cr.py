@@ -8,7 +8,6 @@ import pytest
 import writers
 
 from configs import data_sets, default
-from rsfusion_jax.cli.evaluate import evaluate
 from rsfusion_jax.cli.main import run
 from rsfusion_jax.data.configured import open_split
 from rsfusion_jax.data.doctor.doctor import examine
@@ -18,6 +17,7 @@ from rsfusion_jax.data.sen12ms_cr.files import Patch, list_patches, scene_splits
 from rsfusion_jax.data.sen12ms_cr.normalisation import Normalisation
 from rsfusion_jax.data.stored.check import DataWarning
 from rsfusion_jax.errors import UserError
+from rsfusion_jax.evaluation.evaluate import evaluate
 
 pytestmark = pytest.mark.filterwarnings("error::rsfusion_jax.data.stored.check.DataWarning")
 

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from goldens import SMALL
 
-from rsfusion_jax.cli.models import size_and_cost
 from rsfusion_jax.errors import UserError
 from rsfusion_jax.models import (
     abstract_params,
@@ -16,7 +15,7 @@ from rsfusion_jax.models import (
     list_models,
 )
 from rsfusion_jax.models.catalogue import PUBLICATIONS
-from rsfusion_jax.models.cost import multiply_adds
+from rsfusion_jax.models.cost import multiply_adds, size_and_cost
 
 RATIOS = (1, 2, 3, 4, 6, 8)
 ALLOWED = {"mmapp": (2, 4, 8)}

@@ -186,8 +186,8 @@ def test_a_batch_that_cannot_be_shared_says_what_to_change():
 
 
 def test_incomplete_process_flags_are_named():
-    with pytest.raises(rsf.UserError, match="--num_processes and --process_id missing"):
+    with pytest.raises(rsf.UserError, match="--num-processes and --process-id missing"):
         connect(coordinator="127.0.0.1:1")
-    with pytest.raises(rsf.UserError, match=r"--process_id=2 must lie in 0\.\.1"):
+    with pytest.raises(rsf.UserError, match=r"--process-id=2 must lie in 0\.\.1"):
         connect(coordinator="127.0.0.1:1", num_processes=2, process_id=2)
     connect()  # one process: nothing to do

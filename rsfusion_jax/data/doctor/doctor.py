@@ -25,14 +25,12 @@ from rsfusion_jax.data.stored.layout import find_layouts
 from rsfusion_jax.data.stored.pancollection import PanCollection, open_storage
 from rsfusion_jax.data.stored.phase import lms_phase, ms_phase
 from rsfusion_jax.errors import UserError
-from rsfusion_jax.sensors import Sensor, get_sensor, list_sensors
+from rsfusion_jax.sensors import UNKNOWN_GAIN, Sensor, get_sensor, list_sensors, unnamed_sensor
 
 _PHASE_IMAGES = 512
 """Images whose phase is measured, evenly spread; all others are only read."""
 _PHASE_SIDE = 64
 """Side in MS pixels of the part of an image whose phase is measured."""
-_FALLBACK_GAIN = 0.3
-"""The toolbox's gain for a sensor that it does not know."""
 
 
 def print_findings(path: str | Path, sensor: str | None = None) -> bool:
@@ -137,17 +135,6 @@ def _guess_sensor(path: Path, stored, known, bands: int) -> Sensor:
     return unnamed_sensor(bands)
 
 
-def unnamed_sensor(bands: int) -> Sensor:
-    """What stands for a sensor that nothing tells."""
-    return get_sensor(
-        {
-            "name": "unknown",
-            "bands": [f"b{index + 1}" for index in range(bands)],
-            "mtf_ms": [_FALLBACK_GAIN] * bands,
-        }
-    )
-
-
 def _source(path, storage, found, layouts, judge: Sensor, ratio: int) -> PanCollection:
     """The set as read here: counts, undivided."""
     info = SetInfo(
@@ -184,7 +171,7 @@ def _geometry(layouts, judge, sensor, ratio: int, stored, family: Family) -> Ite
     if judge.name == "unknown":
         text = (
             f"nothing says whose {ms.size('C')} bands these are; phase measured with gains of "
-            f"{_FALLBACK_GAIN}, give --sensor"
+            f"{UNKNOWN_GAIN}, give --sensor"
         )
         yield Finding("warning", "sensor", text)
     elif sensor is None:

@@ -1,0 +1,58 @@
+"""What the parsers of all commands share: spelling of flags, short usage, errors."""
+
+import argparse
+import difflib
+import re
+from collections.abc import Sequence
+from typing import NoReturn
+
+
+class Parser(argparse.ArgumentParser):
+    """An `ArgumentParser` whose flags are written with dashes and accepted with underscores."""
+
+    def __init__(self, prog: str, arguments: str, **options):
+        """Create a parser without arguments.
+
+        Args:
+            prog: the command as users type it, such as "rsfusion fuse".
+            arguments: what the usage line shows after it, such as "PAN MS OUT [options]".
+            **options: of `argparse.ArgumentParser`.
+        """
+        super().__init__(prog=prog, usage=f"{prog} {arguments}".rstrip(), **options)
+
+    def parse_args(self, args: Sequence[str], namespace=None) -> argparse.Namespace:
+        """Parse all arguments; those that the command does not know end the program."""
+        arguments, unknown = self.parse_known_args(args, namespace)
+        if unknown:
+            self.refuse(unknown[0])
+        return arguments
+
+    def parse_known_args(self, args: Sequence[str], namespace=None):
+        """Parse the arguments that the command knows and return the others after them."""
+        return super().parse_known_args(_with_dashes(args), namespace)
+
+    def refuse(self, argument: str) -> NoReturn:
+        """End the program because of an argument that the command does not know."""
+        advice, name = "flags are written --name=value", argument.partition("=")[0]
+        if name.startswith("-"):
+            for similar in difflib.get_close_matches(name, self._option_string_actions, n=1):
+                advice = f"did you mean {similar}?"
+        self.error(f"argument {argument!r} is not understood; {advice}")
+
+    def error(self, message: str) -> NoReturn:
+        """Print the command's usage and one sentence, and exit with status 2."""
+        self.exit(2, f"{self.format_usage()}error: {message} (see {self.prog} --help)\n")
+
+
+def _with_dashes(argv: Sequence[str]) -> list[str]:
+    """Return the arguments with `--a_b` spelt `--a-b`.
+
+    Values and the fields of a config (`--config.train.batch_size`) stay as they are, and so does
+    everything after `--`.
+    """
+    end = argv.index("--") if "--" in argv else len(argv)
+    names = (re.match(r"--[\w-]+(?==|$)", argument) for argument in argv[:end])
+    return [
+        argument if name is None else name[0].replace("_", "-") + argument[name.end() :]
+        for argument, name in zip(argv, names, strict=False)
+    ] + list(argv[end:])

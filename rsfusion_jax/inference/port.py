@@ -1,0 +1,75 @@
+"""The authors' weights as a run folder, and back."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from rsfusion_jax import __version__
+from rsfusion_jax.errors import UserError
+from rsfusion_jax.inference.fuser import Fuser
+from rsfusion_jax.inference.load import load, load_torch, save_torch
+from rsfusion_jax.runs.card import network_card
+
+
+def checkpoint_from_torch(
+    source: str | Path,
+    target: str | Path,
+    *,
+    model: str,
+    num_bands: int,
+    guide_bands: int = 1,
+    ratio: int = 4,
+    sensor: str | None = None,
+    max_value: float | None = None,
+    fields: Mapping[str, object] | None = None,
+) -> Fuser:
+    """Write a `.pth` file's weights as a run folder that `load`, `init_from` and evaluation take.
+
+    Args:
+        source: the `.pth` file.
+        target: the new folder.
+        model: name of the network.
+        num_bands: C, bands of the low-resolution image.
+        guide_bands: G, bands of the guide image.
+        ratio: guide pixels per low-resolution pixel.
+        sensor: sensor that the weights were trained on; sets the scale.
+        max_value: divisor of the training data, in place of the sensor's.
+        fields: other fields of the network, as it was trained.
+
+    Returns:
+        The network with these weights.
+
+    Raises:
+        UserError: weights that do not fit, or a target that exists.
+    """
+    if Path(target).exists():
+        raise UserError(f"{target} exists already; choose another folder or delete it")
+    fields = dict(fields or {})
+    fuser = load_torch(
+        model,
+        source,
+        num_bands=num_bands,
+        guide_bands=guide_bands,
+        ratio=ratio,
+        sensor=sensor,
+        max_value=max_value,
+        **fields,
+    )
+    from rsfusion_jax.runs.checkpoint import Checkpoints
+
+    card = network_card(
+        fuser.model,
+        {"name": model, **fields},
+        sensor=fuser.sensor,
+        max_value=fuser.max_value,
+        ms_phase=fuser.ms_phase,
+        diffusion=fuser.diffusion,
+    )
+    checkpoints = Checkpoints(Path(target))
+    checkpoints.save_best(0, fuser.variables["params"], {**card, "version": __version__}, {})
+    checkpoints.close()
+    return fuser
+
+
+def torch_from_checkpoint(source: str | Path, target: str | Path) -> None:
+    """Write a run folder's weights as a state dict that the authors' class loads strictly."""
+    save_torch(load(source), target)

@@ -1,0 +1,97 @@
+"""Finding and loading recipes: files with `get_config`, those of the package or a user's own."""
+
+import importlib.machinery
+import importlib.util
+import inspect
+import re
+import sys
+from pathlib import Path
+
+import ml_collections
+
+from rsfusion_jax.errors import UserError
+
+_PACKAGE = Path(__file__).resolve().parents[1]
+RECIPES = next(
+    folder for folder in (_PACKAGE / "configs", _PACKAGE.parent / "configs") if folder.is_dir()
+)
+"""The folder of the recipes: in the installed package, or at the top of a clone."""
+
+
+def list_recipes() -> list[str]:
+    """Return the names that `load_recipe` knows, sorted."""
+    return sorted(
+        path.stem for path in RECIPES.glob("*.py") if "\ndef get_config(" in path.read_text()
+    )
+
+
+def load_recipe(recipe: str) -> ml_collections.ConfigDict:
+    """Return the config of a recipe.
+
+    Args:
+        recipe: name of a packaged recipe ("u2net") or path of a file ("mine.py", "a/b.py") that
+            defines `get_config`; followed by a colon and its argument where it takes one, such as
+            a data set ("u2net:wv3").
+
+    Returns:
+        What `get_config` of that file returns.
+
+    Raises:
+        UserError: no such recipe or file, or an argument that it does not take.
+    """
+    path, argument = _find(recipe)
+    module = _import_file(path)
+    if not hasattr(module, "get_config"):
+        raise UserError(f"{path} defines no get_config(); name a recipe, one of {_listed()}")
+    if argument is None:
+        return module.get_config()
+    if not inspect.signature(module.get_config).parameters:
+        raise UserError(f"recipe {path.stem!r} takes no argument; leave out ':{argument}'")
+    return module.get_config(argument)
+
+
+def _find(recipe: str) -> tuple[Path, str | None]:
+    """Return the file of a recipe and the argument after the colon."""
+    match = re.fullmatch(r"(.*\.py)(?::(.*))?", recipe, re.DOTALL)
+    if match:
+        path = Path(match[1])
+        if not path.is_file():
+            raise UserError(f"config file {path} does not exist; name a file or one of {_listed()}")
+        return path, match[2]
+    name, colon, argument = recipe.partition(":")
+    if name not in list_recipes():
+        raise UserError(
+            f"recipe {name!r} is unknown; choose one of {_listed()}, or the path of a .py file"
+        )
+    return RECIPES / f"{name}.py", argument if colon else None
+
+
+def _listed() -> str:
+    return ", ".join(list_recipes())
+
+
+def _import_file(path: Path):
+    """Import a file as a module of the package that its folder is.
+
+    So recipes import their neighbours (`from . import data_sets`) wherever they lie. A user's own
+    file can import the packaged ones, as `rsfusion_jax.configs` or, as in a clone, as `configs`.
+    """
+    _make_package("rsfusion_jax.configs", RECIPES)
+    if importlib.util.find_spec("configs") is None:
+        _make_package("configs", RECIPES)
+    folder = path.resolve().parent
+    package, stem = (re.sub(r"\W", "_", part) for part in (f"recipes{folder}", path.stem))
+    _make_package(package, folder)
+    name = f"{package}.{stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _make_package(name: str, folder: Path) -> None:
+    """Make a folder importable as the package `name`."""
+    if name not in sys.modules:
+        spec = importlib.machinery.ModuleSpec(name, None, is_package=True)
+        spec.submodule_search_locations = [str(folder)]
+        sys.modules[name] = importlib.util.module_from_spec(spec)

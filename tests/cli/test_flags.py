@@ -1,0 +1,112 @@
+"""Flags: one spelling, and errors that show the usage of the command they belong to."""
+
+import pytest
+
+from rsfusion_jax import __version__
+from rsfusion_jax.cli.main import COMMANDS, run
+from rsfusion_jax.cli.parser import Parser
+
+
+def parse(command, *argv):
+    return COMMANDS[command].make_parser(f"rsfusion {command}").parse_args(argv)
+
+
+def refusal(capsys, *argv):
+    """What a command prints when it refuses its arguments."""
+    with pytest.raises(SystemExit) as stop:
+        run(argv)
+    assert stop.value.code == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    usage, sentence, *rest = printed.err.splitlines()
+    assert not rest and sentence.startswith("error: ")
+    return usage, sentence
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_shows_dashes(command, capsys):
+    with pytest.raises(SystemExit) as stop:
+        run([command, "--help"])
+    assert stop.value.code == 0
+    text = capsys.readouterr().out
+    assert text.startswith(f"usage: rsfusion {command}")
+    flags = [word for word in text.split() if word.startswith("--") and "." not in word]
+    assert "--help" in flags and not any("_" in flag.partition("=")[0] for flag in flags)
+
+
+def test_version_and_list_of_commands(capsys):
+    for argv, text in ((["--version"], f"rsfusion {__version__}"), (["--help"], "\n  evaluate ")):
+        with pytest.raises(SystemExit) as stop:
+            run(argv)
+        assert stop.value.code == 0 and text in capsys.readouterr().out
+
+
+def test_underscores_are_accepted_in_names_alone():
+    for flags in (["--max-value=5", "--save-mat"], ["--max_value", "5", "--save_mat"]):
+        arguments = parse("evaluate", *flags, "--out=my_folder", "--methods=c_gsa,bt_h")
+        assert (arguments.max_value, arguments.save_mat) == (5.0, True)
+        assert (arguments.out, arguments.methods) == ("my_folder", ["c_gsa", "bt_h"])
+    assert parse("train", "--num_processes=2", "--process_id", "1").num_processes == 2
+    assert parse("port", "a", "b", "--num_bands=4", "--set=dim_head=4").set == ["dim_head=4"]
+    parser = Parser("program", "[FILE]")
+    parser.add_argument("file")
+    assert parser.parse_args(["--", "--a_b"]).file == "--a_b"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_unknown_flags_show_the_usage_of_their_command(command, capsys):
+    positionals = {"fuse": 3, "check": 1, "models": 0, "train": 0, "evaluate": 0}
+    usage, sentence = refusal(
+        capsys, command, *["x"] * positionals.get(command, 2), "--no-such-flag=1"
+    )
+    assert usage.startswith(f"usage: rsfusion {command}")
+    assert "'--no-such-flag=1' is not understood" in sentence
+    assert sentence.endswith(f"(see rsfusion {command} --help)")
+
+
+@pytest.mark.parametrize(
+    ("argv", "usage", "sentence"),
+    [
+        ([], "rsfusion COMMAND", "required: COMMAND"),
+        (["trian"], "rsfusion COMMAND", "invalid choice: 'trian'"),
+        (["fuse", "pan.tif", "ms.tif"], "rsfusion fuse PAN MS OUT", "required: out"),
+        (["fuse", "a", "b", "c", "--tile=x"], "rsfusion fuse", "--tile: invalid int value: 'x'"),
+        (["fuse", "a", "b", "c", "--weigths=x"], "rsfusion fuse", "did you mean --weights?"),
+        (["train", "--workdr=x"], "rsfusion train", "did you mean --workdir?"),
+        (["train", "x"], "rsfusion train", "'x' is not understood; flags are written --name=value"),
+        (["train", "--config=unet"], "rsfusion train", "'unet' is unknown; choose one of bandwise"),
+        (
+            ["train", "--config=default:wv3"],
+            "rsfusion train",
+            "takes no argument; leave out",
+        ),
+        (["train", "--config=u2net:wv9"], "rsfusion train", "data set 'wv9'; choose one of"),
+        (["train", "--config=no/file.py"], "rsfusion train", "no/file.py does not exist"),
+        (["train", "--config.train.step=1"], "rsfusion train", "no field 'step'"),
+        (["train", "--config.seed=1.5"], "rsfusion train", "--config.seed=1.5"),
+        (["evaluate", "--max_value=x"], "rsfusion evaluate", "--max-value: invalid float value"),
+    ],
+)
+def test_errors_name_what_is_wrong(argv, usage, sentence, capsys):
+    shown, told = refusal(capsys, *argv)
+    assert shown.startswith(f"usage: {usage}") and sentence in told
+
+
+def test_fields_of_a_config_are_overridden():
+    config = parse(
+        "train",
+        "--config=fusionnet:synthetic",
+        "--workdir=run",
+        "--config.train.batch_size",
+        "8",
+        "--config.name=a_b",
+        "--config.train.remat",
+        "--config.data.ratio=2",
+        "--config.optim.milestones=(3,4)",
+        "--config.eval.methods=('bt_h', 'gsa')",
+    ).config
+    assert (config.train.batch_size, config.name, config.train.remat) == (8, "a_b", True)
+    assert (config.data.ratio, config.optim.milestones) == (2, (3, 4))
+    assert config.eval.methods == ("bt_h", "gsa")
+    assert config.is_locked and config.model.name == "fusionnet"
+    assert parse("train").config.name == "quickstart"
