@@ -21,7 +21,6 @@ from benchmarks.adapt import IMAGES, RATIO, read
 from benchmarks.full_resolution import write_pair
 from rsfusion_jax import metrics
 from rsfusion_jax.data.simulation.wald import simulate
-from rsfusion_jax.scenes.run import fuse_scene
 
 MOVED = 2  # PAN pixels
 BORDER = 16  # pixels that are not scored: what was moved in comes from the other side
@@ -41,7 +40,7 @@ def measure(name: str, image: Path, folder: Path) -> list[dict]:
     for label, way in ways.items():
         out = folder / name / f"{label}.tif"
         given = {"shift": "auto", "sensor": name, "dtype": "float32", "extent": "pan"}
-        fuse_scene(*pair, out, max_value=255 if name == "ge1" else 2047, **given, **way)
+        rsf.fuse_scene(*pair, out, max_value=255 if name == "ge1" else 2047, **given, **way)
         with rasterio.open(out) as file:
             fused = file.read().transpose(1, 2, 0)
         ergas = float(metrics.ergas(truth[inner], fused[inner], ratio=RATIO))

@@ -100,13 +100,13 @@ class Options:
 
     @property
     def of_diffusion(self) -> dict:
-        """Those given that are for diffusion networks alone."""
+        """The options that are set and for diffusion networks alone."""
         named = {name: getattr(self, name) for name in ("sampler", "steps", "seed", "draws", "std")}
         return {name: value for name, value in named.items() if value is not None}
 
     @property
-    def given(self) -> dict:
-        """Those of them that are not the defaults."""
+    def changed(self) -> dict:
+        """Those of `of_pixels` that are not the defaults."""
         defaults = {field.name: field.default for field in dataclasses.fields(self)}
         return {k: v for k, v in self.of_pixels.items() if v != defaults[k]}
 
