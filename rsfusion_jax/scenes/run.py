@@ -48,7 +48,7 @@ class Result:
 
     Attributes:
         path: of the output; None where other shards still have to do their part.
-        notices: messages that the user was told.
+        notices: messages for the user.
         figures: mean and its drift per band, R-ERGAS, residual shift, clipped share and the phase
             used, as they stand in the file's tags.
         seconds: per stage: fit, draw (of diffusion networks), read, transfer (to the device and
@@ -77,7 +77,7 @@ def fuse_scene(pan, ms, out, *, fuser: Fuser | None = None, **options) -> Result
     Raises:
         UserError: inputs that do not fit each other or the method, an output that cannot be
             written; nothing is left behind then.
-        KeyboardInterrupt: finished blocks stay beside the output for `resume`.
+        KeyboardInterrupt: finished blocks stay in the output's folder for `resume`.
     """
     unknown = sorted(set(options) - {field.name for field in dataclasses.fields(Options)})
     if unknown:
@@ -93,7 +93,7 @@ def opened_pair(pan, ms, out, options: Options) -> Iterator[Opened]:
     """Opens the inputs of a run whose outputs can be written, and closes them at the end.
 
     Args:
-        pan, ms, out: files, as of `fuse_scene`.
+        pan, ms, out: files; see `fuse_scene`.
         options: of the run.
 
     Raises:

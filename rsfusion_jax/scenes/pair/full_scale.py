@@ -1,4 +1,4 @@
-"""Which value stands for 1 in a scene: found from its values, or checked against them."""
+"""Full scale of a scene, the value that stands for 1: from its values, or checked by them."""
 
 from collections.abc import Iterable
 

@@ -138,20 +138,25 @@ def axes_by_transforms(
     return [(f, e), (c, a)]
 
 
-def choose_ratio(scales: tuple[float, float], wanted: int | None) -> int:
-    """The whole ratio to work at: a network's own, or the one nearest to the pixels' quotient.
+def choose_ratio(scales: tuple[float, float], network_ratio: int | None) -> int:
+    """Chooses the whole ratio to work at.
+
+    Args:
+        scales: PAN pixels per MS pixel along rows and columns.
+        network_ratio: a network's own; None for the nearest whole one.
 
     Raises:
-        UserError: a quotient too far from what the network was trained for.
+        UserError: pixels too far from what the network was trained for.
     """
-    mean = math.sqrt(scales[0] * scales[1])
-    ratio = max(round(mean), 1) if wanted is None else wanted
-    if wanted is not None and any(abs(s / wanted - 1) > _RATIO_TOLERANCE for s in scales):
+    nearest = max(round(math.sqrt(scales[0] * scales[1])), 1)
+    if network_ratio is None:
+        return nearest
+    if any(abs(scale / network_ratio - 1) > _RATIO_TOLERANCE for scale in scales):
         raise UserError(
             f"MS pixels are {scales[0]:.4g} x {scales[1]:.4g} PAN pixels, but the weights work at "
-            f"ratio {wanted}; use weights of ratio {max(round(mean), 1)} or a classical method"
+            f"ratio {network_ratio}; use weights of ratio {nearest} or a classical method"
         )
-    return ratio
+    return network_ratio
 
 
 def written_span(axis: Axis, extent: str, align: int, name: str, least: int = 0) -> Span:

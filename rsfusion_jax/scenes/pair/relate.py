@@ -73,7 +73,7 @@ def make_scene(
         relation: where MS lies on PAN's grid.
         phase: PAN index of MS pixel 0's centre that the method was made for.
         shift: residual shift (rows, columns) in PAN pixels to correct.
-        extent, align, least: as of `geometry.written_span`.
+        extent, align, least: see `geometry.written_span`.
     """
     spans = []
     for index, name in enumerate(("rows", "columns")):
@@ -119,16 +119,16 @@ def phase_numbers(scene: ScenePair) -> dict[str, tuple[float, float]]:
     }
 
 
-def _axes_by_size(pan: GeoImage, ms: GeoImage, grid, wanted: int | None):
+def _axes_by_size(pan: GeoImage, ms: GeoImage, grid, ratio: int | None):
     scales = [pan.size[axis] / ms.size[axis] for axis in (0, 1)]
     if grid is not None:
-        ratio = wanted or max(round(math.sqrt(scales[0] * scales[1])), 1)
+        ratio = ratio or max(round(math.sqrt(scales[0] * scales[1])), 1)
         return [(float(offset), float(ratio)) for offset in grid]
-    rational = " and RPCs alone do not" if pan.rpcs or ms.rpcs else ""
+    by_rpcs = " and RPCs alone do not" if pan.rpcs or ms.rpcs else ""
     if scales[0] != scales[1] or scales[0] != int(scales[0]) or pan.rpcs or ms.rpcs:
         raise UserError(
             f"{pan.path} of {pan.size[0]}x{pan.size[1]} and {ms.path} of {ms.size[0]}x{ms.size[1]} "
-            f"have no geotransforms that relate them{rational}; give the PAN pixel where MS begins "
+            f"have no geotransforms that relate them{by_rpcs}; give the PAN pixel where MS begins "
             "as --grid=ROW,COLUMN"
         )
     return [(0.0, scale) for scale in scales]

@@ -43,8 +43,8 @@ def survey(opened: Opened) -> Surveyed:
     begin = time.perf_counter()
     files, values, notices = [], [], [*opened.notices]
     for file in (opened.pan, opened.ms):
-        valid, border, told = file.survey()
+        valid, border, messages = file.survey()
         files.append(file.without_border(border))
         values.append(valid)
-        notices += told
+        notices += messages
     return Surveyed(*files, tuple(values), tuple(notices), time.perf_counter() - begin)

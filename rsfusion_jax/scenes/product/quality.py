@@ -28,7 +28,7 @@ def camera(sensor: Sensor | None, bands: int) -> Sensor:
 
 
 def report_notices(sensor: Sensor | None, bands: int) -> tuple[str, ...]:
-    """What the user is told of the MTF that a report's indices use."""
+    """Messages for the user about the MTF that a report's indices use."""
     if _is_known(sensor, bands):
         return ()
     return ("no sensor named: indices use an MTF gain of 0.3 in every band",)

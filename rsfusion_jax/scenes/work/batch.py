@@ -1,4 +1,4 @@
-"""What the device is given at once: a batch of windows of one shape."""
+"""A batch of windows of one shape, as the device takes it."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -34,7 +34,7 @@ class WindowBatch(NamedTuple):
         rows_coarse, columns_coarse: (B, P / r, h) and (B, Q / r, w): those that bring `ms` to the
             method's own phase and ratio. See `enlarge.Reading`.
         weight: (B, P, Q): 1 where a pixel is written and valid, else 0.
-        field: (B, P, Q, channels): what is read beside the images; None.
+        field: (B, P, Q, channels): further images of PAN's size, such as a draw's state; None.
         tiles: of methods that see the whole image; None for others.
     """
 

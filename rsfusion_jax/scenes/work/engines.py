@@ -22,10 +22,10 @@ class Engine:
 
     Attributes:
         spec: its windows.
-        call: `(state, pan, ms, lms)` -> fused (B, H, W, C), full scale 1; after `lms` it is given
-            its part of the field, if there is one.
+        call: `(state, pan, ms, lms)` -> fused (B, H, W, C), full scale 1; where
+            the batch has a field, it takes that too.
         state: weights or coefficients.
-        field: what windows hold beside the images; None.
+        field: source of the batches' `field`; None.
     """
 
     spec: WindowSpec

@@ -1,4 +1,4 @@
-"""The state of a scene that is being drawn: a file beside the output, as large as the frame needs.
+"""The state of a scene that is being drawn, in a file in the output's folder.
 
 A step reads one copy of the state and writes the other, so that no tile sees what its neighbour has
 become, and an interrupted step is done again.

@@ -1,4 +1,4 @@
-"""What a run shares with one that resumes it, and shards with each other, beside the options."""
+"""What a run shares, apart from options, with one that resumes it, and shards with each other."""
 
 import dataclasses
 import hashlib

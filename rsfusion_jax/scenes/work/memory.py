@@ -16,7 +16,7 @@ from rsfusion_jax.scenes.work.program import State, WindowProgram
 from rsfusion_jax.scenes.work.windows import WindowReader
 
 CACHE = 64 * 2**20
-"""Bytes that GDAL may keep of files."""
+"""Bytes of GDAL's cache."""
 SIDES = (512, 256, 128, 64)
 _UNITS = {"": 1, "B": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 _WAITING = 6

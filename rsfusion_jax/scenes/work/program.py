@@ -59,8 +59,8 @@ class WindowSpec:
         """Computes a batch of windows, whole or as blended tiles.
 
         Args:
-            call: `(pan, ms, lms)` -> result (B, P, Q, C), full scale 1; after `lms` it is given
-                its part of the batch's field, if there is one.
+            call: `(pan, ms, lms)` -> result (B, P, Q, C), full scale 1; where
+                the batch has a field, it takes that too.
             batch: windows in counts.
 
         Returns:
@@ -79,7 +79,7 @@ class WindowSpec:
 
 
 class FieldReader(Protocol):
-    """Images of the frame's size that windows hold beside PAN and MS."""
+    """Further images of the frame's size, which windows hold as `WindowBatch.field`."""
 
     @property
     def channels(self) -> int:
@@ -97,7 +97,7 @@ class WindowProgram(Protocol):
     Attributes:
         spec: its windows.
         state: weights or coefficients.
-        field: what windows hold beside the images; None.
+        field: source of the batches' `field`; None.
     """
 
     spec: WindowSpec

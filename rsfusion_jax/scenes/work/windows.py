@@ -96,8 +96,8 @@ class WindowReader:
         side: PAN pixels along a side of a block at most.
         halo: PAN pixels that a window holds around what is written.
         align: windows begin at multiples of it.
-        spec: where windows are computed by tiles: which; None.
-        field: what windows hold beside the images; None.
+        spec: tiles of methods that see the whole image; None for others.
+        field: source of the batches' `field`; None.
 
     Attributes:
         blocks: in the order of the output's rows.
