@@ -13,6 +13,7 @@ _WHERE = {
     "UserError": "rsfusion_jax.errors",
     "adapt": "rsfusion_jax.adaptation.adapt",
     "create_model": "rsfusion_jax.models",
+    "fuse_scene": "rsfusion_jax.scenes",
     "get_sensor": "rsfusion_jax.sensors",
     "list_models": "rsfusion_jax.models",
     "list_sensors": "rsfusion_jax.sensors",

@@ -24,7 +24,6 @@ from benchmarks import record
 from benchmarks.command_line import parser
 from benchmarks.images import MAX_VALUES, RATIO, add_flags, counts, read, write_pair
 from rsfusion_jax import metrics
-from rsfusion_jax.scenes.run import fuse_scene
 
 MOVED = 2  # PAN pixels
 BORDER = 16  # pixels that are not scored: those moved in come from the opposite border
@@ -44,7 +43,7 @@ def measure(name: str, data: Path, folder: Path) -> list[dict]:
     for label, way in ways.items():
         out = folder / name / f"{label}.tif"
         options = {"shift": "auto", "sensor": name, "dtype": "float32", "extent": "pan"}
-        fuse_scene(*pair, out, max_value=MAX_VALUES[name], **options, **way)
+        rsf.fuse_scene(*pair, out, max_value=MAX_VALUES[name], **options, **way)
         with rasterio.open(out) as file:
             fused = file.read().transpose(1, 2, 0)
         ergas = float(metrics.ergas(truth[inner], fused[inner], ratio=RATIO))

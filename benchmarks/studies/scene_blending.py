@@ -75,9 +75,8 @@ def main() -> None:
             out = Path(folder) / f"{overlap}.tif"
             # The simulated MS has its pixels' centres at PAN index 2, not at 1.5.
             shift = (RATIO // 2 - (RATIO - 1) / 2,) * 2
-            fuser.fuse_scene(
-                *files, out, tile=TILE, overlap=overlap, shift=shift, extent="pan", quiet=True
-            )
+            tiling = {"tile": TILE, "overlap": overlap, "shift": shift, "extent": "pan"}
+            rsf.fuse_scene(*files, out, fuser=fuser, quiet=True, **tiling)
             with rasterio.open(out) as file:
                 fused = np.clip(np.moveaxis(file.read(), 0, -1), 0, MAX_VALUE)
             images[f"overlap {overlap}"] = fused

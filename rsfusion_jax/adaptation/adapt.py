@@ -9,7 +9,7 @@ from rsfusion_jax.adaptation.arrays import array_scene
 from rsfusion_jax.adaptation.run import Wish, adapt_to
 from rsfusion_jax.errors import UserError
 from rsfusion_jax.inference.fuser import Fuser
-from rsfusion_jax.scenes.work.pixels import full_scale
+from rsfusion_jax.scenes.pair.full_scale import full_scale_from_values
 from rsfusion_jax.sensors import Sensor
 
 
@@ -56,11 +56,10 @@ def adapt(
         finite = [np.asarray(image)[np.isfinite(image)] for image in (pan, ms)]
         if not all(image.size for image in finite):
             raise UserError("pan or ms holds no finite value; give images with data")
-        max_value = full_scale(finite)
-    asked = Wish(**wish)
-    made = adapt_to(
-        scene, asked, name="arrays", sensor=sensor, max_value=float(max_value), ratio=ratio
+        max_value = full_scale_from_values(finite)
+    adaptation = adapt_to(
+        scene, Wish(**wish), name="arrays", sensor=sensor, max_value=float(max_value), ratio=ratio
     )
-    if made.verdict is not None and not made.verdict.network_wins:
-        warnings.warn(made.sentence, stacklevel=2)
-    return made.fuser
+    if adaptation.verdict is not None and not adaptation.verdict.network_wins:
+        warnings.warn(adaptation.sentence, stacklevel=2)
+    return adaptation.fuser

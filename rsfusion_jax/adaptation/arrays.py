@@ -1,9 +1,9 @@
-"""Arrays as a scene: what `rsf.adapt` is given."""
+"""Arrays as a scene, for `rsf.adapt`."""
 
 import numpy as np
 
 from rsfusion_jax.errors import UserError
-from rsfusion_jax.scenes.pair.geometry import Axis, Scene, written_span
+from rsfusion_jax.scenes.pair.geometry import Axis, ScenePair, written_span
 from rsfusion_jax.scenes.pair.image import Image
 
 
@@ -27,7 +27,7 @@ class ArrayImage(Image):
         return np.moveaxis(self._image[rows, columns], -1, 0), self._valid[rows, columns]
 
 
-def array_scene(pan, ms, ms_phase: float | None, valid=None) -> tuple[Scene, int]:
+def array_scene(pan, ms, ms_phase: float | None, valid=None) -> tuple[ScenePair, int]:
     """The scene of a pair, and its ratio.
 
     Args:
@@ -63,4 +63,4 @@ def array_scene(pan, ms, ms_phase: float | None, valid=None) -> tuple[Scene, int
         for axis in (0, 1)
     ]
     mask = None if valid is None else np.asarray(valid, bool)
-    return Scene(ArrayImage(pan), ArrayImage(ms, mask), *spans), ratio
+    return ScenePair(ArrayImage(pan), ArrayImage(ms, mask), *spans), ratio

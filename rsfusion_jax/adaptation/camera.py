@@ -8,8 +8,8 @@ import scipy.ndimage
 import scipy.optimize
 
 from rsfusion_jax.data.simulation.psf import Psf, observe
-from rsfusion_jax.scenes.pair.geometry import Scene
-from rsfusion_jax.scenes.pair.samples import read_samples
+from rsfusion_jax.scenes.pair.geometry import ScenePair
+from rsfusion_jax.scenes.pair.parts import read_parts
 from rsfusion_jax.sensors import Sensor, get_sensor, mtf_gains
 
 _USUAL = 0.3
@@ -25,7 +25,7 @@ _BORDER = 8
 
 
 def scene_camera(
-    scene: Scene,
+    scene: ScenePair,
     ratio: int,
     sensor: str | Mapping | Sensor | None,
     mtf: str | Mapping | Sensor | None,
@@ -68,7 +68,7 @@ def scene_camera(
     return get_sensor({**record, "ratio": ratio, "source": source}), source
 
 
-def estimate_gain(scene: Scene, ratio: int) -> float | None:
+def estimate_gain(scene: ScenePair, ratio: int) -> float | None:
     """MTF gain at Nyquist with which PAN becomes as sharp as MS; None where nothing tells.
 
     At the right blur PAN's detail is best explained, in the least-squares sense, by that of all MS
@@ -80,7 +80,7 @@ def estimate_gain(scene: Scene, ratio: int) -> float | None:
         scene: at the phase (r - 1) / 2.
         ratio: r.
     """
-    parts = read_samples(scene, _SIDE * ratio, _PARTS)
+    parts = read_parts(scene, _SIDE * ratio, _PARTS)
     inside = np.s_[_BORDER:-_BORDER, _BORDER:-_BORDER]
     if not parts or min(parts[0].ms.shape[:2]) < 3 * _BORDER:
         return None
@@ -98,10 +98,10 @@ def estimate_gain(scene: Scene, ratio: int) -> float | None:
         total = float(values @ values)
         return 1 - float(np.square(base.T @ values).sum()) / total if total > 0 else 1.0
 
-    found = scipy.optimize.minimize_scalar(
+    best = scipy.optimize.minimize_scalar(
         unexplained, bounds=_RANGE, method="bounded", options={"xatol": 0.01}
     )
-    return round(float(found.x), 2) if found.fun < 0.9 else None
+    return round(float(best.x), 2) if best.fun < 0.9 else None
 
 
 def _detail(image: np.ndarray) -> np.ndarray:

@@ -38,7 +38,7 @@ from rsfusion_jax.inference.fuser import Fuser
 from rsfusion_jax.inference.load import load
 from rsfusion_jax.runs.checkpoint import find_checkpoint, read_card
 from rsfusion_jax.runs.folder import START
-from rsfusion_jax.scenes.pair.geometry import Scene
+from rsfusion_jax.scenes.pair.geometry import ScenePair
 from rsfusion_jax.sensors import Sensor
 from rsfusion_jax.training.loop import train
 
@@ -139,7 +139,7 @@ class Adaptation:
 
 
 def adapt_to(
-    scene: Scene, wish: Wish, *, name: str, sensor, max_value: float, ratio: int
+    scene: ScenePair, wish: Wish, *, name: str, sensor, max_value: float, ratio: int
 ) -> Adaptation:
     """Trains a network on a scene degraded by Wald's protocol.
 
@@ -195,7 +195,7 @@ def adapt_to(
         make_config = functools.partial(
             recipe,
             network,
-            # A kept run is gone on with on the very same windows only.
+            # A run kept with --keep can only be resumed on the same windows.
             scene=f"{name}, windows {scenes_hash(sets['train'])[:16]}",
             ratio=ratio,
             init=init,

@@ -15,8 +15,8 @@ from rsfusion_jax.data.simulation.areas import GAP
 from rsfusion_jax.data.simulation.wald import simulate
 from rsfusion_jax.data.source import Sample, SetInfo
 from rsfusion_jax.errors import UserError
-from rsfusion_jax.scenes.pair.geometry import Scene
-from rsfusion_jax.scenes.pair.samples import read_part
+from rsfusion_jax.scenes.pair.geometry import ScenePair
+from rsfusion_jax.scenes.pair.parts import read_part
 from rsfusion_jax.scenes.work.windows import lattice
 from rsfusion_jax.sensors import Sensor
 
@@ -59,7 +59,7 @@ class Windows:
 
 
 def make_windows(
-    scene: Scene,
+    scene: ScenePair,
     camera: Sensor,
     max_value: float,
     pan_degradation: str,
@@ -116,7 +116,7 @@ def _cut(scene, camera: Sensor, max_value, pan_degradation, side: int, seed: int
             )
         return [], collections.Counter()
     margin = -(-_MARGIN // ratio) * ratio
-    found, refused = [], collections.Counter()
+    windows, refused = [], collections.Counter()
     for place in _places(count, side, ratio, seed):
         reading = [
             (max(p - margin, 0), min(p + side + margin, n // ratio * ratio))
@@ -147,8 +147,8 @@ def _cut(scene, camera: Sensor, max_value, pan_degradation, side: int, seed: int
         if whole_pan:
             fine = tuple(slice(ratio * s.start, ratio * s.stop) for s in core)
             sample["pan_full"] = np.ascontiguousarray(part.pan[fine] / max_value, np.float32)
-        found.append(Window(*place, sample))
-    return found, refused
+        windows.append(Window(*place, sample))
+    return windows, refused
 
 
 def _hold_out(windows: list[Window]) -> tuple[list[Window], list[Window]]:
@@ -167,15 +167,15 @@ def _hold_out(windows: list[Window]) -> tuple[list[Window], list[Window]]:
         step = np.square(places - places[order[-1]]).sum(axis=1)
         distance = np.minimum(distance, step)
         order.append(int(distance.argmax()))
-    for held in (order, order[:1]):
-        apart = [np.abs(places - places[index]).max(axis=1) >= side + GAP for index in held]
+    for judged in (order, order[:1]):
+        apart = [np.abs(places - places[index]).max(axis=1) >= side + GAP for index in judged]
         train = np.flatnonzero(np.all(apart, axis=0))
         if len(train) >= _LEAST:
             break
-    return [windows[i] for i in train], [windows[i] for i in sorted(set(held))]
+    return [windows[i] for i in train], [windows[i] for i in sorted(set(judged))]
 
 
-def _usable(scene: Scene, ratio: int) -> tuple[list[int], list[int]]:
+def _usable(scene: ScenePair, ratio: int) -> tuple[list[int], list[int]]:
     """First PAN pixel from the frame, and number of MS pixels, rows and columns."""
     first, count = [], []
     for span in (scene.rows, scene.columns):

@@ -124,41 +124,69 @@ def make_parser(prog: str) -> Parser:
 
 def run(arguments: argparse.Namespace) -> None:
     """Fuse as the parsed arguments say."""
-    from rsfusion_jax.scenes import fuse_scene
-    from rsfusion_jax.scenes.weights import default_weights, load_weights
+    from rsfusion_jax.scenes.options import Options
+    from rsfusion_jax.scenes.run import fuse_placed, opened_pair
 
-    options = vars(arguments)
-    files = [options.pop(name) for name in ("pan", "ms", "out")]
-    weights, model = options.pop("weights"), options.pop("model")
-    adapt = options.pop("adapt")
-    wish = {name: options.pop(name) for name in _WISH}
+    flags = vars(arguments)
+    pan, ms, out = (flags.pop(name) for name in ("pan", "ms", "out"))
+    weights, model, adapt = (flags.pop(name) for name in ("weights", "model", "adapt"))
+    wish = {name: flags.pop(name) for name in _WISH}
+    if adapt is None and wish != _WISH:
+        raise UserError(
+            "--network, --strict, --keep, --no-hold-out, --full-resolution and --fine-tune "
+            "belong to --adapt"
+        )
+    if model is not None and weights is None:
+        raise UserError("--model names the network of --weights=file.pth; give both")
+    options = Options(**flags)
     try:
-        if adapt is not None:
-            result = _adapt(adapt, files, weights, model, wish, options)
-        elif wish != _WISH:
-            raise UserError(
-                "--network, --strict, --keep, --no-hold-out, --full-resolution and --fine-tune "
-                "belong to --adapt"
-            )
-        else:
-            fuser = None
-            if weights is not None:
-                scale = {key: options[key] for key in ("sensor", "max_value", "bands")}
-                fuser = load_weights(weights, model, *files[:2], **scale)
-            elif model is not None:
-                raise UserError("--model names the network of --weights=file.pth; give both")
-            elif options["method"] is None:
-                scale = {key: options[key] for key in ("max_value", "bands", "grid", "warp")}
-                fuser = default_weights(*files[:2], **scale)
-                if fuser is not None and not options["quiet"]:
-                    print(_DEFAULT, file=sys.stderr)
-            result = fuse_scene(*files, fuser=fuser, **options)
+        with opened_pair(pan, ms, out, options) as opened:
+            if adapt is not None:
+                result = _adapt(adapt, opened, out, weights, model, wish, options)
+            else:
+                result = fuse_placed(_place(opened, weights, model, options), out, options)
     except KeyboardInterrupt:
         sys.exit(130)
-    if options["quiet"]:
-        return
+    if not options.quiet:
+        _print_result(result, out)
+
+
+def _place(opened, weights, model, options):
+    """The pair with what fuses it: the user's weights or method, else the packaged weights."""
+    from rsfusion_jax.scenes.pair.surveyed import survey
+    from rsfusion_jax.scenes.weights import default_weights, load_weights
+    from rsfusion_jax.scenes.work.choice import choose
+    from rsfusion_jax.scenes.work.placed import place
+
+    if weights is None and options.method is None:
+        surveyed = survey(opened)
+        fuser = default_weights(surveyed, options)
+        if fuser is not None and not options.quiet:
+            print(_DEFAULT, file=sys.stderr)
+        choice = choose(opened, fuser, options)
+    else:
+        fuser = None if weights is None else load_weights(weights, model, opened, options)
+        # Bands and options that do not fit are refused before the files are read.
+        choice = choose(opened, fuser, options)
+        surveyed = survey(opened)
+    return place(surveyed, choice, options)
+
+
+def _adapt(budget: str, opened, out, weights, model, wish, options):
+    from rsfusion_jax.adaptation.budget import parse_budget
+    from rsfusion_jax.adaptation.run import Wish
+    from rsfusion_jax.adaptation.scene import adapt_and_fuse
+
+    if model is not None:
+        if wish["network"] is not None:
+            raise UserError("--model names the network of --weights=file.pth, --network another")
+        wish["network"] = model
+    return adapt_and_fuse(opened, out, Wish(**parse_budget(budget), init=weights, **wish), options)
+
+
+def _print_result(result, out: str) -> None:
     if result.path is None:
-        print(f"{Path(files[2]).name}: this part is done; the last of the shards writes the file")
+        print(f"{Path(out).name}: this part is done; the last of the shards writes the file")
         return
     figures, seconds = result.figures, result.seconds
     drift = ", ".join(f"{value:+.3g}" for value in figures["mean_drift"])
@@ -170,19 +198,6 @@ def run(arguments: argparse.Namespace) -> None:
         f"{figures['valid']:.1%}"
     )
     print("seconds: " + ", ".join(f"{name} {value:.2f}" for name, value in seconds.items()))
-
-
-def _adapt(budget: str, files, weights, model, wish, options):
-    from rsfusion_jax.adaptation.budget import parse_budget
-    from rsfusion_jax.adaptation.run import Wish
-    from rsfusion_jax.adaptation.scene import adapt_and_fuse
-
-    if model is not None:
-        if weights is None or wish["network"] is not None:
-            raise UserError("--model names the network of --weights=file.pth, --network another")
-        wish["network"] = model
-    asked = Wish(**parse_budget(budget), init=weights, **wish)
-    return adapt_and_fuse(*files, asked, **options)
 
 
 def _integers(text: str) -> tuple[int, ...]:

@@ -125,20 +125,6 @@ class Fuser:
         ]
         return tuple(returned) if return_std else returned[0]
 
-    def fuse_scene(self, pan, ms, out, **options):
-        """Fuses a PAN and an MS GeoTIFF into a new one, in bounded memory.
-
-        Args:
-            pan, ms, out: files.
-            **options: see `inference.scene.Options`; `scene.fuse_scene` says more.
-
-        Returns:
-            `inference.scene.Result`.
-        """
-        from rsfusion_jax.scenes import fuse_scene
-
-        return fuse_scene(pan, ms, out, fuser=self, **options)
-
     def fuse_unit(self, pan, ms, lms) -> jax.Array:
         """The compiled core: batches divided by `max_value` in, the same clipped to [0, 1] out.
 

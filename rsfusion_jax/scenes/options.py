@@ -12,35 +12,36 @@ class Options:
 
     Attributes:
         method: classical method, or "auto" for the best one for the sensor; None with weights.
-        sensor: whose pixels these are; None takes what the metadata or the weights say.
-        bands: of MS to fuse, from 1; None for all.
-        max_value: full scale, where it is not that of the weights.
+        sensor: sensor whose pixels these are; None for the one that the metadata or weights name.
+        bands: MS bands to fuse, from 1; None for all.
+        max_value: full scale; None for that of the weights.
         extent: "intersection", "union", "pan" or "refuse"; see `geometry.written_span`.
-        grid: PAN (row, column) of the corner where MS begins, for files that do not say.
-        shift: "report" measures a residual shift, "auto" also corrects it, "none" does neither;
-            (rows, columns) in PAN pixels is taken as given.
-        warp: whether MS in another coordinate system is warped as it is read.
+        grid: PAN (row, column) of the corner where MS begins, for files without a georeference.
+        shift: residual shift of MS: "report" measures it, "auto" also corrects it, "none" does
+            neither; or (rows, columns) in PAN pixels to correct.
+        warp: whether an MS in another coordinate system is warped as it is read.
         dtype: stored type; None for that of MS.
-        memory: budget of this process, bytes or as "2GB".
-        block: PAN pixels along a side of a block; None for what fits.
-        batch: windows that the device takes at once; None for what suits it.
-        tile: side of the blended tiles of a network that sees the whole image; None for its own.
-        overlap: PAN pixels that they share; None for half.
-        sampler: of a diffusion network; None for the one that it was trained to be used with.
-        steps: of the sampler; None for as many as are usual for it.
-        seed: of a diffusion network's noise; None is 0.
-        draws: of a diffusion network, of which the mean is written; None is 1.
-        std: GeoTIFF to write beside, of the draws' standard deviation; None.
+        memory: memory budget of this process, in bytes or as "2GB".
+        block: PAN pixels along a side of a block; None for the largest that fits.
+        batch: windows that the device takes at once; None for the device's default.
+        tile: PAN pixels along a side of blended tiles, for networks that see the whole image; None
+            for the network's own.
+        overlap: PAN pixels that neighbouring tiles share; None for half of a tile.
+        sampler: sampler of a diffusion network; None for that of its weights.
+        steps: number of sampler steps; None for that of the weights.
+        seed: seed of a diffusion network's noise; None for 0.
+        draws: number of draws of a diffusion network, whose mean is written; None for 1.
+        std: GeoTIFF for the standard deviation of the draws; None for none.
         format: "gtiff" or "cog".
         compress: "deflate", "zstd", "lzw" or "none".
         overviews: whether reduced copies are stored.
         overwrite: whether an existing output may be replaced.
-        resume: goes on where an interrupted run with the same options ended.
-        shard: (i, n): only the i-th of n parts, from 1; the last one to end puts them together.
-        quicklook: PNG to write beside; None.
-        report: JSON of no-reference indices to write beside; None.
-        samples: on how many parts of the scene those are measured.
-        quiet: no progress on the screen.
+        resume: whether to go on where an interrupted run with the same options ended.
+        shard: (i, n): fuse only part i of n, from 1; the last part to end writes the output.
+        quicklook: PNG for a small picture; None for none.
+        report: JSON file for indices without ground truth; None for none.
+        samples: number of parts of the scene on which those indices are measured.
+        quiet: whether nothing is printed.
     """
 
     method: str | None = None
@@ -100,13 +101,13 @@ class Options:
 
     @property
     def of_diffusion(self) -> dict:
-        """Those given that are for diffusion networks alone."""
+        """The options that are set and for diffusion networks alone."""
         named = {name: getattr(self, name) for name in ("sampler", "steps", "seed", "draws", "std")}
         return {name: value for name, value in named.items() if value is not None}
 
     @property
-    def given(self) -> dict:
-        """Those of them that are not the defaults."""
+    def changed(self) -> dict:
+        """Those of `of_pixels` that are not the defaults."""
         defaults = {field.name: field.default for field in dataclasses.fields(self)}
         return {k: v for k, v in self.of_pixels.items() if v != defaults[k]}
 

@@ -1,22 +1,32 @@
-"""Fuses a whole scene from file to file."""
+"""Fuses a whole scene from file to file: opened, surveyed, placed, fused."""
 
 import contextlib
 import dataclasses
 import math
+import sys
 import time
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import rasterio
 
 from rsfusion_jax import __version__
 from rsfusion_jax.errors import UserError
-from rsfusion_jax.scenes.inputs import Inputs
+from rsfusion_jax.inference.fuser import Fuser
 from rsfusion_jax.scenes.options import Options
+from rsfusion_jax.scenes.pair.opened import Opened, open_pair
+from rsfusion_jax.scenes.pair.surveyed import survey
 from rsfusion_jax.scenes.product.finish import all_stores, finish, write_spread
-from rsfusion_jax.scenes.product.output import Style, check_target
+from rsfusion_jax.scenes.product.output import check_targets
+from rsfusion_jax.scenes.product.quality import report_notices
 from rsfusion_jax.scenes.work import memory
-from rsfusion_jax.scenes.work.drawing import Denoiser, Field, draw_scene
+from rsfusion_jax.scenes.work.choice import choose
+from rsfusion_jax.scenes.work.drawing import draw_scene
+from rsfusion_jax.scenes.work.engines import Engine, network_engine
+from rsfusion_jax.scenes.work.field import Field
+from rsfusion_jax.scenes.work.fingerprint import fingerprint
+from rsfusion_jax.scenes.work.fitting import fitted_engine
 from rsfusion_jax.scenes.work.journal import (
     Store,
     check_room,
@@ -26,9 +36,11 @@ from rsfusion_jax.scenes.work.journal import (
     store_paths,
 )
 from rsfusion_jax.scenes.work.loop import fuse_blocks
+from rsfusion_jax.scenes.work.pixels import choose_format
+from rsfusion_jax.scenes.work.placed import Placed, place
 
 _SHARD_SIDE = 512
-"""Blocks of a scene in shards, which must be the same on every machine."""
+"""PAN pixels along a side of the blocks of shards, which must be the same on every machine."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +49,7 @@ class Result:
 
     Attributes:
         path: of the output; None where other shards still have to do their part.
-        notices: what the user was told.
+        notices: messages for the user.
         figures: mean and its drift per band, R-ERGAS, residual shift, clipped share and the phase
             used, as they stand in the file's tags.
         seconds: per stage: fit, draw (of diffusion networks), read, transfer (to the device and
@@ -50,15 +62,15 @@ class Result:
     seconds: dict[str, float]
 
 
-def fuse_scene(pan, ms, out, *, fuser=None, **options) -> Result:
+def fuse_scene(pan, ms, out, *, fuser: Fuser | None = None, **options) -> Result:
     """Fuses two GeoTIFFs into a third, in bounded memory.
 
     Args:
-        pan: guide.
-        ms: low-resolution image.
+        pan: high-resolution image, a file.
+        ms: low-resolution image, a file.
         out: new GeoTIFF on the grid of `pan`, in the units and type of `ms`.
         fuser: network with its weights; None for a classical method.
-        **options: fields of `Options`.
+        **options: fields of `rsfusion_jax.scenes.Options`.
 
     Returns:
         What was measured; the same stands in the file's tags.
@@ -66,90 +78,152 @@ def fuse_scene(pan, ms, out, *, fuser=None, **options) -> Result:
     Raises:
         UserError: inputs that do not fit each other or the method, an output that cannot be
             written; nothing is left behind then.
-        KeyboardInterrupt: what is done stays beside the output for `resume`.
+        KeyboardInterrupt: finished blocks stay in the output's folder for `resume`.
     """
     unknown = sorted(set(options) - {field.name for field in dataclasses.fields(Options)})
     if unknown:
         raise UserError(f"option {unknown[0]!r} of fuse_scene is unknown; see its Options")
     chosen = Options(**options)
-    out = Path(out)
-    style = Style(chosen.format, chosen.compress, chosen.overviews)
-    budget = memory.parse_memory(chosen.memory)
-    check_target(out, [Path(pan), Path(ms)], chosen.overwrite)
-    if chosen.std is not None:
-        if Path(chosen.std).absolute() == out.absolute():
-            raise UserError(f"--std={chosen.std} is the output itself; choose another name")
-        check_target(Path(chosen.std), [Path(pan), Path(ms), out], chosen.overwrite)
-    for extra in (chosen.quicklook, chosen.report):
-        if extra is not None and not Path(extra).parent.is_dir():
-            raise UserError(f"{extra}: its folder does not exist; create it first")
-    with rasterio.Env(GDAL_CACHEMAX=memory.CACHE // 2**20), warnings.catch_warnings():
+    with opened_pair(pan, ms, out, chosen) as opened:
+        choice = choose(opened, fuser, chosen)
+        return fuse_placed(place(survey(opened), choice, chosen), out, chosen)
+
+
+@contextlib.contextmanager
+def opened_pair(pan, ms, out, options: Options) -> Iterator[Opened]:
+    """Opens the inputs of a run whose outputs can be written, and closes them at the end.
+
+    Args:
+        pan, ms, out: files; see `fuse_scene`.
+        options: of the run.
+
+    Raises:
+        UserError: an output that cannot be written, or inputs that cannot be read or related.
+    """
+    check_targets(Path(out), [Path(pan), Path(ms)], options)
+    memory.parse_memory(options.memory)
+    with (
+        warnings.catch_warnings(),
+        rasterio.Env(GDAL_CACHEMAX=memory.CACHE // 2**20),
+        contextlib.closing(open_pair(pan, ms, bands=options.bands, warp=options.warp)) as opened,
+    ):
         # Images without a georeference are fused too.
         warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
-        inputs = Inputs(Path(pan), Path(ms), fuser, chosen)
-        with contextlib.ExitStack() as files:
-            files.callback(inputs.close)
-            return _run(out, inputs, chosen, style, budget, files)
+        yield opened
 
 
-def _run(
+def fuse_placed(placed: Placed, out, options: Options) -> Result:
+    """Fuses a placed pair into a GeoTIFF; `fuse_scene` says more.
+
+    Args:
+        placed: the pair and what fuses it.
+        out: new GeoTIFF.
+        options: of the run.
+    """
+    begin, out = time.perf_counter(), Path(out)
+    choice, scene = placed.choice, placed.scene
+    bands, budget = len(scene.ms.bands), memory.parse_memory(options.memory)
+    notices = placed.notices
+    if options.report is not None:
+        notices = (*notices, *report_notices(choice.sensor, bands))
+    if not options.quiet:
+        _print_notices(notices)
+    run = {**options.of_pixels, "version": __version__}
+    run |= fingerprint(scene.pan, scene.ms, choice.fuser)
+    store = Store(*store_paths(out, options.shard), {"run": run, "resumed": {}})
+    resumed = store.header["resumed"] if options.resume and store.recall() else {}
+    with contextlib.ExitStack() as files:
+        prepared = _prepare(placed, out, options, run, resumed, files)
+        side = options.block or (_SHARD_SIDE if options.shard[1] > 1 else None)
+        side, batch_size = resumed.get("side", side), resumed.get("batch", options.batch)
+        plan = memory.plan_work(prepared.engine, scene, budget, side, batch_size)
+        windows = plan.windows
+        pixels = choose_format(scene.pan, scene.ms, options.dtype, scene.reaches_beyond)
+        planes = bands + (pixels.extra is not None)
+        block = planes * math.prod(windows.sides) * pixels.dtype.itemsize
+        mine = shard_blocks(len(windows.blocks), options.shard)
+        store.lay_out({index: slot for slot, index in enumerate(mine)}, block)
+        store.header["resumed"] = {
+            "side": windows.side,
+            "batch": plan.batch_size,
+            "coefficients": prepared.coefficients,
+        }
+        whole = planes * math.prod(scene.size) * pixels.dtype.itemsize * 4 // 3
+        check_room(out.parent, block * (len(mine) - len(store.lines)) + whole)
+        seconds = dict(prepared.seconds)
+        try:
+            state = prepared.engine.state
+            with disk_errors(out):
+                store.open_for_writing()
+                seconds |= fuse_blocks(state, plan, pixels, store, mine, options.quiet)
+            stores = all_stores(store, out, options.shard, len(windows.blocks))
+            if stores is None:
+                return Result(None, notices, {}, seconds)
+            start = time.perf_counter()
+            figures = finish(out, placed, run, windows, pixels, options, stores)
+            if options.std is not None:
+                write_spread(out, placed, prepared.field, options)
+            end = time.perf_counter()
+            seconds["assemble"] = end - start
+            seconds["total"] = placed.seconds + end - begin
+            return Result(out, notices, figures, seconds)
+        except UserError:
+            store.close(remove=True)
+            raise
+        finally:
+            store.close()
+
+
+@dataclasses.dataclass(frozen=True)
+class _Prepared:
+    """An engine with its weights or coefficients.
+
+    Attributes:
+        engine: what fuses the windows.
+        seconds: per stage: fit, and draw of diffusion networks.
+        coefficients: of a classical method, as JSON holds them.
+        field: state of the draws of a diffusion network; None with other methods.
+    """
+
+    engine: Engine
+    seconds: dict[str, float]
+    coefficients: dict = dataclasses.field(default_factory=lambda: {"kind": "none", "fields": []})
+    field: Field | None = None
+
+
+def _prepare(
+    placed: Placed,
     out: Path,
-    inputs: Inputs,
     options: Options,
-    style: Style,
-    budget: int,
+    run: dict,
+    resumed: dict,
     files: contextlib.ExitStack,
-) -> Result:
-    begin = time.perf_counter()
-    inputs.survey()
-    run = {**options.of_pixels, "version": __version__, **inputs.fingerprint()}
-    store = Store(*store_paths(out, options.shard), {"run": run, "found": {}})
-    found = store.header["found"] if options.resume and store.recall() else {}
-    shift = inputs.shift(found)
-    engine, scene = inputs.prepare(shift, found, budget)
-    seconds = {"fit": inputs.seconds}
-    if isinstance(engine, Denoiser):
-        start = time.perf_counter()
-        size = scene.rows.length, scene.columns.length
-        field = Field(field_path(out), size, engine.num_bands, engine.process, options)
-        with disk_errors(out):
-            files.enter_context(field.opened(run, options.resume))
-            engine = draw_scene(dataclasses.replace(engine, field=field), scene, budget, options)
-        seconds["draw"] = time.perf_counter() - start
-    side = options.block or (_SHARD_SIDE if options.shard[1] > 1 else None)
-    plan = memory.plan(
-        engine, scene, budget, found.get("side", side), found.get("batch", options.batch)
-    )
-    windows, pixels = plan.windows, inputs.pixels(scene)
-    planes = len(inputs.ms.bands) + (pixels.extra is not None)
-    block = planes * math.prod(windows.sides) * pixels.dtype.itemsize
-    mine = shard_blocks(len(windows.blocks), options.shard)
-    store.lay_out({index: slot for slot, index in enumerate(mine)}, block)
-    store.header["found"] = {
-        "side": windows.side,
-        "batch": plan.batch,
-        "coefficients": inputs.coefficients or {"kind": "none", "fields": []},
-    }
-    height, width = scene.size
-    whole = planes * height * width * pixels.dtype.itemsize * 4 // 3
-    check_room(out.parent, block * (len(mine) - len(store.lines)) + whole)
-    try:
-        with disk_errors(out):
-            store.open_for_writing()
-            seconds |= fuse_blocks(engine, plan, pixels, store, mine, options.quiet)
-        stores = all_stores(store, out, options.shard, len(windows.blocks))
-        if stores is None:
-            return Result(None, tuple(inputs.notices), {}, seconds)
-        start = time.perf_counter()
-        figures = finish(out, inputs, scene, windows, pixels, style, options, stores)
-        if options.std is not None:
-            scale = engine.max_value
-            write_spread(Path(options.std), out, scene, field, scale, style, options.quiet)
-        seconds["assemble"] = time.perf_counter() - start
-        seconds["total"] = time.perf_counter() - begin
-        return Result(out, tuple(inputs.notices), figures, seconds)
-    except UserError:
-        store.close(remove=True)
-        raise
-    finally:
-        store.close()
+) -> _Prepared:
+    """Fits the classical method, or draws the residual of a diffusion network."""
+    choice, scene = placed.choice, placed.scene
+    budget, start = memory.parse_memory(options.memory), time.perf_counter()
+    if choice.fuser is None:
+        engine, coefficients = fitted_engine(
+            choice.spec,
+            choice.setting,
+            scene,
+            budget - memory.resident_bytes(),
+            resumed=resumed.get("coefficients"),
+            quiet=options.quiet,
+        )
+        return _Prepared(engine, {"fit": time.perf_counter() - start}, coefficients)
+    if choice.fuser.diffusion is None:
+        return _Prepared(network_engine(choice.fuser, choice.spec), {"fit": 0.0})
+    size = scene.rows.length, scene.columns.length
+    process = choice.fuser.diffusion
+    field = Field(field_path(out), size, choice.spec.num_bands, process, options)
+    with disk_errors(out):
+        files.enter_context(field.opened(run, options.resume))
+        engine = draw_scene(choice.spec, choice.fuser, field, scene, budget, options)
+    seconds = {"fit": 0.0, "draw": time.perf_counter() - start}
+    return _Prepared(engine, seconds, field=field)
+
+
+def _print_notices(notices: tuple[str, ...]) -> None:
+    for notice in notices:
+        print(f"notice: {notice}", file=sys.stderr)

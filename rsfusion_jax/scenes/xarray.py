@@ -20,21 +20,21 @@ import rioxarray  # noqa: F401  (gives arrays their .rio)
 import xarray
 
 from rsfusion_jax.classical.registry import method_setting
-from rsfusion_jax.classical.streaming import STREAMED
 from rsfusion_jax.compilation import jit
 from rsfusion_jax.errors import UserError
-from rsfusion_jax.scenes.pair import relate as pair
-from rsfusion_jax.scenes.pair.geometry import Scene
-from rsfusion_jax.scenes.pair.image import Image
+from rsfusion_jax.scenes.pair.full_scale import check_full_scale
+from rsfusion_jax.scenes.pair.geometry import ScenePair
+from rsfusion_jax.scenes.pair.image import GeoImage
+from rsfusion_jax.scenes.pair.relate import make_scene, relate_grids
 from rsfusion_jax.scenes.work import memory
-from rsfusion_jax.scenes.work.engines import Engine, classical_engine, network_engine
-from rsfusion_jax.scenes.work.fit import fit_scene
-from rsfusion_jax.scenes.work.pixels import Pixels, check_scale, choose_pixels
-from rsfusion_jax.scenes.work.windows import Windows
+from rsfusion_jax.scenes.work.batch import stack_windows
+from rsfusion_jax.scenes.work.engines import Engine, classical_spec, network_engine
+from rsfusion_jax.scenes.work.fitting import fitted_engine
+from rsfusion_jax.scenes.work.pixels import PixelFormat, choose_format
+from rsfusion_jax.scenes.work.program import network_spec
+from rsfusion_jax.scenes.work.windows import WindowReader
 from rsfusion_jax.sensors import get_sensor
 
-_FIT_SIDE = 512
-"""PAN pixels along a side of the windows in which statistics are taken."""
 _SAMPLE = 512
 """Pixels along a side of the part from whose values the scale is judged."""
 
@@ -84,31 +84,36 @@ def fuse(
     """
     if (fuser is None) == (method is None):
         raise UserError("give fuse() either fuser= or method=, found both or neither")
-    sources = _Array.of(pan, "pan"), _Array.of(ms, "ms")
-    _check_pair(*sources)
-    wanted = None if fuser is None else fuser.model.ratio
-    relation = pair.relate_files(*sources, None, wanted)
-    place = functools.partial(pair.make_scene, *sources, relation, shift=shift, extent=extent)
+    arrays = _Array.of(pan, "pan"), _Array.of(ms, "ms")
+    _check_pair(*arrays)
+    relation = relate_grids(*arrays, ratio=None if fuser is None else fuser.model.ratio)
     if fuser is not None:
-        engine = network_engine(fuser, tile=tile, overlap=overlap)
-        _check_network(fuser, *sources)
-        scene = place(phase=engine.phase, align=engine.align, least=engine.tile or 0)
+        spec = network_spec(fuser, tile=tile, overlap=overlap)
+        engine = network_engine(fuser, spec)
+        _check_network(fuser, *arrays)
     else:
         record = None if sensor is None else get_sensor(sensor)
-        bands, ratio = len(sources[1].bands), relation.ratio
-        setting = method_setting(method, record, ratio, bands)
-        streamed = STREAMED[method]
-        scene = place(phase=streamed.phase(ratio), align=streamed.align(ratio))
-        budget = memory.parse_memory(memory_budget)
-        coefficients = fit_scene(method, setting, scene, _FIT_SIDE, budget)
-        engine = classical_engine(method, setting, bands, coefficients)
+        bands = len(arrays[1].bands)
+        setting = method_setting(method, record, relation.ratio, bands)
+        spec = classical_spec(method, setting, bands)
+    scene = make_scene(
+        *arrays,
+        relation,
+        phase=spec.phase,
+        shift=shift,
+        extent=extent,
+        align=spec.align,
+        least=spec.tile or 0,
+    )
+    if fuser is None:
+        engine, _ = fitted_engine(spec, setting, scene, memory.parse_memory(memory_budget))
     gaps = extent in ("pan", "union")
-    pixels = choose_pixels(*sources, dtype, gaps)
+    pixels = choose_format(*arrays, dtype, gaps)
     job = _Job(engine, scene, pixels, block, batch)
-    return _described(job.lazily(sources, chunk), scene, pixels, pan, ms)
+    return _described(job.lazily(arrays, chunk), scene, pixels, pan, ms)
 
 
-class _Array(Image):
+class _Array(GeoImage):
     """An array, or the part of one that a task holds."""
 
     has_alpha = has_mask = False
@@ -178,7 +183,9 @@ class _Array(Image):
 class _Job:
     """What all tasks of a scene have in common; small, but for the weights."""
 
-    def __init__(self, engine: Engine, scene: Scene, pixels: Pixels, block: int, batch: int):
+    def __init__(
+        self, engine: Engine, scene: ScenePair, pixels: PixelFormat, block: int, batch: int
+    ):
         self.engine, self.pixels, self.side, self.batch = engine, pixels, block, batch
         empty = [s.holding(np.zeros((len(s.bands), 0, 0), s.dtype)) for s in (scene.pan, scene.ms)]
         self._scene = dataclasses.replace(scene, pan=empty[0], ms=empty[1])
@@ -191,15 +198,14 @@ class _Job:
     def _run(self):
         return jit(self.engine.run)
 
-    def windows(self, pan: _Array | None = None, ms: _Array | None = None) -> Windows:
-        """The scene's blocks, over the images if they are given."""
-        engine, scene = self.engine, self._scene
-        halo = -(-engine.halo // engine.align) * engine.align
+    def windows(self, pan: _Array | None = None, ms: _Array | None = None) -> WindowReader:
+        """The scene's blocks, over `pan` and `ms` where pixels are read."""
+        scene = self._scene
         if pan is not None:
             scene = dataclasses.replace(scene, pan=pan, ms=ms)
-        return Windows(scene, self.side, halo, engine.align, engine)
+        return WindowReader.of(self.engine, scene, self.side)
 
-    def lazily(self, sources: Sequence[_Array], chunk: int) -> dask.array.Array:
+    def lazily(self, arrays: Sequence[_Array], chunk: int) -> dask.array.Array:
         """The fused image (C, H, W), one task per chunk."""
         windows = self.windows()
         height, width = self._scene.size
@@ -216,7 +222,7 @@ class _Job:
             for left, right in itertools.pairwise(edges[1]):
                 place = top, left, bottom - top, right - left
                 needed = windows.needed(windows.over(*place))
-                parts = [s.part(bounds) for s, bounds in zip(sources, needed, strict=True)]
+                parts = [s.part(bounds) for s, bounds in zip(arrays, needed, strict=True)]
                 (pan, pan_corner), (ms, ms_corner) = parts
                 piece = task(job, pan, ms, pan_corner, ms_corner, place)
                 shape = bands, *place[2:]
@@ -231,10 +237,9 @@ class _Job:
         blocks = windows.over(*place)
         for start in range(0, len(blocks), self.batch):
             group = blocks[start : start + self.batch]
-            samples, valids = zip(*(windows.read(block) for block in group), strict=True)
-            samples = [*samples, *[samples[-1]] * (self.batch - len(samples))]
-            stacked = {key: np.stack([sample[key] for sample in samples]) for key in samples[0]}
-            fused = np.asarray(self._run(self.engine.state, stacked)[0])
+            inputs, valids = zip(*(windows.read(block) for block in group), strict=True)
+            batch = stack_windows(inputs, self.batch)
+            fused = np.asarray(self._run(self.engine.state, batch)[0])
             for block, valid, image in zip(group, valids, fused, strict=False):
                 planes, _ = self.pixels.convert(image[block.core], valid)
                 top, left = (
@@ -272,21 +277,22 @@ def _check_pair(pan: _Array, ms: _Array) -> None:
 def _check_network(fuser, pan: _Array, ms: _Array) -> None:
     """Bands, and whether the values' scale can be that of the weights."""
     model = fuser.model
-    for source, wanted in ((pan, model.guide_bands), (ms, model.num_bands)):
-        if len(source.bands) != wanted:
+    for array, wanted in ((pan, model.guide_bands), (ms, model.num_bands)):
+        if len(array.bands) != wanted:
             raise UserError(
-                f"{source.label} has {len(source.bands)} bands, the weights take {wanted}; choose "
+                f"{array.label} has {len(array.bands)} bands, the weights take {wanted}; choose "
                 "them with .sel(band=[...])"
             )
-        cut = [slice(max(0, (n - _SAMPLE) // 2), (n + _SAMPLE) // 2) for n in source.size]
-        image, valid = source.inside(
-            *(slice(c.start, min(c.stop, n)) for c, n in zip(cut, source.size, strict=True))
+        cut = [slice(max(0, (n - _SAMPLE) // 2), (n + _SAMPLE) // 2) for n in array.size]
+        image, valid = array.inside(
+            *(slice(c.start, min(c.stop, n)) for c, n in zip(cut, array.size, strict=True))
         )
         if valid.any():
-            check_scale(source, np.moveaxis(image, 0, -1)[valid], fuser.max_value, False)
+            values = np.moveaxis(image, 0, -1)[valid]
+            check_full_scale(array.label, values, None, fuser.max_value, False)
 
 
-def _described(data, scene: Scene, pixels: Pixels, pan, ms) -> xarray.DataArray:
+def _described(data, scene: ScenePair, pixels: PixelFormat, pan, ms) -> xarray.DataArray:
     """The result with its coordinates, bands, coordinate system and nodata."""
     band = ms.coords["band"] if "band" in ms.dims else [1]
     out = xarray.DataArray(data, dims=("band", "y", "x"), coords={"band": band}, name=ms.name)
@@ -301,7 +307,7 @@ def _described(data, scene: Scene, pixels: Pixels, pan, ms) -> xarray.DataArray:
     return out if pixels.nodata is None else out.rio.write_nodata(pixels.nodata)
 
 
-def _centres(out, transform, scene: Scene) -> dict:
+def _centres(out, transform, scene: ScenePair) -> dict:
     """Map coordinates of the pixels' centres, for grids that are not rotated."""
     if transform.b or transform.d:
         return {}

@@ -25,8 +25,8 @@ from rsfusion_jax.data.simulation.psf import Psf, observe
 from rsfusion_jax.errors import UserError
 from rsfusion_jax.inference.default import default_params
 from rsfusion_jax.runs.folder import open_run_folder
-from rsfusion_jax.scenes.pair.samples import read_part
-from rsfusion_jax.scenes.work.pixels import full_scale
+from rsfusion_jax.scenes.pair.full_scale import full_scale_from_values
+from rsfusion_jax.scenes.pair.parts import read_part
 from rsfusion_jax.sensors import get_sensor
 from rsfusion_jax.training.config import default_config
 
@@ -100,11 +100,11 @@ def test_gain_is_measured_against_pan(gain):
 
 
 def test_full_scale_holds_the_brightest_value():
-    assert full_scale([np.array([3, 241], np.uint8), np.array([7], np.uint8)]) == 255
-    assert full_scale([np.array([1500], np.uint16)]) == 2047
-    assert full_scale([np.array([900.0])], bits=11) == 2047
-    assert full_scale([np.array([118.25]), np.array([3.0])]) == 128
-    assert full_scale([np.array([0.7, 0.2])]) == 1
+    assert full_scale_from_values([np.array([3, 241], np.uint8), np.array([7], np.uint8)]) == 255
+    assert full_scale_from_values([np.array([1500], np.uint16)]) == 2047
+    assert full_scale_from_values([np.array([900.0])], bits=11) == 2047
+    assert full_scale_from_values([np.array([118.25]), np.array([3.0])]) == 128
+    assert full_scale_from_values([np.array([0.7, 0.2])]) == 1
 
 
 def test_budgets():

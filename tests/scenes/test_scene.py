@@ -17,7 +17,6 @@ from rsfusion_jax import classical
 from rsfusion_jax.cli.main import run
 from rsfusion_jax.models import init_params
 from rsfusion_jax.ops.resample import interp23
-from rsfusion_jax.scenes import fuse_scene
 
 QUICK = {"samples": 0, "shift": "none", "quiet": True}
 SENSOR = {"bands": 4, "mtf_ms": (0.25, 0.3, 0.35, 0.25)}
@@ -39,7 +38,7 @@ def test_streamed_method_equals_the_whole_image(tmp_path, name):
     pair = write_pair(tmp_path, pan, ms, offset=offset)
     out = tmp_path / "out.tif"
     options = {"dtype": "float32", "extent": "pan", "block": 64}
-    fuse_scene(*pair, out, method=name, sensor=SENSOR, **options, **QUICK)
+    rsf.fuse_scene(*pair, out, method=name, sensor=SENSOR, **options, **QUICK)
     with jax.enable_x64(True):
         images = pan.astype(np.float64), ms.astype(np.float64)
         whole = classical.fuse(name, *images, sensor=SENSOR)
@@ -64,7 +63,7 @@ def test_local_network_equals_the_whole_image(tmp_path, name, fields, border):
     pair = write_pair(tmp_path, pan, ms, offset=SPOT)
     out = tmp_path / "out.tif"
     options = {"dtype": "float32", "extent": "pan", "block": 64, "batch": 2}
-    fuser.fuse_scene(*pair, out, **options, **QUICK)
+    rsf.fuse_scene(*pair, out, fuser=fuser, **options, **QUICK)
     whole = fuser(pan, ms)
     inside = (whole > 0) & (whole < FULL)  # scenes are not clipped at full scale
     inside &= np.pad(np.ones(np.subtract(whole.shape, (2 * border, 2 * border, 0)), bool),
@@ -82,7 +81,7 @@ def test_blended_tiles(tmp_path):
     for block in (64, 96):
         out = tmp_path / f"{block}.tif"
         options = {"dtype": "float32", "extent": "pan", "block": block, "tile": 64, "overlap": 32}
-        fuser.fuse_scene(*pair, out, **options, **QUICK)
+        rsf.fuse_scene(*pair, out, fuser=fuser, **options, **QUICK)
         images.append(read(out)[0])
     assert np.abs(images[0] - images[1]).max() < 1e-5 * FULL
     lms = interp23(ms.astype(np.float32) / FULL, 4)
@@ -122,7 +121,7 @@ def test_types_and_nodata(tmp_path, dtype, nodata):
             second[holes[1]][..., 1:] = 7
             second[holes[1]][..., 0] = fill
         pair = write_pair(folder, first, second, offset=SPOT, nodata=nodata)
-        fuse_scene(*pair, folder / "out.tif", method="gsa", extent="pan", block=64, **QUICK)
+        rsf.fuse_scene(*pair, folder / "out.tif", method="gsa", extent="pan", block=64, **QUICK)
         images.append(read(folder / "out.tif"))
     (one, file), (two, _) = images
     assert file.dtypes[0] == dtype and file.nodata == nodata
@@ -141,7 +140,7 @@ def test_types_and_nodata(tmp_path, dtype, nodata):
     folder.mkdir()
     pair = write_pair(folder, pan, ms, offset=SPOT)
     options = {"extent": "pan", "dtype": "float32"}
-    fuse_scene(*pair, folder / "out.tif", method="gsa", **options, **QUICK)
+    rsf.fuse_scene(*pair, folder / "out.tif", method="gsa", **options, **QUICK)
     whole = read(folder / "out.tif")[0]
     if np.dtype(dtype).kind in "ui":
         whole = np.clip(whole, np.iinfo(dtype).min, np.iinfo(dtype).max)
@@ -159,7 +158,7 @@ def test_rounding_and_saturation(tmp_path):
     results = {}
     for dtype in ("uint8", "float32"):
         out = tmp_path / f"{dtype}.tif"
-        result = fuse_scene(*pair, out, method="exp", extent="pan", dtype=dtype, **QUICK)
+        result = rsf.fuse_scene(*pair, out, method="exp", extent="pan", dtype=dtype, **QUICK)
         results[dtype] = read(out)[0], result.figures["clipped"]
     stored, share = results["uint8"]
     exact = results["float32"][0]
@@ -181,7 +180,7 @@ def test_what_is_carried_over(tmp_path):
             rasterio.enums.ColorInterp[name] for name in ("blue", "green", "red", "undefined")
         ]
     out = tmp_path / "out.tif"
-    result = fuse_scene(
+    result = rsf.fuse_scene(
         *pair, out, method="brovey", sensor="qb", extent="pan", **(QUICK | {"samples": 2})
     )
     _, file = read(out)
@@ -210,7 +209,7 @@ def test_alpha_is_no_spectral_band(tmp_path):
         names = ("gray", "undefined", "undefined", "undefined", "alpha")
         file.colorinterp = [rasterio.enums.ColorInterp[name] for name in names]
     out = tmp_path / "out.tif"
-    fuse_scene(*pair, out, method="gsa", extent="pan", **QUICK)
+    rsf.fuse_scene(*pair, out, method="gsa", extent="pan", **QUICK)
     image, file = read(out)
     assert file.count == 5 and file.nodata is None
     assert file.colours[4] == "alpha"
@@ -223,7 +222,7 @@ def test_untagged_collar_is_nodata(tmp_path):
         rows, columns = np.indices(image.shape[:2])
         image[rows + columns < 20 * step] = 0  # a rotated scene's corner
     pair = write_pair(tmp_path, pan, ms, offset=SPOT)
-    result = fuse_scene(*pair, tmp_path / "out.tif", method="gsa", extent="pan", **QUICK)
+    result = rsf.fuse_scene(*pair, tmp_path / "out.tif", method="gsa", extent="pan", **QUICK)
     assert sum("border of zeros" in notice for notice in result.notices) == 2
     image, file = read(tmp_path / "out.tif")
     rows, columns = np.indices(image.shape[:2])
@@ -238,7 +237,7 @@ def test_mask_file_is_carried_over(tmp_path):
         mask = np.ones((96, 96), bool)
         mask[30:50, 30:50] = False
         file.write_mask(mask)
-    fuse_scene(*pair, tmp_path / "out.tif", method="gsa", extent="pan", **QUICK)
+    rsf.fuse_scene(*pair, tmp_path / "out.tif", method="gsa", extent="pan", **QUICK)
     with rasterio.open(tmp_path / "out.tif") as file:
         assert file.nodata is None and not list(tmp_path.glob("*.msk"))
         np.testing.assert_array_equal(file.dataset_mask() > 0, mask)
@@ -269,9 +268,9 @@ def test_no_second_copy_of_the_scene_is_kept(tmp_path, capsys):
     pan, ms = counts(40, 40)
     pair = write_pair(tmp_path, pan, ms)
     with pytest.raises(rsf.UserError, match="cannot be streamed"):
-        fuse_scene(*pair, tmp_path / "out.tif", method="c_gsa", memory="1MB", **QUICK)
+        rsf.fuse_scene(*pair, tmp_path / "out.tif", method="c_gsa", memory="1MB", **QUICK)
     with pytest.raises(rsf.UserError, match="too little"):
-        fuse_scene(*pair, tmp_path / "out.tif", method="gsa", memory="1MB", **QUICK)
+        rsf.fuse_scene(*pair, tmp_path / "out.tif", method="gsa", memory="1MB", **QUICK)
 
 
 INTERRUPTED = """
@@ -323,9 +322,9 @@ def test_shards_make_the_same_file(tmp_path):
     pan, ms = counts(40, 40)
     pair = write_pair(tmp_path, pan, ms)
     options = {"method": "gsa", "sensor": "qb", "block": 64}
-    fuse_scene(*pair, tmp_path / "one.tif", **options, **QUICK)
+    rsf.fuse_scene(*pair, tmp_path / "one.tif", **options, **QUICK)
     results = [
-        fuse_scene(*pair, tmp_path / "two.tif", shard=(index, 3), **options, **QUICK)
+        rsf.fuse_scene(*pair, tmp_path / "two.tif", shard=(index, 3), **options, **QUICK)
         for index in (2, 1, 3)
     ]
     assert [result.path is None for result in results] == [True, True, False]
@@ -353,7 +352,7 @@ def gdal_pansharpened(pan, ms, folder, count=4):
 def test_weighted_brovey_is_gdal_pansharpen(tmp_path):
     pan, ms = counts(50, 44)
     pair = write_pair(tmp_path, pan, ms)
-    fuse_scene(*pair, tmp_path / "out.tif", method="weighted_brovey", block=64, **QUICK)
+    rsf.fuse_scene(*pair, tmp_path / "out.tif", method="weighted_brovey", block=64, **QUICK)
     ours = read(tmp_path / "out.tif")[0].astype(int)
     theirs = gdal_pansharpened(*pair, tmp_path).astype(int)
     assert ours.shape == theirs.shape
@@ -369,7 +368,7 @@ def test_weighted_brovey_on_a_real_pair(shared, tmp_path):
         cut = np.moveaxis(file.read(window=window), 0, -1)
         transform = file.window_transform(window)
     pan = write_tif(tmp_path / "pan.tif", cut, pixel=0.3, transform=transform, nodata=0)
-    fuse_scene(pan, ms, tmp_path / "out.tif", method="weighted_brovey", **QUICK)
+    rsf.fuse_scene(pan, ms, tmp_path / "out.tif", method="weighted_brovey", **QUICK)
     ours, theirs = read(tmp_path / "out.tif")[0], gdal_pansharpened(pan, ms, tmp_path, 8)
     assert ours.shape == theirs.shape == (572, 576, 8)
     assert np.abs(ours - theirs).max() < 1e-4

@@ -9,7 +9,6 @@ import rsfusion_jax as rsf
 from rsfusion_jax.cli.main import run
 from rsfusion_jax.diffusion.noise import CELL, noise_field, noise_part
 from rsfusion_jax.models import init_params
-from rsfusion_jax.scenes import fuse_scene
 from rsfusion_jax.scenes.work import drawing
 
 TINY = {"inner_channel": 8, "channel_mults": (1,), "attn_res": (), "res_blocks": 1}
@@ -28,7 +27,7 @@ def fuser():
 
 def fused(fuser, folder, pair, **options):
     out = folder / "out.tif"
-    fuse_scene(*pair, out, fuser=fuser, overwrite=True, **{**OPTIONS, **options})
+    rsf.fuse_scene(*pair, out, fuser=fuser, overwrite=True, **{**OPTIONS, **options})
     beside = ["std.tif"] if "std" in options else []
     assert left_behind(folder) == ["ms.tif", "out.tif", "pan.tif", *beside]
     return read(out)

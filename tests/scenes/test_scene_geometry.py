@@ -6,12 +6,14 @@ import rasterio
 import scipy.ndimage
 from scene_files import CORNER, CRS, counts, field, read, write_pair, write_tif
 
+import rsfusion_jax as rsf
 from rsfusion_jax.errors import UserError
 from rsfusion_jax.ops.resample import interp23
-from rsfusion_jax.scenes import fuse_scene
 from rsfusion_jax.scenes.pair.enlarge import covered, reading
 from rsfusion_jax.scenes.pair.geometry import Axis, written_span
-from rsfusion_jax.scenes.pair.relate import measure_shift, open_pair, relate_files
+from rsfusion_jax.scenes.pair.opened import open_pair
+from rsfusion_jax.scenes.pair.registration import measure_shift
+from rsfusion_jax.scenes.pair.relate import relate_grids
 from rsfusion_jax.scenes.work.windows import cuts, even_side, lattice, touching
 
 QUICK = {"samples": 0, "shift": "none", "quiet": True}
@@ -179,16 +181,18 @@ def shifted_pair(folder, shift, ratio=4, noise=0.0, told=False):
     ("shift", "ratio"), [((0.1, -0.3), 4), ((1.5, 0.0), 4), ((-3.0, 2.2), 4), ((0.7, -1.1), 2)]
 )
 def test_injected_shift_is_recovered(tmp_path, shift, ratio):
-    pan, ms, _ = open_pair(*shifted_pair(tmp_path, shift, ratio, noise=3.0), None, True)
-    found = measure_shift(pan, ms, relate_files(pan, ms, None, None))
+    opened = open_pair(*shifted_pair(tmp_path, shift, ratio, noise=3.0))
+    pair = opened.pan, opened.ms
+    found = measure_shift(*pair, relate_grids(*pair))
     assert abs(found.rows - shift[0]) < 0.05 and abs(found.columns - shift[1]) < 0.05
     assert found.explained > 0.99 > found.before or abs(shift[0]) < 0.5
 
 
 def test_shift_of_the_real_pair(shared):
     names = [shared / "data" / f"wv3_cristianics_{kind}_utm42n.tif" for kind in ("pan", "ms")]
-    pan, ms, _ = open_pair(*names, None, True)
-    found = measure_shift(pan, ms, relate_files(pan, ms, None, None))
+    opened = open_pair(*names)
+    pair = opened.pan, opened.ms
+    found = measure_shift(*pair, relate_grids(*pair))
     assert abs(found.rows - 1.5) < 0.15 and abs(found.columns) < 0.2
 
 
@@ -208,7 +212,7 @@ def test_fused_image_lies_on_pan(tmp_path, ratio, offset):
     """Detail and colour: no half pixel between them, and the output's corner is PAN's."""
     pair = shifted_pair(tmp_path, offset, ratio, told=True)
     out = tmp_path / "out.tif"
-    fuse_scene(*pair, out, method="gsa", extent="pan", block=128, **QUICK)
+    rsf.fuse_scene(*pair, out, method="gsa", extent="pan", block=128, **QUICK)
     image, file = read(out)
     pan = read(pair[0])[0][..., 0]
     corner = file.transform.c - CORNER[0], CORNER[1] - file.transform.f
@@ -221,7 +225,7 @@ def test_fused_image_lies_on_pan(tmp_path, ratio, offset):
 def test_intersection_moves_the_corner_by_whole_pixels(tmp_path):
     pan, ms = counts(24, 24)
     pair = write_pair(tmp_path, pan, ms, offset=(1.0, 2.0))
-    fuse_scene(*pair, tmp_path / "out.tif", method="exp", **QUICK)
+    rsf.fuse_scene(*pair, tmp_path / "out.tif", method="exp", **QUICK)
     _, file = read(tmp_path / "out.tif")
     assert (file.transform.c - CORNER[0], CORNER[1] - file.transform.f) == (1.0, 0.5)
     assert file.shape == (95, 94)
@@ -239,7 +243,7 @@ def test_grid_and_given_shift_relate_plain_arrays(tmp_path, capsys):
         ("shift", {"shift": (0.5, 0.5)}),
     ):
         out = tmp_path / f"{name}.tif"
-        fuse_scene(*pair, out, method="exp", extent="pan", **(QUICK | options))
+        rsf.fuse_scene(*pair, out, method="exp", extent="pan", **(QUICK | options))
         images.append(read(out)[0])
     assert np.array_equal(images[1], images[2]) and not np.array_equal(images[0], images[1])
     # With MS half a pixel lower its pixels are those that interp23 has at index 2.
@@ -270,7 +274,7 @@ def test_other_coordinate_system_is_warped(tmp_path, capsys):
         transform=target, nodata=0,
     )  # fmt: skip
     out = tmp_path / "out.tif"
-    result = fuse_scene(first, second, out, method="exp", **QUICK)
+    result = rsf.fuse_scene(first, second, out, method="exp", **QUICK)
     assert "warped from EPSG:4326 to EPSG:32642" in result.notices[0]
     fused, file = read(out)
     assert file.crs == CRS and abs(file.shape[0] - 160) <= 8
@@ -285,4 +289,4 @@ def test_other_coordinate_system_is_warped(tmp_path, capsys):
     )
     assert np.abs(fused - expected)[inside].max() < 30  # two cubic steps of a wave of 1000
     with pytest.raises(UserError, match="gdalwarp"):
-        fuse_scene(first, second, tmp_path / "no.tif", method="exp", warp=False, **QUICK)
+        rsf.fuse_scene(first, second, tmp_path / "no.tif", method="exp", warp=False, **QUICK)

@@ -9,9 +9,9 @@ import pytest
 import rasterio
 from scene_files import CORNER, counts, left_behind, write_pair, write_tif
 
+import rsfusion_jax as rsf
 from rsfusion_jax.cli.main import run
 from rsfusion_jax.errors import UserError
-from rsfusion_jax.scenes import fuse_scene
 from rsfusion_jax.scenes.product import output
 from rsfusion_jax.scenes.work import journal, memory
 from rsfusion_jax.scenes.work.journal import Store
@@ -188,7 +188,6 @@ def test_wrong_options(tmp_path, pair, capsys, options, words):
 def test_values_that_contradict_the_scale(tmp_path, capsys):
     import jax
 
-    import rsfusion_jax as rsf
     from rsfusion_jax.models import init_params
 
     model = rsf.create_model("pnn", num_bands=4)
@@ -198,36 +197,42 @@ def test_values_that_contradict_the_scale(tmp_path, capsys):
     for factor, words in ((3, "beyond the full scale 2047"), (1 / 2047, "fractions")):
         pair = write_pair(tmp_path, (factor * pan).astype(np.float32), factor * ms)
         with pytest.raises(UserError, match=words):
-            fuser.fuse_scene(*pair, tmp_path / "o.tif", **options)
-        result = fuser.fuse_scene(*pair, tmp_path / "o.tif", max_value=2047 * factor, **options)
+            rsf.fuse_scene(*pair, tmp_path / "o.tif", fuser=fuser, **options)
+        result = rsf.fuse_scene(
+            *pair, tmp_path / "o.tif", fuser=fuser, max_value=2047 * factor, **options
+        )
         assert result.path.exists()
         result.path.unlink()
     small = write_pair(tmp_path, pan, ms[..., :3])
     with pytest.raises(UserError, match="has 3 bands, the weights take 4"):
-        fuser.fuse_scene(*small, tmp_path / "o.tif", **options)
+        rsf.fuse_scene(*small, tmp_path / "o.tif", fuser=fuser, **options)
     coarse = write_pair(tmp_path, pan, ms[:12, :12], ratio=8)
     with pytest.raises(UserError, match="work at ratio 4"):
-        fuser.fuse_scene(*coarse, tmp_path / "o.tif", **options)
+        rsf.fuse_scene(*coarse, tmp_path / "o.tif", fuser=fuser, **options)
     with pytest.raises(UserError, match="choose one"):
-        fuser.fuse_scene(*write_pair(tmp_path, pan, ms), tmp_path / "o.tif", method="gsa")
+        rsf.fuse_scene(
+            *write_pair(tmp_path, pan, ms), tmp_path / "o.tif", fuser=fuser, method="gsa"
+        )
     with pytest.raises(UserError, match="option 'colour'"):
-        fuse_scene(*small, tmp_path / "o.tif", colour=True)
+        rsf.fuse_scene(*small, tmp_path / "o.tif", colour=True)
 
 
 def test_journal_of_another_run_is_refused(tmp_path):
-    store = Store(tmp_path / "p", tmp_path / "j", {"run": {"method": "gsa", "sensor": None}})
+    header = {"run": {"method": "gsa", "sensor": None}, "resumed": {"side": 64}}
+    store = Store(tmp_path / "p", tmp_path / "j", header)
     store.lay_out({0: 0, 1: 1}, 8)
     store.open_for_writing()
     store.write(0, np.arange(8, dtype=np.uint8), {"valid": 8})
     store.close()
     with (tmp_path / "j").open("a") as file:
         file.write('{"block": 1, "val')  # killed while the line was written
-    again = Store(tmp_path / "p", tmp_path / "j", {"run": {"method": "gsa", "sensor": None}})
-    assert again.recall()
+    again = Store(tmp_path / "p", tmp_path / "j", {**header, "resumed": {}})
+    assert again.recall() and again.header == header
     again.lay_out({0: 0, 1: 1}, 8)
     assert set(again.lines) == {0} and not again.complete
     assert again.view(0, (2, 4), np.dtype(np.uint8)).tolist() == [[0, 1, 2, 3], [4, 5, 6, 7]]
-    other = Store(tmp_path / "p", tmp_path / "j", {"run": {"method": "gs", "sensor": None}})
+    other = {"run": {"method": "gs", "sensor": None}, "resumed": {}}
+    other = Store(tmp_path / "p", tmp_path / "j", other)
     with pytest.raises(UserError, match=r"another method \(gsa, now gs\)"):
         other.recall()
 

@@ -10,7 +10,6 @@ from scene_files import CRS, counts, read, write_pair
 import rsfusion_jax as rsf
 from rsfusion_jax.errors import UserError
 from rsfusion_jax.models import init_params
-from rsfusion_jax.scenes import fuse_scene
 from rsfusion_jax.scenes.xarray import fuse
 
 QUICK = {"quiet": True, "shift": "none", "overviews": False}
@@ -31,7 +30,7 @@ def _open(pair, **options):
 def test_equals_the_program(tmp_path, pair, extent):
     """Chunks, blocks and batches of other sizes change nothing."""
     out = tmp_path / "out.tif"
-    fuse_scene(*pair, out, method="gsa", extent=extent, block=64, **QUICK)
+    rsf.fuse_scene(*pair, out, method="gsa", extent=extent, block=64, **QUICK)
     options = {"method": "gsa", "extent": extent, "chunk": 100, "block": 48, "batch": 3}
     fused = fuse(*_open(pair, chunks={"x": 30, "y": 30}), **options)
     assert fused.chunks is not None

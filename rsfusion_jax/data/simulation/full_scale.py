@@ -9,7 +9,7 @@ from rsfusion_jax.errors import UserError
 from rsfusion_jax.sensors import Sensor
 
 
-def full_scale(
+def full_scale_of_rasters(
     rasters: Sequence[Raster], sensor: Sensor, max_value: float | None
 ) -> tuple[float, list[str]]:
     """The divisor to [0, 1] of images of one scene, and what to tell about it.

@@ -13,7 +13,7 @@ from rsfusion_jax.data.raster import Raster, read_raster
 from rsfusion_jax.data.simulation.alignment import Pair, align
 from rsfusion_jax.data.simulation.areas import Window, patch_windows, split_areas
 from rsfusion_jax.data.simulation.cube import Cube
-from rsfusion_jax.data.simulation.full_scale import full_scale
+from rsfusion_jax.data.simulation.full_scale import full_scale_of_rasters
 from rsfusion_jax.data.simulation.psf import Psf, coarse_phase
 from rsfusion_jax.data.simulation.set_samples import full_samples, reduced_samples
 from rsfusion_jax.data.simulation.srf import band_centres, spectral_response
@@ -114,7 +114,7 @@ def simulate_sets(
             notices.append(
                 f"--pan-degradation=mtf leaves PAN 1/{2 * ratio} of a pixel off gt, mtf_centred not"
             )
-    scale, doubts = full_scale(rasters, record, max_value)
+    scale, doubts = full_scale_of_rasters(rasters, record, max_value)
     notices = [*scene.notices, *doubts, *notices]
     for notice in notices:
         print(f"notice: {notice}")

@@ -70,7 +70,7 @@ def draw_light(rng: np.random.Generator) -> Light:
     )
 
 
-def full_scale(responses: np.ndarray, sensor: Sensor) -> np.ndarray:
+def saturation_reflectance(responses: np.ndarray, sensor: Sensor) -> np.ndarray:
     """Reflectance at which each response's counts reach full scale, (bands,)."""
     if sensor.name == "sen12ms_cr":  # counts are reflectance by definition
         return np.ones(len(responses))

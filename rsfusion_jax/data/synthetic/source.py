@@ -225,7 +225,7 @@ class SyntheticScenes:
         light_ms = np.empty((ms_size, ms_size, info.num_bands), np.float32)
         shape = (pan_size, pan_size, info.num_bands)
         truth = None if self._wald else np.empty(shape, np.float32)
-        scales = light.full_scale(self._bands, self._sensor)
+        scales = light.saturation_reflectance(self._bands, self._sensor)
         for band, plane in enumerate(scene.planes(self._bands, self._pan)):
             plane *= faults.ms_calibration[band] / scales[band]
             light_ms[..., band] = sample_ms(
@@ -245,7 +245,7 @@ class SyntheticScenes:
         """A clear and a clouded day, and the radar's view of either."""
         info, size = self.info, self._size
         clouds = Clouds(rng, size + 2 * margin, scene.light)
-        scales = light.full_scale(self._bands, self._sensor)
+        scales = light.saturation_reflectance(self._bands, self._sensor)
         spread = _OTHER_DAY if self._nuisances else 0.0
         other_day = np.exp(spread * rng.standard_normal(info.num_bands))
         clear, clouded = (np.empty((size, size, info.num_bands), np.float32) for _ in range(2))
@@ -268,7 +268,7 @@ class SyntheticScenes:
         if self._guide_name == "sar":
             return backscatter(scene, rng, margin, pan_size)
         info = self.info
-        scales = light.full_scale(self._guide, self._sensor) / faults.pan_calibration
+        scales = light.saturation_reflectance(self._guide, self._sensor) / faults.pan_calibration
         planes = scene.planes(self._guide, self._pan, guide=True, moved=faults.moving)
         channels = []
         for plane, scale in zip(planes, scales, strict=True):

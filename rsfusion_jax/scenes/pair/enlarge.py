@@ -57,14 +57,14 @@ def reading(span: Span, begin: int, length: int) -> Reading:
         centres = np.rint(centres)
     else:
         fine = _read_at(positions - start, count)
-    beside = [np.clip(side(positions), 0, axis.coarse - 1) - start for side in (_floor, _ceil)]
+    neighbours = [np.clip(side(positions), 0, axis.coarse - 1) - start for side in (_floor, _ceil)]
     low, high = -0.5 - 0.02 / axis.scale, axis.coarse - 0.5 + 0.02 / axis.scale
     return Reading(
         start=start,
         stop=start + count,
         fine=fine.astype(np.float32),
         coarse=_read_at(centres - start, count).astype(np.float32),
-        lobe=tuple(np.clip(b, 0, count - 1).astype(np.intp) for b in beside),
+        lobe=tuple(np.clip(b, 0, count - 1).astype(np.intp) for b in neighbours),
         inside=(positions >= low) & (positions <= high),
     )
 

@@ -21,6 +21,9 @@ from rsfusion_jax.scenes.pair.image import Image
 
 EXACT = 0.02
 """PAN pixels within which a position counts as whole: geotransforms are rounded numbers."""
+_HALF = 0.52
+"""PAN pixels by which the output may reach beyond an image's edge: half a pixel, as the centres of
+pixels count, and the rounding of geotransforms."""
 EXTENTS = ("intersection", "union", "pan", "refuse")
 _RATIO_TOLERANCE = 0.15
 """Share by which the pixels' quotient may miss a network's ratio and still be resampled to it."""
@@ -102,12 +105,14 @@ class Span:
     length: int
 
 
-def relate(pan_transform, ms_transform, pan_size, ms_size) -> list[tuple[float, float]]:
+def axes_by_transforms(
+    pan_transform, ms_transform, ms_size: tuple[int, int]
+) -> list[tuple[float, float]]:
     """(offset, scale) of rows and of columns from the two geotransforms.
 
     Args:
         pan_transform, ms_transform: affine transforms (a, b, c, d, e, f) of the files.
-        pan_size, ms_size: (height, width).
+        ms_size: (height, width) of MS.
 
     Raises:
         UserError: grids that are rotated or mirrored against each other, or PAN coarser than MS.
@@ -133,20 +138,25 @@ def relate(pan_transform, ms_transform, pan_size, ms_size) -> list[tuple[float, 
     return [(f, e), (c, a)]
 
 
-def choose_ratio(scales: tuple[float, float], wanted: int | None) -> int:
-    """The whole ratio to work at: a network's own, or the one nearest to the pixels' quotient.
+def choose_ratio(scales: tuple[float, float], network_ratio: int | None) -> int:
+    """Chooses the whole ratio to work at.
+
+    Args:
+        scales: PAN pixels per MS pixel along rows and columns.
+        network_ratio: a network's own; None for the nearest whole one.
 
     Raises:
-        UserError: a quotient too far from what the network was trained for.
+        UserError: pixels too far from what the network was trained for.
     """
-    mean = math.sqrt(scales[0] * scales[1])
-    ratio = max(round(mean), 1) if wanted is None else wanted
-    if wanted is not None and any(abs(s / wanted - 1) > _RATIO_TOLERANCE for s in scales):
+    nearest = max(round(math.sqrt(scales[0] * scales[1])), 1)
+    if network_ratio is None:
+        return nearest
+    if any(abs(scale / network_ratio - 1) > _RATIO_TOLERANCE for scale in scales):
         raise UserError(
             f"MS pixels are {scales[0]:.4g} x {scales[1]:.4g} PAN pixels, but the weights work at "
-            f"ratio {wanted}; use weights of ratio {max(round(mean), 1)} or a classical method"
+            f"ratio {network_ratio}; use weights of ratio {nearest} or a classical method"
         )
-    return ratio
+    return network_ratio
 
 
 def written_span(axis: Axis, extent: str, align: int, name: str, least: int = 0) -> Span:
@@ -193,11 +203,11 @@ def written_span(axis: Axis, extent: str, align: int, name: str, least: int = 0)
 
 
 @dataclasses.dataclass(frozen=True)
-class Scene:
-    """A pair on the PAN grid.
+class ScenePair:
+    """A PAN and an MS image on the PAN grid.
 
     Attributes:
-        pan, ms: inputs.
+        pan, ms: the images.
         rows, columns: what is written along each axis.
     """
 
@@ -210,3 +220,12 @@ class Scene:
     def size(self) -> tuple[int, int]:
         """(height, width) of the output."""
         return self.rows.size, self.columns.size
+
+    @property
+    def reaches_beyond(self) -> bool:
+        """Whether the output reaches beyond one of the images."""
+        return any(
+            span.start < max(0, span.axis.footprint[0] - _HALF)
+            or span.start + span.size > min(span.axis.fine, span.axis.footprint[1] + _HALF)
+            for span in (self.rows, self.columns)
+        )

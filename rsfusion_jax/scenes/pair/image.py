@@ -1,8 +1,11 @@
-"""Windows of an image, wherever its pixels come from, with what is missing filled."""
+"""Windows of an image, wherever its pixels come from, with missing pixels filled."""
 
 import abc
+from pathlib import Path
 
 import numpy as np
+from rasterio import CRS, Affine
+from rasterio.rpc import RPC
 
 from rsfusion_jax.data.raster import fill_holes
 
@@ -68,3 +71,34 @@ class Image(abc.ABC):
             image = np.pad(image, (*pads, (0, 0)), mode="edge")
             valid = np.pad(part, pads)
         return np.ascontiguousarray(image), valid, bool(part.all())
+
+
+class GeoImage(Image):
+    """An image with a georeference and with marks of what is valid.
+
+    Attributes:
+        path: of its file, or what stands for it in messages.
+        label: "PAN" or "MS", for messages.
+        transform, crs, rpcs: georeference; each None without one.
+        dtype: NumPy type of its bands.
+        nodata: value of invalid pixels; None without one.
+        has_alpha: whether an alpha band says what is valid.
+        has_mask: whether a mask of its own does.
+        bits: bits per count where the file states them; None.
+    """
+
+    path: Path
+    label: str
+    transform: Affine | None
+    crs: CRS | None
+    rpcs: RPC | None
+    dtype: np.dtype
+    nodata: float | None
+    has_alpha: bool
+    has_mask: bool
+    bits: int | None
+
+    @property
+    @abc.abstractmethod
+    def may_have_holes(self) -> bool:
+        """Whether a pixel may be nodata."""

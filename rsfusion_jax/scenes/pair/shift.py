@@ -98,9 +98,9 @@ class _Sample:
             (c >= reach) & (c <= size - 1 - reach)
             for c, size in zip(centres, pan.shape, strict=True)
         ]
-        for keep in inside:
-            keep[:_BORDER] = keep[-_BORDER:] = False
-        picked = [c[keep] for c, keep in zip(centres, inside, strict=True)]
+        for compared in inside:
+            compared[:_BORDER] = compared[-_BORDER:] = False
+        picked = [c[compared] for c, compared in zip(centres, inside, strict=True)]
         self._places = np.stack(np.meshgrid(*picked, indexing="ij"))
         spectra = np.asarray(ms, np.float64)[np.ix_(*inside)]
         self.size = self._places[0].size

@@ -11,17 +11,17 @@ from rasterio.windows import Window
 from rsfusion_jax import __version__
 from rsfusion_jax.errors import UserError
 from rsfusion_jax.progress import MEGAPIXELS, ProgressBar
-from rsfusion_jax.scenes.inputs import Inputs
 from rsfusion_jax.scenes.options import Options
-from rsfusion_jax.scenes.pair import relate as pair
-from rsfusion_jax.scenes.pair.geometry import Scene
+from rsfusion_jax.scenes.pair.geometry import ScenePair
+from rsfusion_jax.scenes.pair.relate import phase_numbers
 from rsfusion_jax.scenes.product import quality
 from rsfusion_jax.scenes.product.output import TILE, Style, assemble
 from rsfusion_jax.scenes.product.quality import write_quicklook
-from rsfusion_jax.scenes.work.drawing import Field
+from rsfusion_jax.scenes.work.field import Field
 from rsfusion_jax.scenes.work.journal import Store, shard_blocks, store_paths
-from rsfusion_jax.scenes.work.pixels import Pixels
-from rsfusion_jax.scenes.work.windows import Windows
+from rsfusion_jax.scenes.work.pixels import PixelFormat
+from rsfusion_jax.scenes.work.placed import Placed
+from rsfusion_jax.scenes.work.windows import WindowReader
 
 _PART = 8 * TILE
 """Columns that are put together at once."""
@@ -42,7 +42,7 @@ def all_stores(own: Store, out: Path, shard: tuple[int, int], blocks: int) -> li
         if not store.recall():
             return None
         for name in ("side", "coefficients"):
-            if store.header["found"].get(name) != own.header["found"].get(name):
+            if store.header["resumed"].get(name) != own.header["resumed"].get(name):
                 raise UserError(
                     f"shard {index} of {out.name} has another {name} than this one; run all "
                     "shards on the same files, with --block where memory differs"
@@ -57,23 +57,33 @@ def all_stores(own: Store, out: Path, shard: tuple[int, int], blocks: int) -> li
 
 def finish(
     out: Path,
-    inputs: Inputs,
-    scene: Scene,
-    windows: Windows,
-    pixels: Pixels,
-    style: Style,
+    placed: Placed,
+    run: dict,
+    windows: WindowReader,
+    pixels: PixelFormat,
     options: Options,
     stores: list[Store],
 ) -> dict:
-    """Writes the output, and what was asked for beside it.
+    """Writes the output, and the quicklook and report that the options ask for.
+
+    Args:
+        out: the output.
+        placed: the pair and what fused it.
+        run: what the run was started with.
+        windows: the scene's blocks.
+        pixels: how pixels are stored.
+        options: of the run.
+        stores: finished blocks of all shards.
 
     Returns:
         The figures that stand in the file's tags.
     """
+    scene, sensor = placed.scene, placed.choice.sensor
+    bands = len(scene.ms.bands)
     lines = {index: line for store in stores for index, line in store.lines.items()}
-    sensor, notices = quality.camera(inputs.sensor, len(inputs.ms.bands))
-    figures = _figures(inputs, scene, [lines[index] for index in sorted(lines)])
-    planes = len(inputs.ms.bands) + (pixels.extra is not None)
+    camera = quality.camera(sensor, bands)
+    figures = _figures(placed, [lines[index] for index in sorted(lines)])
+    planes = bands + (pixels.extra is not None)
 
     where = {index: store for store in stores for index in store.lines}
 
@@ -82,32 +92,30 @@ def finish(
         return where[block.index].view(block.index, shape, pixels.dtype)
 
     def measured(path):
-        pairs = quality.fused_samples(path, scene, options.samples)
-        figures["r_ergas"] = quality.mean_r_ergas(pairs, scene, sensor)
-        return _tags(inputs, options, figures)
+        pairs = quality.fused_parts(path, scene, options.samples)
+        figures["r_ergas"] = quality.mean_r_ergas(pairs, scene, camera)
+        return _tags(placed, run, options, figures)
 
     with ProgressBar(
         "writing", scene.size[0] * scene.size[1], unit=MEGAPIXELS, quiet=options.quiet
     ) as stage:
-        names = None if inputs.sensor is None else list(inputs.sensor.bands)
+        names = None if sensor is None else list(sensor.bands)
         parts = _parts(windows, planes, pixels.dtype, stored)
-        assemble(out, scene, pixels, style, measured, names, parts, stage.advance)
+        assemble(out, scene, pixels, Style.of(options), measured, names, parts, stage.advance)
     for store in stores:
         store.close(remove=True)
     if options.quicklook is not None:
-        bands = len(inputs.ms.bands)
         plain = (2, 1, 0) if bands >= 3 else (0, 0, 0)
-        write_quicklook(
-            Path(options.quicklook), out, plain if inputs.sensor is None else inputs.sensor.rgb
-        )
+        write_quicklook(Path(options.quicklook), out, plain if sensor is None else sensor.rgb)
     if options.report is not None:
-        inputs.tell(notices)
         path = Path(options.report)
-        quality.write_report(path, out, scene, sensor, figures, options.samples)
+        quality.write_report(path, out, scene, camera, figures, options.samples)
     return figures
 
 
-def _parts(windows: Windows, planes: int, dtype, stored) -> Iterator[tuple[int, int, np.ndarray]]:
+def _parts(
+    windows: WindowReader, planes: int, dtype, stored
+) -> Iterator[tuple[int, int, np.ndarray]]:
     """(row, column, planes) of parts that hold whole tiles of the file, from blocks that do not."""
     height, width = windows.scene.size
     for top in range(0, height, TILE):
@@ -126,67 +134,67 @@ def _parts(windows: Windows, planes: int, dtype, stored) -> Iterator[tuple[int, 
             yield top, left, part
 
 
-def _figures(inputs: Inputs, scene: Scene, lines: list[dict]) -> dict:
-    """What was counted over all blocks, in their order, whoever did them."""
+def _figures(placed: Placed, lines: list[dict]) -> dict:
+    """Figures of the whole scene from the counts of its blocks, in their order."""
     valid = sum(line["valid"] for line in lines)
     sums = [np.sum([line[key] for line in lines], axis=0) for key in ("fused", "lms")]
     fused, lms = (value / max(valid, 1) for value in sums)
     clipped = sum(line["clipped"] for line in lines)
-    measured = inputs.measured
+    scene, measured = placed.scene, placed.measured
     return {
         "mean": fused.tolist(),
         "mean_drift": (fused - lms).tolist(),
         "valid": valid / (scene.size[0] * scene.size[1]),
         "clipped": clipped / max(valid * len(fused), 1),
         "residual_shift": None if measured is None else [measured.rows, measured.columns],
-        "phase": pair.phase_numbers(scene),
+        "phase": phase_numbers(scene),
     }
 
 
-def _tags(inputs: Inputs, options: Options, figures: dict) -> dict[str, str]:
-    marks = inputs.fingerprint()
-    fuser = inputs.fuser
+def _tags(placed: Placed, run: dict, options: Options, figures: dict) -> dict[str, str]:
+    choice = placed.choice
     tags = {
         "VERSION": f"rsfusion_jax {__version__}",
-        "METHOD": inputs.name,
-        "INPUTS": json.dumps({label: marks[label][0] for label in ("PAN", "MS")}),
-        "OPTIONS": json.dumps(options.given),
-        "SENSOR": inputs.sensor.name if inputs.sensor else "",
-        "WEIGHTS_SHA256": marks["weights"] or "",
-        "MAX_VALUE": f"{fuser.max_value:g}" if fuser else "",
+        "METHOD": choice.spec.name,
+        "INPUTS": json.dumps({label: run[label][0] for label in ("PAN", "MS")}),
+        "OPTIONS": json.dumps(options.changed),
+        "SENSOR": choice.sensor.name if choice.sensor else "",
+        "WEIGHTS_SHA256": run["weights"] or "",
+        "MAX_VALUE": f"{choice.fuser.max_value:g}" if choice.fuser else "",
         "FIGURES": json.dumps(figures),
     }
     return {f"RSFUSION_{key}": value for key, value in tags.items() if value}
 
 
-def write_spread(
-    path: Path, fused: Path, scene: Scene, field: Field, max_value: float, style: Style, quiet: bool
-) -> None:
+def write_spread(fused: Path, placed: Placed, field: Field, options: Options) -> None:
     """Writes the standard deviation of a scene's draws: float32, NaN where the scene is not valid.
 
     Args:
-        path: new GeoTIFF.
         fused: the finished scene, which says what is valid.
-        scene: the pair.
-        field: drawn to the end.
-        max_value: full scale.
-        style: how the file is written.
-        quiet: no progress on the screen.
+        placed: the pair and what fused it.
+        field: state of the draws, all of which are done.
+        options: of the run.
     """
-    pixels = Pixels(np.dtype(np.float32), float("nan"), None, float("nan"))
+    scene, max_value = placed.scene, placed.choice.spec.max_value
+    pixels = PixelFormat(np.dtype(np.float32), float("nan"), None, float("nan"))
     tags = {"RSFUSION_VERSION": f"rsfusion_jax {__version__}", "RSFUSION_DRAWS": str(field.draws)}
     with (
         ProgressBar(
-            "writing the spread", scene.size[0] * scene.size[1], unit=MEGAPIXELS, quiet=quiet
+            "writing the spread",
+            scene.size[0] * scene.size[1],
+            unit=MEGAPIXELS,
+            quiet=options.quiet,
         ) as stage,
         rasterio.open(fused) as file,
     ):
         parts = _spread_parts(file, scene, field, max_value)
+        style = Style.of(options)
+        path = Path(options.std)
         assemble(path, scene, pixels, style, lambda _: tags, None, parts, stage.advance)
 
 
 def _spread_parts(
-    file, scene: Scene, field: Field, max_value
+    file, scene: ScenePair, field: Field, max_value: float
 ) -> Iterator[tuple[int, int, np.ndarray]]:
     height, width = scene.size
     for top in range(0, height, TILE):

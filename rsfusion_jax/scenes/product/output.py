@@ -14,9 +14,10 @@ from rasterio.rpc import RPC
 from rasterio.windows import Window
 
 from rsfusion_jax.errors import UserError
-from rsfusion_jax.scenes.pair.geometry import Scene
+from rsfusion_jax.scenes.options import Options
+from rsfusion_jax.scenes.pair.geometry import ScenePair
 from rsfusion_jax.scenes.work.journal import disk_errors
-from rsfusion_jax.scenes.work.pixels import Pixels
+from rsfusion_jax.scenes.work.pixels import PixelFormat
 
 COMPRESSIONS = ("deflate", "zstd", "lzw", "none")
 FORMATS = ("gtiff", "cog")
@@ -47,13 +48,35 @@ class Style:
             if value not in known:
                 raise UserError(f"--{name}={value} is unknown; choose one of {', '.join(known)}")
 
+    @classmethod
+    def of(cls, options: Options) -> "Style":
+        """The style that options ask for."""
+        return cls(options.format, options.compress, options.overviews)
 
-def check_target(out: Path, inputs: list[Path], overwrite: bool) -> None:
-    """Refuses, before anything is computed, an output that cannot be written.
+
+def check_targets(out: Path, inputs: list[Path], options: Options) -> None:
+    """Refuses, before anything is computed, outputs that cannot be written.
+
+    Args:
+        out: the output.
+        inputs: PAN and MS.
+        options: of the run, with its other outputs.
 
     Raises:
-        UserError: it exists, is an input, has another suffix, or its folder cannot be written.
+        UserError: one exists, is an input, has another suffix, or its folder cannot be written.
     """
+    Style.of(options)
+    _check_target(out, inputs, options.overwrite)
+    if options.std is not None:
+        if Path(options.std).absolute() == out.absolute():
+            raise UserError(f"--std={options.std} is the output itself; choose another name")
+        _check_target(Path(options.std), [*inputs, out], options.overwrite)
+    for extra in (options.quicklook, options.report):
+        if extra is not None and not Path(extra).parent.is_dir():
+            raise UserError(f"{extra}: its folder does not exist; create it first")
+
+
+def _check_target(out: Path, inputs: list[Path], overwrite: bool) -> None:
     if out.suffix.lower() not in (".tif", ".tiff"):
         raise UserError(f"{out} must end with .tif; scenes are written as GeoTIFF")
     if not out.parent.is_dir():
@@ -74,8 +97,8 @@ def check_target(out: Path, inputs: list[Path], overwrite: bool) -> None:
 
 def assemble(
     out: Path,
-    scene: Scene,
-    pixels: Pixels,
+    scene: ScenePair,
+    pixels: PixelFormat,
     style: Style,
     measure: Callable[[Path], Mapping[str, str]],
     names: list[str] | None,
@@ -87,9 +110,10 @@ def assemble(
     Args:
         out: the output.
         scene: the pair.
-        pixels: how it is stored.
+        pixels: how pixels are stored.
         style: how the file is written.
-        measure: gives the file's tags, beside those of `ms`, once its pixels are there.
+        measure: called with the file once its pixels are there; returns tags to add to those of
+            `ms`.
         names: of the bands, where `ms` has none.
         parts: (row, column, planes (bands [+ 1], H, W)) of parts that hold whole tiles.
         advance: called with the pixels written.
@@ -127,7 +151,7 @@ def assemble(
             path.with_name(path.name + ".aux.xml").unlink(missing_ok=True)
 
 
-def _profile(scene: Scene, pixels: Pixels, style: Style) -> dict:
+def _profile(scene: ScenePair, pixels: PixelFormat, style: Style) -> dict:
     height, width = scene.size
     pan = scene.pan
     profile = {
@@ -154,7 +178,7 @@ def _profile(scene: Scene, pixels: Pixels, style: Style) -> dict:
     return profile
 
 
-def _describe(file, scene: Scene, pixels: Pixels, names) -> None:
+def _describe(file, scene: ScenePair, pixels: PixelFormat, names) -> None:
     ms = scene.ms
     for index, description in enumerate(ms.descriptions):
         description = description or (names[index] if names else None)

@@ -9,51 +9,61 @@ from rasterio.windows import Window
 
 from rsfusion_jax import metrics
 from rsfusion_jax.errors import UserError
-from rsfusion_jax.scenes.pair.geometry import Scene
-from rsfusion_jax.scenes.pair.samples import Sample, read_samples
+from rsfusion_jax.scenes.pair.geometry import ScenePair
+from rsfusion_jax.scenes.pair.parts import ScenePart, read_parts
 from rsfusion_jax.scenes.work.journal import disk_errors
 from rsfusion_jax.sensors import Sensor, get_sensor
 
 _SIDE = 256
-"""PAN pixels along a side of a sample."""
+"""PAN pixels along a side of a part."""
 _BLOCK = 32
 """PAN pixels along a side of the blocks of Q2n and of D_S."""
 
 
-def camera(sensor: Sensor | None, bands: int) -> tuple[Sensor, list[str]]:
-    """The record whose MTF the indices use, and what to tell where there is none."""
-    if sensor is not None and sensor.num_bands == bands:
-        return sensor, []
-    fallback = {"bands": bands, "mtf_ms": 0.3, "source": "no sensor named: 0.3 per band"}
-    return get_sensor(fallback), ["no sensor named: indices use an MTF gain of 0.3 in every band"]
+def camera(sensor: Sensor | None, bands: int) -> Sensor:
+    """The record whose MTF the indices use: the sensor's, or a gain of 0.3 where it is unknown."""
+    if _is_known(sensor, bands):
+        return sensor
+    return get_sensor({"bands": bands, "mtf_ms": 0.3, "source": "no sensor named: 0.3 per band"})
 
 
-def fused_samples(path: Path, scene: Scene, count: int) -> list[tuple[np.ndarray, Sample]]:
-    """Parts of the finished file, and of its inputs there."""
+def report_notices(sensor: Sensor | None, bands: int) -> tuple[str, ...]:
+    """Messages for the user about the MTF that a report's indices use."""
+    if _is_known(sensor, bands):
+        return ()
+    return ("no sensor named: indices use an MTF gain of 0.3 in every band",)
+
+
+def _is_known(sensor: Sensor | None, bands: int) -> bool:
+    return sensor is not None and sensor.num_bands == bands
+
+
+def fused_parts(path: Path, scene: ScenePair, count: int) -> list[tuple[np.ndarray, ScenePart]]:
+    """Reads parts of the finished file, and of its inputs there."""
     bands = list(range(1, len(scene.ms.bands) + 1))
     result = []
     with rasterio.open(path) as file:
-        for sample in read_samples(scene, _SIDE, count):
-            height, width = sample.pan.shape[:2]
-            window = Window(sample.column, sample.row, width, height)
+        for part in read_parts(scene, _SIDE, count):
+            height, width = part.pan.shape[:2]
+            window = Window(part.column, part.row, width, height)
             fused = np.moveaxis(file.read(bands, window=window), 0, -1).astype(np.float32)
-            result.append((fused, sample))
+            result.append((fused, part))
     return result
 
 
 def mean_r_ergas(
-    pairs: list[tuple[np.ndarray, Sample]], scene: Scene, sensor: Sensor
+    pairs: list[tuple[np.ndarray, ScenePart]], scene: ScenePair, sensor: Sensor
 ) -> float | None:
-    """Mean R-ERGAS over the samples; None where there is none."""
+    """Mean R-ERGAS over the parts; None where there is none."""
     axis = scene.rows.axis
     options = {"sensor": sensor, "ratio": axis.ratio, "ms_phase": axis.phase}
-    values = [float(metrics.r_ergas(fused, sample.ms, **options)) for fused, sample in pairs]
+    values = [float(metrics.r_ergas(fused, part.ms, **options)) for fused, part in pairs]
     return float(np.mean(values)) if values else None
 
 
 def write_report(
-    path: Path, out: Path, scene: Scene, sensor: Sensor, figures: dict, count: int
-) -> dict:
+    path: Path, out: Path, scene: ScenePair, sensor: Sensor, figures: dict, count: int
+) -> None:
     """Writes the no-reference indices of a finished scene, fused and EXP, as JSON.
 
     Args:
@@ -62,25 +72,22 @@ def write_report(
         scene: the pair.
         sensor: whose MTF the indices use.
         figures: what was measured over the whole scene.
-        count: samples.
-
-    Returns:
-        What was written.
+        count: number of parts.
 
     Raises:
         UserError: the report cannot be written.
     """
     axis = scene.rows.axis
-    pairs = fused_samples(out, scene, count)
+    pairs = fused_parts(out, scene, count)
     rows = [
         {
-            "row": sample.row,
-            "column": sample.column,
-            "size": list(sample.pan.shape[:2]),
-            "fused": _indices(fused, sample, axis, sensor),
-            "EXP": _indices(sample.lms, sample, axis, sensor),
+            "row": part.row,
+            "column": part.column,
+            "size": list(part.pan.shape[:2]),
+            "fused": _indices(fused, part, axis, sensor),
+            "EXP": _indices(part.lms, part, axis, sensor),
         }
-        for fused, sample in pairs
+        for fused, part in pairs
     ]
     names = rows[0]["fused"] if rows else {}
     means = {
@@ -107,22 +114,21 @@ def write_report(
         raise UserError(
             f"{path} cannot be written ({error.strerror}); choose another name for the report"
         ) from error
-    return report
 
 
-def _indices(image, sample: Sample, axis, sensor: Sensor) -> dict[str, float]:
-    pan = sample.pan.mean(axis=-1, keepdims=True)
+def _indices(image, part: ScenePart, axis, sensor: Sensor) -> dict[str, float]:
+    pan = part.pan.mean(axis=-1, keepdims=True)
     ratio = axis.ratio
     reprojected = {"sensor": sensor, "ratio": ratio, "ms_phase": axis.phase}
     values = {
-        "R-ERGAS": metrics.r_ergas(image, sample.ms, **reprojected),
-        "R-SAM": metrics.r_sam(image, sample.ms, **reprojected),
+        "R-ERGAS": metrics.r_ergas(image, part.ms, **reprojected),
+        "R-SAM": metrics.r_sam(image, part.ms, **reprojected),
         "D_rho": metrics.d_rho(image, pan, ratio=ratio) if ratio > 1 else float("nan"),
     }
     if min(image.shape[:2]) >= _BLOCK and image.shape[-1] > 1:
-        block = {"lms": sample.lms, "ratio": ratio, "block": _BLOCK}
-        spectral = metrics.d_lambda_k(image, sample.ms, sensor=sensor, **block)
-        spatial = metrics.d_s(image, sample.ms, pan, **block)
+        block = {"lms": part.lms, "ratio": ratio, "block": _BLOCK}
+        spectral = metrics.d_lambda_k(image, part.ms, sensor=sensor, **block)
+        spatial = metrics.d_s(image, part.ms, pan, **block)
         values |= {"D_lambda_K": spectral, "D_S": spatial, "HQNR": (1 - spectral) * (1 - spatial)}
     return {name: float(value) for name, value in values.items()}
 

@@ -17,18 +17,18 @@ from rsfusion_jax.classical.streaming import STREAMED, Pass
 from rsfusion_jax.classical.substitution import Substitution
 from rsfusion_jax.errors import UserError
 from rsfusion_jax.scenes.pair.enlarge import enlarge
-from rsfusion_jax.scenes.pair.geometry import Scene
+from rsfusion_jax.scenes.pair.geometry import ScenePair
+from rsfusion_jax.scenes.work.batch import WindowBatch
 from rsfusion_jax.scenes.work.loop import Ahead
-from rsfusion_jax.scenes.work.windows import Block, Windows
+from rsfusion_jax.scenes.work.windows import Block, WindowReader
 
-_IMAGES = ("pan", "ms", "rows_fine", "rows_coarse", "columns_fine", "columns_coarse")
 _KINDS = {
     kind.__name__: kind
     for kind in (Clustered, Injection, MatchedPan, Modulation, Pracs, Substitution)
 }
 
 
-def fit_scene(name: str, setting: Setting, scene: Scene, side: int, budget: int, advance=None):
+def fit_scene(name: str, setting: Setting, scene: ScenePair, side: int, budget: int, advance=None):
     """Passes over the scene and fits.
 
     Args:
@@ -56,23 +56,22 @@ def fit_scene(name: str, setting: Setting, scene: Scene, side: int, budget: int,
     coefficients = ()
     ratio = setting.ratio
     halo = -(-streamed.fit_reach(ratio) // ratio) * ratio
-    windows = Windows(scene, side, halo, streamed.align(ratio))
+    windows = WindowReader(scene, side, halo, streamed.align(ratio))
     for step in streamed.passes(len(scene.ms.bands)):
         coefficients = _one_pass(step, coefficients, windows, setting, advance)
     return coefficients
 
 
-def _one_pass(step: Pass, so_far, windows: Windows, setting: Setting, advance):
+def _one_pass(step: Pass, so_far, windows: WindowReader, setting: Setting, advance):
     fine = coarse = None
     seen = 0
     passed_on = _for_device(so_far)
     ahead = Ahead(workers=2, depth=2)
     try:
-        for block, (sample, valid) in ahead.map(
+        for block, (window, valid) in ahead.map(
             lambda block: (block, windows.read(block)), windows.blocks
         ):
-            images = {key: sample[key] for key in _IMAGES}
-            on_fine, on_coarse = _measure(images, passed_on, step=step, setting=setting)
+            on_fine, on_coarse = _measure(window, passed_on, step=step, setting=setting)
             if on_fine is not None:
                 fine = step.gather(on_fine.shape[-1], so_far) if fine is None else fine
                 fine.add(np.asarray(on_fine)[block.core][valid])
@@ -98,10 +97,10 @@ def _for_device(so_far):
 
 
 @functools.partial(jax.jit, static_argnames=("step", "setting"))
-def _measure(sample, so_far, *, step: Pass, setting: Setting):
-    lms = enlarge(sample["ms"], sample["rows_fine"], sample["columns_fine"])
-    ms = enlarge(sample["ms"], sample["rows_coarse"], sample["columns_coarse"])
-    return step.measure(so_far, sample["pan"], ms, lms, setting)
+def _measure(window: WindowBatch, so_far, *, step: Pass, setting: Setting):
+    lms = enlarge(window.ms, window.rows_fine, window.columns_fine)
+    ms = enlarge(window.ms, window.rows_coarse, window.columns_coarse)
+    return step.measure(so_far, window.pan, ms, lms, setting)
 
 
 def _coarse_core(block: Block, valid: np.ndarray, ratio: int):

@@ -1,4 +1,4 @@
-"""What is done of a scene, kept beside the output until it is complete.
+"""Finished blocks of a scene, stored beside the output until all are there.
 
 Two files: finished blocks as plain arrays at fixed places, and a journal of one line per block,
 written after the block itself. A run that was killed has lost at most the blocks it was busy with;
@@ -24,9 +24,10 @@ class Store:
     """Finished blocks of one shard.
 
     Attributes:
-        header: what the run was started with, and what it found before its first block.
+        header: `run`, what the run was started with, and `resumed`, what a run that goes on with it
+            takes over: side and number of blocks at once, and coefficients.
         lines: per finished block, what was counted in it.
-        bytes: of a block's place.
+        bytes: size of a block's place.
     """
 
     def __init__(self, path: Path, journal: Path, header: dict):
@@ -37,7 +38,7 @@ class Store:
         self._file = self._log = None
 
     def lay_out(self, slots: dict[int, int], block: int) -> None:
-        """Says which blocks are kept, in which places of how many bytes."""
+        """Says in which place each block is stored, and how many bytes it has."""
         self._slots, self.bytes = slots, block
         self.lines = {index: line for index, line in self.lines.items() if index in slots}
 
@@ -75,7 +76,7 @@ class Store:
         return set(self.lines) == set(self._slots)
 
     def recall(self) -> bool:
-        """Takes up a journal, if there is one with the same header; a cut-off line is left out.
+        """Reads the journal of an interrupted run, if there is one; a cut-off line is left out.
 
         Raises:
             UserError: the journal is that of a run with other options.
@@ -87,7 +88,7 @@ class Store:
         for text in texts:
             with contextlib.suppress(json.JSONDecodeError):
                 rows.append(json.loads(text))
-        if not rows or "run" not in rows[0]:
+        if not rows or not {"run", "resumed"} <= rows[0].keys():
             return False
         check_same_run(self._journal, rows[0]["run"], self.header["run"])
         self.header = rows[0]
@@ -129,7 +130,7 @@ def store_paths(out: Path, shard: tuple[int, int]) -> tuple[Path, Path]:
 
 
 def field_path(out: Path) -> Path:
-    """Name of what a diffusion network keeps of its steps: `.OUT.field`."""
+    """Name of the file with the state of a draw: `.OUT.field`."""
     return out.with_name(f".{out.name}.field")
 
 

@@ -10,10 +10,11 @@ import jax
 import numpy as np
 
 from rsfusion_jax.progress import MEGAPIXELS, ProgressBar
-from rsfusion_jax.scenes.work.engines import Engine
+from rsfusion_jax.scenes.work.batch import stack_windows
 from rsfusion_jax.scenes.work.journal import Store
-from rsfusion_jax.scenes.work.memory import Plan
-from rsfusion_jax.scenes.work.pixels import Pixels
+from rsfusion_jax.scenes.work.memory import WorkPlan
+from rsfusion_jax.scenes.work.pixels import PixelFormat
+from rsfusion_jax.scenes.work.program import State
 
 
 class Ahead:
@@ -63,15 +64,20 @@ class Ahead:
 
 
 def fuse_blocks(
-    engine: Engine, plan: Plan, pixels: Pixels, store: Store, mine: Sequence[int], quiet: bool
+    state: State,
+    plan: WorkPlan,
+    pixels: PixelFormat,
+    store: Store,
+    mine: Sequence[int],
+    quiet: bool,
 ) -> dict[str, float]:
     """Reads, fuses and stores every block that is not there yet.
 
     Args:
-        engine: with its weights or coefficients.
+        state: weights or coefficients of the engine.
         plan: blocks and the compiled engine.
-        pixels: how they are stored.
-        store: where to.
+        pixels: how fused values are stored.
+        store: where finished blocks go.
         mine: indices of the blocks to do.
         quiet: no progress on the screen.
 
@@ -79,25 +85,23 @@ def fuse_blocks(
         Seconds of reading and of writing in their threads, of moving arrays to the device and back,
         of waiting for the device, and of all.
     """
-    windows, batch = plan.windows, plan.batch
+    windows, size = plan.windows, plan.batch_size
     # Groups are the same in a resumed run: nothing depends on where the first one ended.
-    groups = [mine[start : start + batch] for start in range(0, len(mine), batch)]
+    groups = [mine[start : start + size] for start in range(0, len(mine), size)]
     left = [group for group in groups if not set(group) <= set(store.lines)]
     area = [block.rows.size * block.columns.size for block in windows.blocks]
     total = sum(area[index] for index in mine)
     done = total - sum(area[index] for group in left for index in group)
-    state = jax.device_put(engine.state)
+    state = jax.device_put(state)
     reader, writer = Ahead(workers=2, depth=2), Ahead(workers=1, depth=2)
     sent = waited = fetched = 0.0
 
     def read(group):
         blocks = [windows.blocks[index] for index in group]
-        samples, valids = zip(*(windows.read(block) for block in blocks), strict=True)
-        samples = [*samples, *[samples[-1]] * (batch - len(samples))]
-        stacked = {key: np.stack([sample[key] for sample in samples]) for key in samples[0]}
-        return blocks, stacked, valids
+        inputs, valids = zip(*(windows.read(block) for block in blocks), strict=True)
+        return blocks, stack_windows(inputs, size), valids
 
-    def keep(blocks, valids, fused, lms_sum, stage):
+    def store_blocks(blocks, valids, fused, lms_sum, stage):
         nonlocal waited, fetched
         begin = time.perf_counter()
         jax.block_until_ready((fused, lms_sum))
@@ -119,12 +123,12 @@ def fuse_blocks(
     begin = time.perf_counter()
     try:
         with ProgressBar("fusing", total, done, unit=MEGAPIXELS, quiet=quiet) as stage:
-            for blocks, stacked, valids in reader.map(read, left):
+            for blocks, batch, valids in reader.map(read, left):
                 start = time.perf_counter()
                 # The device goes on with the blocks before while this one is sent.
-                stacked = jax.block_until_ready(jax.device_put(stacked))
+                batch = jax.block_until_ready(jax.device_put(batch))
                 sent += time.perf_counter() - start
-                writer.put(keep, blocks, valids, *plan.run(state, stacked), stage)
+                writer.put(store_blocks, blocks, valids, *plan.run(state, batch), stage)
             writer.drain()
     except KeyboardInterrupt:
         share = sum(area[index] for index in store.lines) / total

@@ -2,7 +2,7 @@
 
 import dataclasses
 import re
-from typing import Any
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -10,12 +10,13 @@ import psutil
 
 from rsfusion_jax.compilation import compiler_options
 from rsfusion_jax.errors import UserError
-from rsfusion_jax.scenes.pair.geometry import Scene
-from rsfusion_jax.scenes.work.engines import Engine
-from rsfusion_jax.scenes.work.windows import Windows
+from rsfusion_jax.scenes.pair.geometry import ScenePair
+from rsfusion_jax.scenes.work.batch import WindowBatch
+from rsfusion_jax.scenes.work.program import State, WindowProgram
+from rsfusion_jax.scenes.work.windows import WindowReader
 
 CACHE = 64 * 2**20
-"""Bytes that GDAL may keep of files."""
+"""Bytes of GDAL's cache."""
 SIDES = (512, 256, 128, 64)
 _UNITS = {"": 1, "B": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 _WAITING = 6
@@ -31,19 +32,19 @@ _COMPILER = 300 * 2**20
 
 
 @dataclasses.dataclass(frozen=True)
-class Plan:
+class WorkPlan:
     """How a scene is worked off.
 
     Attributes:
         windows: its blocks.
-        batch: windows that the device takes at once.
-        run: the compiled engine: `(state, batch)` -> fused, lms_sum.
+        batch_size: windows that the device takes at once.
+        run: the compiled program: `(state, batch)` -> what its `run` returns.
         bytes: memory expected at the peak.
     """
 
-    windows: Windows
-    batch: int
-    run: Any
+    windows: WindowReader
+    batch_size: int
+    run: Callable[[State, WindowBatch], object]
     bytes: int
 
 
@@ -55,49 +56,54 @@ def parse_memory(text: str | int | float) -> int:
     """
     if isinstance(text, int | float):
         return int(text)
-    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?)i?B?\s*", text.upper())
-    if not found:
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?)i?B?\s*", text.upper())
+    if not match:
         raise UserError(f"--memory={text} is no amount of memory; write it as 2GB or 800MB")
-    return int(float(found[1]) * _UNITS[found[2]])
+    return int(float(match[1]) * _UNITS[match[2]])
 
 
-def plan(engine: Engine, scene: Scene, budget: int, side: int | None, batch: int | None) -> Plan:
-    """The largest blocks that fit, compiled.
+def plan_work(
+    program: WindowProgram,
+    scene: ScenePair,
+    budget: int,
+    side: int | None,
+    batch_size: int | None,
+) -> WorkPlan:
+    """Chooses the largest blocks that fit, and compiles a program for their windows.
 
     Args:
-        engine: what is computed.
+        program: what is computed.
         scene: the pair.
         budget: bytes of memory of this process.
         side: PAN pixels along a side of a block; None to choose.
-        batch: windows on the device at once; None to choose.
+        batch_size: windows on the device at once; None to choose.
 
     Raises:
         UserError: not even the smallest block fits.
     """
     on_cpu = jax.default_backend() == "cpu"
-    batch = batch or (1 if on_cpu else _ACCELERATOR_BATCH)
-    halo = -(-engine.halo // engine.align) * engine.align
-    base = held() + CACHE + _COMPILER
+    batch_size = batch_size or (1 if on_cpu else _ACCELERATOR_BATCH)
+    base = resident_bytes() + CACHE + _COMPILER
     sides = [side] if side else list(SIDES)
     while True:
         side = sides.pop(0)
-        windows = Windows(scene, side, halo, engine.align, engine)
-        run = _compile(engine, windows, batch)
-        field = 0 if engine.field is None else engine.field.channels
-        needed, varying = _needed(run, windows, batch, field, on_cpu, base)
+        windows = WindowReader.of(program, scene, side)
+        run = _compile(program, windows, batch_size)
+        field = 0 if program.field is None else program.field.channels
+        needed, varying = _needed(run, windows, batch_size, field, on_cpu, base)
         if needed <= budget:
-            return Plan(windows, batch, run, needed)
+            return WorkPlan(windows, batch_size, run, needed)
         # Memory grows with the area: what will not fit need not be compiled.
         sides = [s for s in sides if varying * (s / side) ** 2 + base <= budget]
         if not sides:
             raise UserError(
                 f"--memory={budget / 2**30:.2g}GB is too little: blocks of {side} pixels with "
-                f"{engine.name} take {needed / 2**30:.2g} GB; give more"
+                f"{program.spec.name} take {needed / 2**30:.2g} GB; give more"
             )
 
 
-def held() -> int:
-    """Bytes of memory that this program holds now, for all that a budget is concerned with."""
+def resident_bytes() -> int:
+    """Bytes of memory that this process holds now, at most those of a fresh one."""
     try:
         resident = psutil.Process().memory_info().rss
     except (OSError, psutil.Error):  # a system that does not tell
@@ -105,24 +111,23 @@ def held() -> int:
     return min(resident, _PROGRAM)
 
 
-def _compile(engine: Engine, windows: Windows, batch: int):
-    sample, _ = windows.read(windows.blocks[0])
-    shapes = {
-        key: jax.ShapeDtypeStruct((batch, *value.shape), value.dtype)
-        for key, value in sample.items()
-    }
-    state = jax.tree.map(lambda x: jax.ShapeDtypeStruct(jnp.shape(x), x.dtype), engine.state)
-    return jax.jit(engine.run).lower(state, shapes).compile(compiler_options())
+def _compile(program: WindowProgram, windows: WindowReader, batch_size: int):
+    window, _ = windows.read(windows.blocks[0])
+    shapes = jax.tree.map(
+        lambda array: jax.ShapeDtypeStruct((batch_size, *array.shape), array.dtype), window
+    )
+    state = jax.tree.map(lambda x: jax.ShapeDtypeStruct(jnp.shape(x), x.dtype), program.state)
+    return jax.jit(program.run).lower(state, shapes).compile(compiler_options())
 
 
 def _needed(
-    run, windows: Windows, batch: int, field: int, on_cpu: bool, base: int
+    run, windows: WindowReader, batch_size: int, field: int, on_cpu: bool, base: int
 ) -> tuple[int, int]:
     """Bytes expected, and the part of them that grows with the blocks."""
     height, width = windows.shape
     bands = len(windows.scene.ms.bands)
     channels = len(windows.scene.pan.bands) + 2 * bands + 2 * field  # a field is read and written
-    varying = _WAITING * batch * height * width * channels * 4
+    varying = _WAITING * batch_size * height * width * channels * 4
     analysis = run.memory_analysis()
     if on_cpu and analysis is not None:
         varying += int(_SLACK * (analysis.temp_size_in_bytes + analysis.output_size_in_bytes))

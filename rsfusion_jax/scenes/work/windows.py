@@ -5,8 +5,13 @@ import dataclasses
 import numpy as np
 
 from rsfusion_jax.scenes.pair.enlarge import Reading, covered, reading
-from rsfusion_jax.scenes.pair.geometry import Scene, Span
-from rsfusion_jax.scenes.work.engines import TOGETHER, Engine
+from rsfusion_jax.scenes.pair.geometry import ScenePair, Span
+from rsfusion_jax.scenes.work.batch import TilePlaces, WindowBatch
+from rsfusion_jax.scenes.work.blending import TOGETHER
+from rsfusion_jax.scenes.work.program import FieldReader, WindowProgram, WindowSpec
+
+_MS_REACH = 16
+"""MS pixels around a window that are searched for what fills a hole."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,10 +74,6 @@ def touching(starts: list[int], tile: int, begin: int, end: int) -> list[int]:
     return [start for start in starts if start < end and start + tile > begin]
 
 
-_MS_REACH = 16
-"""MS pixels around a window that are searched for what fills a hole."""
-
-
 @dataclasses.dataclass(frozen=True)
 class Block:
     """One block: what is written, and the window that is read for it."""
@@ -87,32 +88,54 @@ class Block:
         return tuple(slice(cut.core, cut.core + cut.size) for cut in (self.rows, self.columns))
 
 
-class Windows:
+class WindowReader:
     """All blocks of a scene, and their windows.
+
+    Args:
+        scene: the pair.
+        side: PAN pixels along a side of a block at most.
+        halo: PAN pixels that a window holds around what is written.
+        align: windows begin at multiples of it.
+        spec: tiles of methods that see the whole image; None for others.
+        field: source of the batches' `field`; None.
 
     Attributes:
         blocks: in the order of the output's rows.
-        side: of a block at most.
+        side: PAN pixels along a side of a block at most.
         sides: of blocks, rows and columns.
         shape: (P, Q) of every window.
     """
 
     def __init__(
-        self, scene: Scene, side: int, halo: int, align: int, engine: Engine | None = None
+        self,
+        scene: ScenePair,
+        side: int,
+        halo: int,
+        align: int,
+        spec: WindowSpec | None = None,
+        field: FieldReader | None = None,
     ):
-        self.scene, self._halo, self._engine = scene, halo, engine
-        self.side = side
+        self.scene, self.side = scene, side
+        self._halo, self._field = halo, field
+        self._spec = None if spec is None or spec.tile is None else spec
         self.sides = tuple(even_side(size, side) for size in scene.size)
         rows, height = cuts(scene.rows, self.sides[0], halo, align)
         columns, width = cuts(scene.columns, self.sides[1], halo, align)
         self.shape = height, width
         pairs = [(row, column) for row in rows for column in columns]
         self.blocks = [Block(index, *pair) for index, pair in enumerate(pairs)]
-        if engine is not None and engine.tile is not None:
+        if self._spec is not None:
+            tile, stride = self._spec.tile, self._spec.tile - self._spec.overlap
             spans = scene.rows, scene.columns
-            self._starts = [lattice(s.length, engine.tile, engine.stride) for s in spans]
+            self._starts = [lattice(span.length, tile, stride) for span in spans]
             counts = [len(self._tiles(block)) for block in self.blocks]
             self._count = -(-max(counts) // TOGETHER) * TOGETHER
+
+    @classmethod
+    def of(cls, program: WindowProgram, scene: ScenePair, side: int) -> "WindowReader":
+        """The windows that a program computes a scene by."""
+        spec = program.spec
+        return cls(scene, side, spec.halo, spec.align, spec, program.field)
 
     def over(self, row: int, column: int, height: int, width: int) -> list[Block]:
         """The blocks that a part of the output lies on."""
@@ -123,8 +146,8 @@ class Windows:
         across = -(-self.scene.size[1] // self.sides[1])
         return [self.blocks[i * across + j] for i in ranges[0] for j in ranges[1]]
 
-    def read(self, block: Block) -> tuple[dict[str, np.ndarray], np.ndarray]:
-        """A window for `Engine.run`, without the batch axis, and (H, W) bool: what is valid."""
+    def read(self, block: Block) -> tuple[WindowBatch, np.ndarray]:
+        """A block's window, without a batch axis, and (H, W) bool: what is valid in its core."""
         scene = self.scene
         pan, valid = scene.pan.read(*self._fine(block), reach=self._halo)
         rows, columns = self._readings(block)
@@ -135,25 +158,18 @@ class Windows:
         core = block.core
         weight = np.zeros(self.shape, np.float32)
         weight[core] = valid[core]
-        sample = {
-            "pan": pan,
-            "ms": ms,
-            "rows_fine": rows.fine,
-            "rows_coarse": rows.coarse,
-            "columns_fine": columns.fine,
-            "columns_coarse": columns.coarse,
-            "weight": weight,
-        }
-        if self._engine is not None and self._engine.field is not None:
-            sample["field"] = self._engine.field.read(
-                *(
-                    slice(cut.begin, cut.begin + length)
-                    for cut, length in zip((block.rows, block.columns), self.shape, strict=True)
-                )
-            )
-        if self._engine is not None and self._engine.tile is not None:
-            sample |= self._places(block)
-        return sample, valid[core]
+        window = WindowBatch(
+            pan=pan,
+            ms=ms,
+            rows_fine=rows.fine,
+            rows_coarse=rows.coarse,
+            columns_fine=columns.fine,
+            columns_coarse=columns.coarse,
+            weight=weight,
+            field=None if self._field is None else self._field.read(*self._in_frame(block)),
+            tiles=None if self._spec is None else self._places(block),
+        )
+        return window, valid[core]
 
     def needed(self, blocks: list[Block]) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
         """(start, stop) of the rows and columns of PAN, and of MS, that reading blocks may touch.
@@ -168,6 +184,13 @@ class Windows:
                 for axis in (0, 1)
             ]
             for bounds, reach in ((fine, self._halo), (coarse, _MS_REACH))
+        )
+
+    def _in_frame(self, block: Block) -> tuple[slice, slice]:
+        """A block's window in pixels of the frame."""
+        return tuple(
+            slice(cut.begin, cut.begin + length)
+            for cut, length in zip((block.rows, block.columns), self.shape, strict=True)
         )
 
     def _fine(self, block: Block) -> list[tuple[int, int]]:
@@ -197,14 +220,13 @@ class Windows:
         along = []
         for cut, starts in zip((block.rows, block.columns), self._starts, strict=True):
             begin = cut.begin + cut.core
-            needed = touching(starts, self._engine.tile, begin, begin + cut.size)
+            needed = touching(starts, self._spec.tile, begin, begin + cut.size)
             along.append([start - cut.begin for start in needed])
         return [(top, left) for top in along[0] for left in along[1]]
 
-    def _places(self, block: Block) -> dict[str, np.ndarray]:
+    def _places(self, block: Block) -> TilePlaces:
         tiles = self._tiles(block)
         fill = self._count - len(tiles)
         tops, lefts = np.array(tiles + tiles[-1:] * fill, np.int32).T
         used = np.array([1.0] * len(tiles) + [0.0] * fill, np.float32)
-        chunks = np.array(-(-len(tiles) // TOGETHER), np.int32)
-        return {"tops": tops, "lefts": lefts, "used": used, "chunks": chunks}
+        return TilePlaces(tops, lefts, used, np.array(-(-len(tiles) // TOGETHER), np.int32))

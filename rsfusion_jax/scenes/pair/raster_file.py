@@ -1,6 +1,7 @@
-"""The two input files: what they are, and windows of them read by several threads."""
+"""One of the two input files: what it says of itself, and windows of it for several threads."""
 
 import contextlib
+import copy
 import dataclasses
 import threading
 import warnings
@@ -15,7 +16,7 @@ from rasterio.windows import Window
 
 from rsfusion_jax.data.raster import zero_collars
 from rsfusion_jax.errors import UserError
-from rsfusion_jax.scenes.pair.image import Image
+from rsfusion_jax.scenes.pair.image import GeoImage
 
 _SURVEY = 1024
 """Pixels along the longer side of the reduced reading from which values are judged."""
@@ -27,39 +28,61 @@ _SATELLITES |= {"IK01": "ikonos", "IK-1": "ikonos", "GF2": "gf2"}
 class Warp:
     """A grid onto which a file is warped as it is read: coordinate system, transform, size."""
 
-    crs: object
-    transform: object
+    crs: rasterio.CRS
+    transform: rasterio.Affine
     height: int
     width: int
 
 
-class Source(Image):
-    """One input image; windows of it come as float32 with what is missing filled.
+@dataclasses.dataclass(frozen=True)
+class ZeroBorder:
+    """A border of zeros that counts as nodata although no tag says so.
+
+    Attributes:
+        mask: (h, w) bool of the reduced reading: cells that touch the border.
+        step: pixels of the file along a side of a cell.
+    """
+
+    mask: np.ndarray
+    step: int
+
+    def covers(self, rows: slice, columns: slice) -> np.ndarray:
+        """(h, w) bool: pixels of a window that lie in the cells."""
+        places = [np.arange(cut.start, cut.stop) // self.step for cut in (rows, columns)]
+        return self.mask[np.ix_(*places)]
+
+
+class RasterFile(GeoImage):
+    """One input image; windows of it come as float32 with missing pixels filled.
+
+    Args:
+        path: file.
+        label: "PAN" or "MS", for messages.
+        warp: grid onto which the file is warped as it is read; None for its own.
+        bands: spectral bands to read, from 1; None for all but alpha.
 
     Attributes:
         path: of the file.
         size: (height, width).
-        transform, crs, rpcs: the georeference; `transform` None without one.
+        transform, crs, rpcs: georeference; `transform` is None without one.
         bands: indices of the spectral bands that are read, from 1; alpha is none of them.
-        all_bands: how many bands the file has.
+        all_bands: number of bands in the file.
         has_alpha: whether the file has an alpha band.
         has_mask: whether validity comes from a mask of its own.
-        nodata: the first band's nodata value; None without one.
-        dtype: of the first band, as numpy has it.
-        descriptions, units, scales, offsets, colours: per spectral band.
+        nodata: nodata value of the first band; None without one.
+        dtype: NumPy type of the first band.
+        descriptions, units, scales, offsets, colours: one per spectral band.
         tags: the file's own.
-        sensor: name of the sensor that the metadata tells of; None where they tell of none.
-        bits: bits per count where the file says so; None.
+        sensor: name of the sensor that the metadata name; None where they name none.
+        bits: bits per count where the file states them; None.
     """
 
     def __init__(self, path: str | Path, label: str, warp: Warp | None = None, bands=None):
-        self.path, self.label, self._warp = Path(path), label, warp
-        self._local, self._open = threading.local(), []
-        self._lock = threading.Lock()
+        self.path, self.label = Path(path), label
+        self._handles = _Handles(self.path, warp)
         if not self.path.is_file():
             raise UserError(f"{path} is no file; give {label} as a GeoTIFF")
-        with self.reading():
-            file = self._file()
+        with self._reading() as file:
             meanings = list(zip(file.indexes, file.colorinterp, strict=True))
             self.bands = [index for index, meaning in meanings if meaning != ColorInterp.alpha]
             if bands is not None:
@@ -100,21 +123,21 @@ class Source(Image):
             raise UserError(
                 f"{path} holds {self.dtype}, expected real numbers; convert {label} to float32"
             )
-        self._collar, self._step = None, 1
+        self._border = None
 
-    def survey(self) -> tuple[np.ndarray, list[str]]:
-        """Looks at the whole file once, reduced: (N, C) valid values, and what should be told.
+    def survey(self) -> tuple[np.ndarray, ZeroBorder | None, list[str]]:
+        """Reads the whole file once, reduced.
 
-        Where no tag says what is nodata, a border of zeros is found here and is nodata from then
-        on.
+        Returns:
+            (N, C) valid values; the border of zeros where no tag says what is nodata, which is left
+            out of them; and notices for the user.
 
         Raises:
             UserError: nothing valid, or an unreadable file.
         """
         step = max(1, -(-max(self.size) // _SURVEY))
         shape = tuple(-(-size // step) for size in self.size)
-        with self.reading():
-            file = self._file()
+        with self._reading() as file:
             image = np.moveaxis(file.read(self.bands, out_shape=(len(self.bands), *shape)), 0, -1)
             valid = np.ones(shape, bool)
             if self._masked:
@@ -126,7 +149,7 @@ class Source(Image):
                 valid &= alpha > 0
         if image.dtype.kind == "f":
             valid &= np.isfinite(image).all(axis=-1)
-        notices = []
+        border, notices = None, []
         if alpha is not None:
             levels = np.unique(alpha).size
             notices.append(
@@ -138,8 +161,7 @@ class Source(Image):
             if collar.any():
                 share = np.ceil(1000 * collar.mean()) / 10
                 valid = ~collar
-                self._collar = scipy.ndimage.binary_dilation(collar, np.ones((3, 3)))
-                self._step = step
+                border = ZeroBorder(scipy.ndimage.binary_dilation(collar, np.ones((3, 3))), step)
                 notices.append(
                     f"{self.path.name}: no nodata tag, but a border of zeros ({share:g} % of the "
                     "image), taken as nodata"
@@ -149,22 +171,27 @@ class Source(Image):
                 f"{self.path} holds no valid pixel; give another {self.label} or correct its "
                 "nodata value"
             )
-        return image[valid], notices
+        return image[valid], border, notices
+
+    def without_border(self, border: ZeroBorder | None) -> "RasterFile":
+        """The same open file, of which a border of zeros is nodata."""
+        file = copy.copy(self)
+        file._border = border
+        return file
 
     @property
     def may_have_holes(self) -> bool:
         """Whether a pixel may be nodata."""
-        return self._masked or self.has_alpha or self._collar is not None or self.dtype.kind == "f"
+        return self._masked or self.has_alpha or self._border is not None or self.dtype.kind == "f"
 
     def inside(self, rows: slice, columns: slice) -> tuple[np.ndarray, np.ndarray]:
-        """A window of the file: (C, h, w) as stored, and (h, w), what is valid.
+        """A window of the file: (C, h, w) as stored, and (h, w) bool, what is valid.
 
         Raises:
             UserError: the file cannot be read there.
         """
         window = Window.from_slices((rows.start, rows.stop), (columns.start, columns.stop))
-        with self.reading():
-            file = self._file()
+        with self._reading() as file:
             image = file.read(self.bands, window=window)
             valid = np.ones(image.shape[1:], bool)
             if self._masked:
@@ -173,18 +200,21 @@ class Source(Image):
                 valid &= file.read(self._alpha, window=window) > 0
         if image.dtype.kind == "f":
             valid &= np.isfinite(image).all(axis=0)
-        if self._collar is not None:
-            places = [np.arange(cut.start, cut.stop) // self._step for cut in (rows, columns)]
-            valid &= ~(self._collar[np.ix_(*places)] & (image == 0).all(axis=0))
+        if self._border is not None:
+            valid &= ~(self._border.covers(rows, columns) & (image == 0).all(axis=0))
         return image, valid
 
+    def close(self) -> None:
+        """Closes the handles of all threads."""
+        self._handles.close()
+
     @contextlib.contextmanager
-    def reading(self):
-        """Turns what GDAL says of a damaged file into a sentence."""
+    def _reading(self):
+        """This thread's handle; what GDAL says of a damaged file becomes one sentence."""
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
-                yield
+                yield self._handles.of_this_thread()
         except rasterio.errors.RasterioError as error:
             cause = error.__cause__ or error
             raise UserError(
@@ -192,18 +222,18 @@ class Source(Image):
                 "expected a complete GeoTIFF, so check the path or copy it again"
             ) from error
 
-    def close(self) -> None:
-        """Closes the handles of all threads."""
-        with self._lock:
-            for file in self._open:
-                file.close()
-            self._open.clear()
-            self._local = threading.local()
 
-    def _file(self):
-        """This thread's handle: GDAL's are not safe to share."""
+class _Handles:
+    """One GDAL handle of a file for every thread that reads it: they are not safe to share."""
+
+    def __init__(self, path: Path, warp: Warp | None):
+        self._path, self._warp = path, warp
+        self._local, self._open = threading.local(), []
+        self._lock = threading.Lock()
+
+    def of_this_thread(self):
         if not hasattr(self._local, "file"):
-            file = rasterio.open(self.path)
+            file = rasterio.open(self._path)
             with self._lock:
                 self._open.append(file)
             if self._warp is not None:
@@ -213,6 +243,13 @@ class Source(Image):
                     self._open.insert(0, file)
             self._local.file = file
         return self._local.file
+
+    def close(self) -> None:
+        with self._lock:
+            for file in self._open:
+                file.close()
+            self._open.clear()
+            self._local = threading.local()
 
 
 def _numpy_name(name: str) -> str:

@@ -1,4 +1,4 @@
-"""Small parts of a scene, spread over it, for what is measured rather than made."""
+"""Small parts of a scene, spread over it, on which shifts, gains and indices are measured."""
 
 import dataclasses
 import math
@@ -6,20 +6,20 @@ import math
 import numpy as np
 
 from rsfusion_jax.scenes.pair.enlarge import covered, enlarge, reading
-from rsfusion_jax.scenes.pair.geometry import Scene
+from rsfusion_jax.scenes.pair.geometry import ScenePair
 
 
 @dataclasses.dataclass(frozen=True)
-class Sample:
-    """One part.
+class ScenePart:
+    """PAN and MS of one part of a scene.
 
     Attributes:
         row, column: where it begins in the output.
         pan: (H, W, G) float32.
-        ms: (H / r, W / r, C): the method's own MS pixels.
-        lms: (H, W, C).
-        raw: (h, w, C): MS as read.
-        place: PAN position, in the sample, of the centre of the first pixel of `raw`.
+        ms: (H / r, W / r, C): MS at the method's own phase and ratio.
+        lms: (H, W, C): MS on the PAN grid.
+        raw: (h, w, C): MS pixels of the file.
+        place: PAN position, in the part, of the centre of the first pixel of `raw`.
     """
 
     row: int
@@ -31,14 +31,14 @@ class Sample:
     place: tuple[float, float]
 
 
-def read_samples(scene: Scene, side: int, count: int, tries: int = 4) -> list[Sample]:
-    """Up to `count` parts in which every pixel is valid.
+def read_parts(scene: ScenePair, side: int, count: int, tries: int = 4) -> list[ScenePart]:
+    """Reads up to `count` parts in which every pixel is valid.
 
     Args:
         scene: the pair.
         side: PAN pixels along a side, less where the scene is smaller.
-        count: how many.
-        tries: so many times as many places are looked at.
+        count: largest number of parts.
+        tries: places that are tried per part.
     """
     spans = (scene.rows, scene.columns)
     ratio = spans[0].axis.ratio
@@ -52,27 +52,27 @@ def read_samples(scene: Scene, side: int, count: int, tries: int = 4) -> list[Sa
         firsts.append(first)
         sizes.append(size)
         steps.append((room - size) // ratio)
-    # More than cover the scene would tell the same again.
+    # More parts than cover the scene would measure the same pixels again.
     areas = math.prod(span.size for span in spans), math.prod(sizes)
     count = min(count, -(-areas[0] // areas[1]))
     # A low-discrepancy sequence: the first few places are spread already.
-    found = []
+    parts = []
     for index in range(count * tries):
         shares = (0.5 + index * 0.7548776662) % 1, (0.5 + index * 0.5698402910) % 1
         begins = [
             first + ratio * round(s * step)
             for first, step, s in zip(firsts, steps, shares, strict=True)
         ]
-        sample, valid = read_part(scene, begins, sizes)
+        part, valid = read_part(scene, begins, sizes)
         if valid.all():
-            found.append(sample)
-        if len(found) == count or not any(steps):
+            parts.append(part)
+        if len(parts) == count or not any(steps):
             break
-    return found
+    return parts
 
 
-def read_part(scene: Scene, begins, sizes) -> tuple[Sample, np.ndarray]:
-    """One part, holes filled from the nearest valid pixel, and (H, W) bool: what is valid.
+def read_part(scene: ScenePair, begins, sizes) -> tuple[ScenePart, np.ndarray]:
+    """Reads one part, holes filled from the nearest valid pixel, and (H, W) bool: what is valid.
 
     Args:
         scene: the pair.
@@ -87,7 +87,7 @@ def read_part(scene: Scene, begins, sizes) -> tuple[Sample, np.ndarray]:
     pan, valid = scene.pan.read(*bounds)
     rows, columns = (reading(*args) for args in zip(spans, begins, sizes, strict=True))
     raw, ms_valid = scene.ms.read((rows.start, rows.stop), (columns.start, columns.stop))
-    sample = Sample(
+    part = ScenePart(
         row=bounds[0][0] - spans[0].start,
         column=bounds[1][0] - spans[1].start,
         pan=pan,
@@ -99,4 +99,4 @@ def read_part(scene: Scene, begins, sizes) -> tuple[Sample, np.ndarray]:
             for span, read, (low, _) in zip(spans, (rows, columns), bounds, strict=True)
         ),
     )
-    return sample, valid & covered(ms_valid, rows, columns)
+    return part, valid & covered(ms_valid, rows, columns)

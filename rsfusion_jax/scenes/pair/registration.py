@@ -1,0 +1,75 @@
+"""Registration of a pair: the residual shift of MS against PAN, measured and perhaps corrected."""
+
+import dataclasses
+import math
+
+from rsfusion_jax.scenes.pair.image import Image
+from rsfusion_jax.scenes.pair.parts import read_parts
+from rsfusion_jax.scenes.pair.relate import Relation, make_scene
+from rsfusion_jax.scenes.pair.shift import Shift, estimate_shift
+
+_SIDE = 128
+"""MS pixels along a side of the parts on which a residual shift is measured."""
+_PARTS = 9
+
+
+@dataclasses.dataclass(frozen=True)
+class Registration:
+    """Residual shift of a pair.
+
+    Attributes:
+        shift: (rows, columns) in PAN pixels that are corrected.
+        measured: the shift that was measured; None where none was.
+        notices: messages for the user.
+    """
+
+    shift: tuple[float, float] = (0.0, 0.0)
+    measured: Shift | None = None
+    notices: tuple[str, ...] = ()
+
+
+def register(
+    pan: Image, ms: Image, relation: Relation, shift: str | tuple[float, float]
+) -> Registration:
+    """Measures the residual shift of a pair, or takes the user's.
+
+    Args:
+        pan, ms: the images.
+        relation: where MS lies by the geotransforms.
+        shift: "report" measures it, "auto" also corrects it, "none" does neither; or (rows,
+            columns) in PAN pixels to correct.
+    """
+    if not isinstance(shift, str):
+        rows, columns = map(float, shift)
+        return Registration((rows, columns))
+    if shift == "none":
+        return Registration()
+    measured = measure_shift(pan, ms, relation)
+    if measured is None:
+        notice = "residual shift: too little structure or too few valid pixels to measure"
+        return Registration(notices=(notice,))
+    corrects = shift == "auto"
+    notice = (
+        f"residual shift of MS against PAN: {measured.rows:+.2f} rows, "
+        f"{measured.columns:+.2f} columns in PAN pixels (R2 {measured.explained:.4f}, at 0 "
+        f"{measured.before:.4f})" + ("; corrected" if corrects else "")
+    )
+    corrected = (measured.rows, measured.columns) if corrects else (0.0, 0.0)
+    return Registration(corrected, measured, (notice,))
+
+
+def measure_shift(pan: Image, ms: Image, relation: Relation) -> Shift | None:
+    """The residual shift of a pair; None where nothing can be said."""
+    ratio = relation.ratio
+    scene = make_scene(
+        pan,
+        ms,
+        relation,
+        phase=ratio // 2,
+        shift=(0.0, 0.0),
+        extent="intersection",
+        align=ratio,
+    )
+    parts = read_parts(scene, _SIDE * ratio, _PARTS)
+    scale = math.sqrt(relation.axes[0][1] * relation.axes[1][1])
+    return estimate_shift([(p.pan.mean(axis=-1), p.raw, p.place) for p in parts], scale)

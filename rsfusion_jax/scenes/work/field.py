@@ -1,0 +1,143 @@
+"""The state of a scene that is being drawn, in a file in the output's folder.
+
+A step reads one copy of the state and writes the other, so that no tile sees what its neighbour has
+become, and an interrupted step is done again.
+"""
+
+import contextlib
+import dataclasses
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from rsfusion_jax.diffusion.noise import noise_part
+from rsfusion_jax.inference.draw import Diffusion
+from rsfusion_jax.scenes.options import Options
+from rsfusion_jax.scenes.work.journal import check_room, check_same_run
+
+
+class Field:
+    """State of a draw at every pixel of the frame.
+
+    Planes of C bands each: x_t; the earlier estimates that the sampler takes, newest first; and for
+    several draws the mean of the finished ones and the sum of squared deviations from it.
+
+    Args:
+        path: of the file.
+        size: (height, width) of the frame.
+        bands: C.
+        process: diffusion process with its sampler.
+        options: of the run.
+
+    Attributes:
+        process, sampler: what draws.
+        draws: number of draws.
+        steps: steps of one draw.
+        bands: C.
+        earlier: number of earlier estimates.
+        done: steps that are complete, of all draws.
+        channels: planes that `read` returns.
+    """
+
+    def __init__(self, path: Path, size, bands: int, process: Diffusion, options: Options):
+        self._path, self._log = path, path.with_name(path.name + ".json")
+        self.process, self.sampler = process, process.make_sampler()
+        self._size, self.bands, self.done = size, bands, 0
+        self.draws, self.steps = options.draws or 1, len(self.sampler)
+        self.earlier = self.sampler.x0.shape[1] - 1
+        if process.self_condition == "x0":
+            self.earlier = max(self.earlier, 1)
+        self.planes = 1 + self.earlier + (2 if self.draws > 1 else 0)
+        self._bytes = 4 * math.prod(size) * bands * self.planes
+        self.channels = bands * (self.planes + self.sampler.is_random)
+        self._key = jax.random.key(options.seed or 0)
+
+    @contextlib.contextmanager
+    def opened(self, run: dict, resume: bool) -> Iterator[None]:
+        """Opens the file, and deletes it at the end unless the run is interrupted.
+
+        Args:
+            run: what the run was started with.
+            resume: whether finished steps of an interrupted run count.
+
+        Raises:
+            UserError: those are of a run with other options, or the disk has no room.
+        """
+        if resume and self._path.exists() and self._log.exists():
+            resumed = json.loads(self._log.read_text())
+            check_same_run(self._log, resumed["run"], run)
+            self.done = resumed["done"]
+        else:
+            check_room(self._path.parent, 2 * self._bytes)
+            self._log.unlink(missing_ok=True)
+            with self._path.open("wb") as file:
+                file.truncate(2 * self._bytes)
+        self._run, interrupted = run, False
+        try:
+            yield
+        except KeyboardInterrupt:
+            interrupted = True
+            raise
+        finally:
+            if not interrupted:
+                self._path.unlink(missing_ok=True)
+                self._log.unlink(missing_ok=True)
+
+    def read(self, rows: slice, columns: slice) -> np.ndarray:
+        """(h, w, channels): the state before the next step and the noise that the step adds."""
+        draw, step = divmod(self.done, self.steps)
+        first, later = jax.random.split(jax.random.fold_in(self._key, draw))
+        part = np.array(self._state()[rows, columns])
+        images = [part]
+        if step == 0:
+            # Before the first step the newest "estimate" is the noise, which stands for none.
+            noise = noise_part(first, rows, columns, self.bands)
+            images = [noise] * (1 + self.earlier)
+            images.append(part[..., self.bands * (1 + self.earlier) :])
+        if self.sampler.is_random:
+            key = jax.random.split(later, self.steps)[step]
+            images.append(noise_part(key, rows, columns, self.bands))
+        return np.concatenate(images, axis=-1)
+
+    def write(self, rows: slice, columns: slice, state: np.ndarray) -> None:
+        """Stores a part of the state after the step."""
+        self._state(1)[rows, columns] = state
+
+    def step_done(self) -> None:
+        """Makes the written state the one that the next step reads, in the file too."""
+        self.done += 1
+        new = self._log.with_name(self._log.name + ".new")
+        new.write_text(json.dumps({"run": self._run, "done": self.done}))
+        new.replace(self._log)
+
+    def plane(self, index: int, rows: slice, columns: slice) -> np.ndarray:
+        """(h, w, C) of the state now."""
+        cut = slice(index * self.bands, (index + 1) * self.bands)
+        return np.array(self._state()[rows, columns, cut])
+
+    def _state(self, later: int = 0) -> np.memmap:
+        """The state `later` steps from now, mapped for each use so that its memory is released."""
+        shape = *self._size, self.planes * self.bands
+        place = (self.done + later) % 2 * self._bytes
+        return np.memmap(self._path, np.float32, "r+", place, shape)
+
+
+@dataclasses.dataclass(frozen=True)
+class Plane:
+    """One plane of a field's state, as a field of its own."""
+
+    field: Field
+    index: int
+
+    @property
+    def channels(self) -> int:
+        """C."""
+        return self.field.bands
+
+    def read(self, rows: slice, columns: slice) -> np.ndarray:
+        """(h, w, C)."""
+        return self.field.plane(self.index, rows, columns)

@@ -1,0 +1,93 @@
+"""The third state of a pair: registered, and placed on the frame that its method works in."""
+
+import dataclasses
+import time
+
+from rsfusion_jax.scenes.options import Options
+from rsfusion_jax.scenes.pair.full_scale import check_full_scale
+from rsfusion_jax.scenes.pair.geometry import ScenePair
+from rsfusion_jax.scenes.pair.registration import Registration, register
+from rsfusion_jax.scenes.pair.relate import make_scene, phase_notices
+from rsfusion_jax.scenes.pair.shift import Shift
+from rsfusion_jax.scenes.pair.surveyed import Surveyed
+from rsfusion_jax.scenes.work.choice import Choice
+
+
+@dataclasses.dataclass(frozen=True)
+class Placed:
+    """A pair with all that is decided before the first pixel is fused.
+
+    Attributes:
+        choice: what fuses it.
+        scene: the pair on PAN's grid.
+        measured: the residual shift that was measured; None where none was.
+        notices: messages for the user, from the opening on.
+        seconds: time that surveying and placing took.
+    """
+
+    choice: Choice
+    scene: ScenePair
+    measured: Shift | None
+    notices: tuple[str, ...]
+    seconds: float
+
+
+def place(
+    surveyed: Surveyed,
+    choice: Choice,
+    options: Options,
+    registration: Registration | None = None,
+) -> Placed:
+    """Places a pair on the frame that its method works in.
+
+    Args:
+        surveyed: the pair.
+        choice: what fuses it.
+        options: of the run.
+        registration: residual shift, where it is known already; None to measure it.
+
+    Raises:
+        UserError: values that contradict the network's full scale, or extents that do not fit.
+    """
+    begin = time.perf_counter()
+    spec = choice.spec
+    scale_notices = _check_values(surveyed, choice, options)
+    if registration is None:
+        registration = register(surveyed.pan, surveyed.ms, choice.relation, options.shift)
+    scene = make_scene(
+        surveyed.pan,
+        surveyed.ms,
+        choice.relation,
+        phase=spec.phase,
+        shift=registration.shift,
+        extent=options.extent,
+        align=spec.align,
+        least=spec.tile or 0,
+    )
+    return Placed(
+        choice,
+        scene,
+        registration.measured,
+        notices=(
+            *surveyed.notices,
+            *choice.notices,
+            *scale_notices,
+            *registration.notices,
+            *phase_notices(scene),
+        ),
+        seconds=surveyed.seconds + time.perf_counter() - begin,
+    )
+
+
+def _check_values(surveyed: Surveyed, choice: Choice, options: Options) -> list[str]:
+    """Notices on values that contradict the full scale which the user stated."""
+    if choice.fuser is None:
+        return []
+    stated = options.max_value is not None
+    return [
+        notice
+        for file, values in zip((surveyed.pan, surveyed.ms), surveyed.values, strict=True)
+        for notice in check_full_scale(
+            file.path.name, values, file.bits, choice.fuser.max_value, stated
+        )
+    ]
