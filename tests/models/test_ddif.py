@@ -8,15 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 import parity
 import pytest
+from cases import slow_but
 
 from rsfusion_jax.errors import UserError
 from rsfusion_jax.models import create_model, ddif, init_params, input_shapes
 from rsfusion_jax.porting import ddif as porting
 
 CASES = ["4band_48x80", "cfg2_noselfcond_32", "fourier_32", "hisr31", "wv3"]
-HEAVY = {"4band_48x80": pytest.mark.slow, "hisr31": pytest.mark.slow}
-"""Cases that compile for long and show nothing that the others do not, but for their shapes."""
-HEAVY64 = HEAVY | {"wv3": pytest.mark.slow}
+every_case = pytest.mark.parametrize("name", slow_but("fourier_32", CASES))
 TINY = {"inner_channel": 8, "channel_mults": (1, 2), "attn_res": (), "res_blocks": 1}
 
 
@@ -57,13 +56,13 @@ def caller(model, case):
     return call
 
 
-@pytest.mark.parametrize("name", [pytest.param(c, marks=HEAVY.get(c, ())) for c in CASES])
+@every_case
 def test_parity_float32(shared, name):
     case, model = case_and_model(shared, name)
     parity.assert_parity_float32(model, case, call=caller(model, case))
 
 
-@pytest.mark.parametrize("name", [pytest.param(c, marks=HEAVY64.get(c, ())) for c in CASES])
+@every_case
 def test_parity_float64(shared, name):
     case, model = case_and_model(shared, name)
     parity.assert_parity_float64(model, case, call=caller(model, case))

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import parity
 import pytest
+from cases import slow_but
 
 from configs import feinfn as recipe
 from rsfusion_jax.errors import UserError
@@ -20,6 +21,7 @@ CASES = [
     "cave31_rgb_64",
 ]
 TINY = {"feat_dim": 4, "guide_dim": 4, "spa_edsr_num": 1, "spe_edsr_num": 1, "mlp_dim": (6, 5)}
+every_case = pytest.mark.parametrize("name", slow_but(CASES[0], CASES))
 
 
 def _case(shared, name):
@@ -33,7 +35,7 @@ def _case(shared, name):
     return case, create_model("feinfn", precision="highest", **size, **fields)
 
 
-@pytest.mark.parametrize("name", CASES)
+@every_case
 def test_parity_float32(shared, name):
     case, model = _case(shared, name)
     if name == "cave31_rgb_64":
@@ -43,7 +45,7 @@ def test_parity_float32(shared, name):
     parity.assert_parity_float32(model, case)
 
 
-@pytest.mark.parametrize("name", CASES)
+@every_case
 def test_parity_float64(shared, name, monkeypatch):
     """With the authors' table of sines to the last bit: their float32 sine is off by 0.6 ulp."""
     case, model = _case(shared, name)
