@@ -33,7 +33,8 @@ def test_any_ratio_size_and_band_count(name, ratio, num_bands):
         with pytest.raises(UserError, match="2, 4 or 8"):
             abstract_params(create_model(name, num_bands=num_bands, ratio=ratio))
         return
-    model = create_model(name, num_bands=num_bands, guide_bands=3, ratio=ratio)
+    fields = SMALL.get(name, {})
+    model = create_model(name, num_bands=num_bands, guide_bands=3, ratio=ratio, **fields)
     height, width = (5, 8) if ratio == 4 else (13, 17)
     images = input_shapes(model, height, width, 2)
     apply = jax.eval_shape(model.apply, {"params": abstract_params(model)}, *images)
