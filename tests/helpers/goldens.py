@@ -36,7 +36,7 @@ SMALL = {
         "spe_edsr_num": 1,
         "mlp_dim": (16, 12),
     },
-    "mmapp": {"blocks": 1},
+    "mmapp": {"ratio": 2, "blocks": 1},
     "rsanet": {"blocks": 1},
     "u2net": {"dim": 16, "dim_head": 8},
 }
@@ -48,8 +48,9 @@ def build(name: str):
     model = create_model(name, num_bands=4, precision="highest", **SMALL.get(name, {}))
     rng = np.random.default_rng(2026)
     params = noise_like(abstract_params(model), rng)
-    pan, ms = rng.random((1, 16, 24, 1)), rng.random((1, 4, 6, 4))
-    lms = np.repeat(np.repeat(ms, 4, 1), 4, 2)
+    ratio = model.ratio
+    pan, ms = rng.random((1, 16, 24, 1)), rng.random((1, 16 // ratio, 24 // ratio, 4))
+    lms = np.repeat(np.repeat(ms, ratio, 1), ratio, 2)
     inputs = pan, ms, lms
     if model.predicts != "fused":
         inputs = 0.1 * rng.standard_normal(lms.shape), np.array([37]), pan, lms

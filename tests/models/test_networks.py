@@ -22,6 +22,12 @@ ALLOWED = {"mmapp": (2, 4, 8)}
 """Ratios of the networks that refuse some."""
 
 FUSING = [name for name in list_models() if name != "ddif"]
+
+
+def _small(name, **fields):
+    return create_model(name, **(SMALL.get(name, {}) | fields))
+
+
 every_network = pytest.mark.parametrize("name", list_models())
 fusing_network = pytest.mark.parametrize("name", FUSING)
 
@@ -33,8 +39,7 @@ def test_any_ratio_size_and_band_count(name, ratio, num_bands):
         with pytest.raises(UserError, match="2, 4 or 8"):
             abstract_params(create_model(name, num_bands=num_bands, ratio=ratio))
         return
-    fields = SMALL.get(name, {})
-    model = create_model(name, num_bands=num_bands, guide_bands=3, ratio=ratio, **fields)
+    model = _small(name, num_bands=num_bands, guide_bands=3, ratio=ratio)
     height, width = (5, 8) if ratio == 4 else (13, 17)
     images = input_shapes(model, height, width, 2)
     apply = jax.eval_shape(model.apply, {"params": abstract_params(model)}, *images)
@@ -43,7 +48,7 @@ def test_any_ratio_size_and_band_count(name, ratio, num_bands):
 
 @every_network
 def test_drawing_parameters_runs_no_layer(name):
-    model = create_model(name, num_bands=3, ratio=2, **SMALL.get(name, {}))
+    model = _small(name, num_bands=3, ratio=2)
     params = abstract_params(model)
     assert jax.eval_shape(lambda key: init_params(model, key), jax.random.key(0)) == params
     assert multiply_adds(lambda key: init_params(model, key), jax.random.key(0)) == 0
