@@ -3,6 +3,7 @@
 import numpy as np
 import parity
 import pytest
+from cases import slow
 
 from rsfusion_jax.models import create_model
 from rsfusion_jax.porting.convert import porting_table
@@ -17,21 +18,10 @@ from benchmarks.peers.u2net_torch import U2Net  # noqa: E402
 FORMULATIONS = ["published", "best"]
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Threads that wait for one another are slow beside other tests."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-def _slow(*names):
-    return [pytest.param(name, marks=pytest.mark.slow) for name in names]
-
-
 @pytest.mark.parametrize("formulation", FORMULATIONS)
-@pytest.mark.parametrize("name", ["dim16_head8_32x56", *_slow("wv3", "wv3_48x80", "trained_wv3")])
+@pytest.mark.parametrize(
+    "name", ["dim16_head8_32x56", *map(slow, ("wv3", "wv3_48x80", "trained_wv3"))]
+)
 def test_u2net(shared, name, formulation):
     case = parity.read_case(
         shared / "parity" / "u2net" / name, {"pan": "pan", "ms": "ms"}, loss="l1"
@@ -44,7 +34,7 @@ def test_u2net(shared, name, formulation):
 
 @pytest.mark.parametrize("formulation", FORMULATIONS)
 @pytest.mark.parametrize(
-    "name", ["cfg2_noselfcond_32", "fourier_32", "wv3", *_slow("4band_48x80", "hisr31")]
+    "name", ["cfg2_noselfcond_32", "fourier_32", *map(slow, ("wv3", "4band_48x80", "hisr31"))]
 )
 def test_ddif(shared, name, formulation):
     inputs = {"x_t": "x", "cond": "cond", "x_self": "self_cond"}
@@ -79,7 +69,7 @@ FEINFN_CASES = [
     "hsi8_msi4_32_small_taps",
     "hsi8_pan1_scale8_64_small",
     "hsi8_msi4_48x80_small",
-    *_slow("cave31_rgb_64"),
+    slow("cave31_rgb_64"),
 ]
 
 

@@ -12,6 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 import parity
 import pytest
+from cases import slow
+from noise import noise_like
 
 from rsfusion_jax.models import abstract_params, create_model
 from rsfusion_jax.porting.convert import porting_table, to_torch
@@ -42,24 +44,15 @@ SMALL = {
 WV3 = {"num_bands": 8}
 CASES = [
     *(pytest.param("ramsf", case, fields, id=f"ramsf-{case}") for case, fields in SMALL.items()),
-    pytest.param("ramsf", "wv3", WV3, marks=pytest.mark.slow),
+    slow("ramsf", "wv3", WV3),
     ("rsanet", "wv3_48x80", WV3),
-    pytest.param("rsanet", "wv3", WV3, marks=pytest.mark.slow),
+    slow("rsanet", "wv3", WV3),
     ("mmapp", "wv3_48x80", WV3),
-    pytest.param("mmapp", "wv3", WV3, marks=pytest.mark.slow),
+    slow("mmapp", "wv3", WV3),
 ]
 DIFFERENTIATED = ["hisr31_rgb_32_small", "wv3_48x80"]
 
 both_formulations = pytest.mark.parametrize("formulation", ["published", "best"])
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Threads that wait for one another are slow beside other tests."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def _peer(name, fields, state_dict, formulation, dtype=torch.float32):
@@ -189,7 +182,7 @@ def _cf2n():
     rng = np.random.default_rng(0)
     model = create_model("cf2n", **CF2N)
     shapes = abstract_params(model)
-    params = jax.tree.map(lambda leaf: rng.normal(0, 0.1, leaf.shape), shapes)
+    params = noise_like(shapes, rng)
     pan, lms, target = (rng.random((1, 12, 13, bands)) for bands in (2, 3, 3))
 
     def loss(params, images):

@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pytest
+from cases import slow
 from scipy import ndimage
 from scipy.stats import spearmanr
 
@@ -298,7 +299,7 @@ def test_delivered_products_are_sharper_than_the_record():
     assert kept["ikonos"] > 1.05 * kept["ge1"]
 
 
-@pytest.mark.parametrize(("sensor", "case"), [("wv2", "wv2_96"), ("ikonos", "ik_128")])
+@pytest.mark.parametrize(("sensor", "case"), [("wv2", "wv2_96"), slow("ikonos", "ik_128")])
 def test_classical_methods_rank_as_on_real_images(shared, sensor, case):
     """Spearman correlation of mean ERGAS; no sensor-specific number was fitted to WorldView-2."""
     table = json.loads((shared / "metrics" / "values.json").read_text())["methods"][case]
@@ -360,7 +361,7 @@ def test_hyperspectral_bands_tile_their_windows():
     ("sensor", "nuisances", "detail_r2"),
     # Real images, aligned as well as a shift can: 0.90 (GeoEye-1) to 0.95 (IKONOS). Perfectly
     # registered noise-free scenes exceed that; with nuisances they come near.
-    [("ikonos", False, (0.90, 0.98)), ("ge1", True, (0.90, 0.965))],
+    [slow("ikonos", False, (0.90, 0.98)), ("ge1", True, (0.90, 0.965))],
 )
 def test_statistics_are_those_of_real_images(sensor, nuisances, detail_r2):
     """Medians of ten scenes; ranges span the three real images, a little widened."""

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from cases import slow_but
 from parity import nchw, nhwc
 
 from rsfusion_jax.diffusion import process
@@ -74,10 +75,8 @@ DDIM = {
 }
 
 
-SLOW = {"B_original_timestep": pytest.mark.slow}  # C differs from it only by the estimates
-
-
-@pytest.mark.parametrize("name", [pytest.param(name, marks=SLOW.get(name, ())) for name in DDIM])
+@pytest.mark.slow  # every sampler compiles the network; C in float64 stands for them by default
+@pytest.mark.parametrize("name", DDIM)
 def test_ddim_step_by_step(folder, params, name):
     """Ours has the coefficients in float64, theirs in float32: so their steps differ a little."""
     golden = np.load(folder / f"ddim_{name}.npz")
@@ -116,10 +115,10 @@ def with_their_rounding(golden, eta):
 
 @pytest.mark.parametrize(
     "name",
-    [
+    slow_but(
         "C_original_timestep_selfcond_prev_x0",
-        pytest.param("E_authors_respaced_index_eta0.7", marks=pytest.mark.slow),
-    ],
+        ["C_original_timestep_selfcond_prev_x0", "E_authors_respaced_index_eta0.7"],
+    ),
 )
 def test_ddim_float64(folder, params, name):
     """With the authors' tables the loop and the network are exactly theirs."""
@@ -130,6 +129,7 @@ def test_ddim_float64(folder, params, name):
         assert assert_steps(golden, params, sampler, 1e-5, **options) < 1e-12
 
 
+@pytest.mark.slow
 def test_ancestral_loop(folder, params):
     """Theirs hands each sample on as an estimate, which is what having none means."""
     golden = np.load(folder / "p_sample_loop_cosine10.npz")
@@ -204,6 +204,7 @@ def test_losses(params, losses, predicts, own, distance):
     np.testing.assert_allclose(found, theirs, rtol=2e-6)
 
 
+@pytest.mark.slow
 def test_gradients(params, losses):
     """With and without an estimate in one compilation, as training has it."""
     with jax.enable_x64(True):

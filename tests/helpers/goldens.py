@@ -6,12 +6,15 @@ agreed with the authors' own outputs (tests/models).
 """
 
 import datetime
+import functools
 import json
 import sys
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+from noise import noise_like
 
 from rsfusion_jax.models import abstract_params, create_model, list_models
 
@@ -33,39 +36,54 @@ SMALL = {
         "spe_edsr_num": 1,
         "mlp_dim": (16, 12),
     },
+    "mmapp": {"ratio": 2, "blocks": 1},
+    "rsanet": {"blocks": 1},
     "u2net": {"dim": 16, "dim_head": 8},
 }
-"""Fields that keep a golden's run short; the other networks are small as published."""
+"""Fields that keep a network small where only its form matters; the others are so as published."""
 
 
 def build(name: str):
     """The network, its parameters and its inputs, all float64 and from one seed."""
     model = create_model(name, num_bands=4, precision="highest", **SMALL.get(name, {}))
     rng = np.random.default_rng(2026)
-    leaves, tree = jax.tree.flatten(abstract_params(model))
-    params = [0.1 * rng.standard_normal(leaf.shape) for leaf in leaves]
-    pan, ms = rng.random((1, 16, 24, 1)), rng.random((1, 4, 6, 4))
-    lms = np.repeat(np.repeat(ms, 4, 1), 4, 2)
+    params = noise_like(abstract_params(model), rng)
+    ratio = model.ratio
+    pan, ms = rng.random((1, 16, 24, 1)), rng.random((1, 16 // ratio, 24 // ratio, 4))
+    lms = np.repeat(np.repeat(ms, ratio, 1), ratio, 2)
     inputs = pan, ms, lms
     if model.predicts != "fused":
         inputs = 0.1 * rng.standard_normal(lms.shape), np.array([37]), pan, lms
-    return model, jax.tree.unflatten(tree, params), inputs
+    return model, params, inputs
 
 
-def output(name: str) -> np.ndarray:
-    """The fused image, or the denoiser's prediction, in float64, (1, 16, 24, 4)."""
+def output_and_gradients(name: str) -> tuple[np.ndarray, dict]:
+    """What a network computes at its golden's inputs, and what its parameters have to do with it.
+
+    Returns:
+        The fused image, or the denoiser's prediction, in float64, (1, 16, 24, 4).
+        Gradients, by parameter, of the sum of squares of all outputs, those for losses included.
+    """
     with jax.enable_x64(True):
         model, params, inputs = build(name)
-        returned = jax.jit(model.apply)({"params": params}, *inputs)
-        return np.asarray(returned["fused"] if model.predicts == "fused" else returned)
+
+        @jax.jit
+        @functools.partial(jax.value_and_grad, has_aux=True)
+        def run(params):
+            returned = model.apply({"params": params}, *inputs)
+            total = sum(jnp.square(image).sum() for image in jax.tree.leaves(returned))
+            return total, returned["fused"] if model.predicts == "fused" else returned
+
+        (_, output), gradients = run(params)
+        return np.asarray(output), gradients
 
 
 def main(names):
     """Writes one JSON per network."""
     for name in names:
-        fused = output(name)
+        fused, _ = output_and_gradients(name)
         golden = {
-            "made_by": "tests/golden/make.py",
+            "made_by": "tests/helpers/goldens.py",
             "made_on": str(datetime.date.today()),
             "jax": jax.__version__,
             "checked_against": "nothing: ours"

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import toolbox_values as toolbox
+from cases import slow, slow_but
 
 from rsfusion_jax import metrics
 
@@ -23,8 +24,10 @@ PAIRS = [
     "ik_128_outofrange",
     *("ik_256_exp", "ik_256_noisy", "ik_256_self"),
     *("hs31_64_01", "hs31_64_counts"),
-    *("wv3_32_exp", "wv2_100x77_exp", "ik_200x150_exp", "ik_pan400_1band"),
+    *("wv3_32_exp", "ik_pan400_1band"),
 ]
+OTHER_SHAPES = ["wv2_100x77_exp", "ik_200x150_exp"]
+"""Every metric compiles anew for each shape."""
 
 
 def compare(found, expected, tolerance, label):
@@ -52,11 +55,11 @@ def test_no_number_is_forgotten(shared):
     assert len(compared) > 1000
 
 
-@pytest.mark.parametrize("name", PAIRS)
+@pytest.mark.parametrize("name", [*PAIRS, *map(slow, OTHER_SHAPES)])
 def test_reduced_resolution(shared, name):
     folder = shared / "metrics"
     table = toolbox.load(folder)["rr_metrics"]
-    assert set(table) == set(PAIRS)
+    assert set(table) == {*PAIRS, *OTHER_SHAPES}
     for path, call, expected in toolbox.reduced(name, table[name], folder):
         compare(call("float64"), expected, FLOAT64, path)
         if not ("Q_avg" in path and "cut1" in path[-2]):  # compiles long, with nothing new in it
@@ -72,7 +75,7 @@ def test_metrics_of_the_methods_outputs(shared, name):
         compare(call("float64"), expected, FLOAT64, path)
 
 
-@pytest.mark.parametrize("name", toolbox.SCENES)
+@pytest.mark.parametrize("name", slow_but("wv3", toolbox.SCENES))
 def test_full_resolution(shared, name):
     folder = shared / "metrics"
     table = toolbox.load(folder)["fr_metrics"]

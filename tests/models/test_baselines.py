@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import parity
 import pytest
+from cases import slow_but
 
 from rsfusion_jax.errors import UserError
 from rsfusion_jax.models import abstract_params, create_model, init_params
@@ -19,6 +20,7 @@ SENSORS = ["wv3", "qb"]
 DETAILS_ONLY = ("pannet", "fusionnet")
 
 every_case = pytest.mark.parametrize("sensor", SENSORS)
+first_case = pytest.mark.parametrize("sensor", slow_but("wv3", SENSORS))
 every_network = pytest.mark.parametrize("network", NETWORKS)
 
 
@@ -40,14 +42,14 @@ def _case_behind_filter(shared, network, sensor, monkeypatch):
     return _case(shared, network, sensor, {"pan": "pan_hp", "ms": "ms_hp", "lms": "lms"})
 
 
-@every_case
+@first_case
 @every_network
 def test_parity_float32(shared, network, sensor, monkeypatch):
     case, model = _case_behind_filter(shared, network, sensor, monkeypatch)
     parity.assert_parity_float32(model, case)
 
 
-@every_case
+@first_case
 @every_network
 def test_parity_float64(shared, network, sensor, monkeypatch):
     case, model = _case_behind_filter(shared, network, sensor, monkeypatch)

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from noise import noise_like
 
 from rsfusion_jax.errors import UserError
 from rsfusion_jax.models import abstract_params, cf2n, create_model, init_params
@@ -12,17 +13,13 @@ from rsfusion_jax.porting.convert import from_torch, to_torch
 SAME = {"channels": 4}
 
 
-def _noise(tree, rng):
-    leaves, structure = jax.tree.flatten(tree)
-    return jax.tree.unflatten(structure, [rng.normal(0, 0.3, leaf.shape) for leaf in leaves])
-
-
 def _run(block, *images):
     """A block with noise for parameters, in float64: (parameters, output)."""
     rng = np.random.default_rng(0)
     with jax.enable_x64(True):
         images = [jnp.asarray(image) for image in images]
-        params = _noise(jax.eval_shape(block.init, jax.random.key(0), *images)["params"], rng)
+        shapes = jax.eval_shape(block.init, jax.random.key(0), *images)["params"]
+        params = noise_like(shapes, rng, 0.3)
         return params, np.asarray(jax.jit(block.apply)({"params": params}, *images))
 
 
@@ -149,9 +146,8 @@ def test_detail_branch_is_its_formula():
 
 def test_low_pass_keeps_what_is_flat_and_damps_waves():
     x = np.cos(2 * np.pi * np.arange(80) / 5)[None, None, :, None] * np.ones((1, 40, 1, 1)) + 3
-    low = cf2n.LowPass().apply(
-        {"params": {"cutoff": jnp.log(jnp.expm1(jnp.full(1, 0.15)))}}, jnp.asarray(x, "f")
-    )
+    params = {"cutoff": np.log(np.expm1(np.full(1, 0.15)))}
+    low = jax.jit(cf2n.LowPass().apply)({"params": params}, x)
     middle = np.asarray(low)[0, 20, 20:60, 0]
     expected = 3 + (x[0, 0, 20:60, 0] - 3) * np.exp(-(0.2**2) / (2 * 0.15**2))
     np.testing.assert_allclose(middle, expected, atol=2e-2)
@@ -167,16 +163,14 @@ def test_low_pass_is_the_same_either_way():
     rng = np.random.default_rng(3)
     with jax.enable_x64(True):
         x, cutoff = jnp.asarray(rng.normal(size=(2, 11, 6, 3))), jnp.asarray([0.12])
-        for ours, theirs in zip(
-            *(
-                (
-                    f(x, cutoff),
-                    *jax.grad(lambda x, c, f=f: jnp.sin(f(x, c)).sum(), (0, 1))(x, cutoff),
-                )
-                for f in (cf2n._low_pass_by_matrices, cf2n._low_pass)
-            ),
-            strict=True,
-        ):
+
+        def run(low_pass, x, cutoff):
+            gradients = jax.grad(lambda x, c: jnp.sin(low_pass(x, c)).sum(), (0, 1))(x, cutoff)
+            return low_pass(x, cutoff), *gradients
+
+        both = (cf2n._low_pass_by_matrices, cf2n._low_pass)
+        results = jax.jit(lambda *args: [run(low_pass, *args) for low_pass in both])(x, cutoff)
+        for ours, theirs in zip(*results, strict=True):
             np.testing.assert_allclose(ours, theirs, atol=1e-12)
 
 
@@ -192,10 +186,10 @@ def test_a_module_passes_its_input_on():
     """Gain near one at the start; without that the trunk dies."""
     block = cf2n.FSCFM(channels=16)
     rng = np.random.default_rng(4)
-    features = jnp.asarray(rng.normal(size=(1, 6, 6, 16)), jnp.float32).repeat(4, 1).repeat(4, 2)
-    spectral = jnp.asarray(rng.normal(size=(1, 24, 24, 16)), jnp.float32)
+    features = rng.normal(size=(1, 6, 6, 16)).repeat(4, 1).repeat(4, 2)
+    spectral = rng.normal(size=(1, 24, 24, 16))
     out, _ = jax.jit(block.init_with_output)(jax.random.key(0), features, spectral)
-    assert 0.5 < float(jnp.sqrt(jnp.square(out).mean() / jnp.square(features).mean())) < 2
+    assert 0.5 < np.sqrt(np.square(out).mean() / np.square(features).mean()) < 2
 
 
 @pytest.mark.parametrize(
@@ -228,7 +222,7 @@ def test_pooling_is_the_other_reading():
 
 def test_port_round_trip():
     model = create_model("cf2n", num_bands=3, channels=8)
-    params = jax.tree.map(np.asarray, _noise(abstract_params(model), np.random.default_rng(5)))
+    params = noise_like(abstract_params(model), np.random.default_rng(5))
     state_dict = to_torch(model, {"params": params})
     assert state_dict["fscfm2.fda.conv.weight"].shape == (9, 2, 3, 3)
     back = from_torch(model, state_dict)["params"]

@@ -1,22 +1,27 @@
 """DDIF's denoiser against the authors' own outputs and gradients, and what is ours: sizes."""
 
 import dataclasses
-import functools
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import parity
 import pytest
+from cases import slow_but
+from noise import noise_like
 
 from rsfusion_jax.errors import UserError
-from rsfusion_jax.models import create_model, ddif, init_params, input_shapes
+from rsfusion_jax.models import (
+    abstract_params,
+    create_model,
+    ddif,
+    init_params,
+    input_shapes,
+)
 from rsfusion_jax.porting import ddif as porting
 
 CASES = ["4band_48x80", "cfg2_noselfcond_32", "fourier_32", "hisr31", "wv3"]
-HEAVY = {"4band_48x80": pytest.mark.slow, "hisr31": pytest.mark.slow}
-"""Cases that compile for long and show nothing that the others do not, but for their shapes."""
-HEAVY64 = HEAVY | {"wv3": pytest.mark.slow}
+every_case = pytest.mark.parametrize("name", slow_but("fourier_32", CASES))
 TINY = {"inner_channel": 8, "channel_mults": (1, 2), "attn_res": (), "res_blocks": 1}
 
 
@@ -57,13 +62,13 @@ def caller(model, case):
     return call
 
 
-@pytest.mark.parametrize("name", [pytest.param(c, marks=HEAVY.get(c, ())) for c in CASES])
+@every_case
 def test_parity_float32(shared, name):
     case, model = case_and_model(shared, name)
     parity.assert_parity_float32(model, case, call=caller(model, case))
 
 
-@pytest.mark.parametrize("name", [pytest.param(c, marks=HEAVY64.get(c, ())) for c in CASES])
+@every_case
 def test_parity_float64(shared, name):
     case, model = case_and_model(shared, name)
     parity.assert_parity_float64(model, case, call=caller(model, case))
@@ -127,15 +132,27 @@ def test_condition_is_the_authors(shared):
         np.testing.assert_allclose(parity.nchw(ours), golden[cond], atol=2e-6)
 
 
-def test_network_makes_its_own_condition():
+def test_network_makes_its_own_condition_and_dropout_needs_training():
     model = create_model("ddif", num_bands=3, ratio=1, **TINY)
-    params = init_params(model, jax.random.key(0))
-    x_t, _, pan, lms = _noise(model, 8, 12)
-    t = jnp.array([37])
-    cond = ddif.wavelet_condition(pan, lms)
-    given = jax.jit(lambda *a: model.apply(*a, method="denoise"))({"params": params}, x_t, t, cond)
-    whole = jax.jit(model.apply)({"params": params}, x_t, t, pan, lms)
-    np.testing.assert_allclose(whole, given, atol=1e-6)
+    rng = np.random.default_rng(0)
+    variables = {"params": noise_like(abstract_params(model), rng)}
+    x_t, _, pan, lms = (rng.standard_normal(s.shape) for s in input_shapes(model, 8, 12))
+    t = np.array([37])
+
+    @jax.jit
+    def run(keys):
+        def train(key):
+            rngs = {"dropout": key}
+            return model.apply(variables, x_t, t, pan, lms, train=True, rngs=rngs)
+
+        cond = ddif.wavelet_condition(jnp.asarray(pan), jnp.asarray(lms))
+        by_condition = model.apply(variables, x_t, t, cond, method="denoise")
+        # Without training no key for dropout is needed.
+        return by_condition, model.apply(variables, x_t, t, pan, lms), jax.lax.map(train, keys)
+
+    by_condition, whole, trained = run(jax.random.split(jax.random.key(0), 2))
+    np.testing.assert_allclose(whole, by_condition, atol=1e-6)
+    assert not np.array_equal(*trained) and not np.array_equal(trained[0], whole)
 
 
 def test_time_embedding_is_the_authors(shared):
@@ -147,19 +164,22 @@ def test_time_embedding_is_the_authors(shared):
 
 def test_odd_sizes_are_padded_and_cropped():
     model = create_model("ddif", num_bands=3, ratio=1, **TINY)
-    params = init_params(model, jax.random.key(0))
-    x_t, _, pan, lms = _noise(model, 13, 17)
-    out = jax.jit(model.apply)({"params": params}, x_t, jnp.array([5]), pan, lms, lms)
+    rng = np.random.default_rng(0)
+    variables = {"params": noise_like(abstract_params(model), rng)}
+    x_t, _, pan, lms = (rng.standard_normal(s.shape) for s in input_shapes(model, 13, 17))
+    out = jax.jit(model.apply)(variables, x_t, np.array([5]), pan, lms, lms)
     assert out.shape == (1, 13, 17, 3)
     assert np.isfinite(out).all()
 
 
-def test_published_sizes():
-    """10,397,208 parameters for WorldView-3, 10,250,324 for 4 bands, 11,332,511 for CAVE."""
-    for bands, guide, count in ((8, 1, 10_397_208), (4, 1, 10_250_324), (31, 3, 11_332_511)):
-        model = create_model("ddif", num_bands=bands, guide_bands=guide)
-        shapes = jax.eval_shape(lambda key, m=model: init_params(m, key), jax.random.key(0))
-        assert sum(leaf.size for leaf in jax.tree.leaves(shapes)) == count
+@pytest.mark.parametrize(
+    ("bands", "guide", "count"),
+    slow_but((31, 3, 11_332_511), [(31, 3, 11_332_511), (8, 1, 10_397_208), (4, 1, 10_250_324)]),
+)
+def test_published_sizes(bands, guide, count):
+    """For WorldView-3, 4 bands and CAVE."""
+    model = create_model("ddif", num_bands=bands, guide_bands=guide)
+    assert sum(leaf.size for leaf in jax.tree.leaves(abstract_params(model))) == count
 
 
 def test_initialisation():
@@ -174,21 +194,6 @@ def test_initialisation():
     assert kernel.std() == pytest.approx(bound / 3**0.5, rel=0.05)
 
 
-def test_dropout_needs_training():
-    model = create_model("ddif", num_bands=3, ratio=1, **TINY)
-    params = init_params(model, jax.random.key(0))
-    x_t, _, pan, lms = _noise(model, 8, 8)
-
-    @functools.partial(jax.jit, static_argnums=1)
-    def run(seed, train):
-        rngs = {"dropout": jax.random.key(seed)} if train else None
-        given = {"params": params}, x_t, jnp.array([5]), pan, lms
-        return model.apply(*given, train=train, rngs=rngs)
-
-    assert np.array_equal(run(0, False), run(1, False))
-    assert not np.array_equal(run(0, True), run(1, True))
-
-
 def test_refusals():
     for fields, words in (
         ({"inner_channel": 12}, "inner_channel=12"),
@@ -196,9 +201,4 @@ def test_refusals():
     ):
         model = create_model("ddif", num_bands=3, **(TINY | fields))
         with pytest.raises(UserError, match=words):
-            jax.eval_shape(lambda key, m=model: init_params(m, key), jax.random.key(0))
-
-
-def _noise(model, height, width):
-    shapes = input_shapes(model, height, width)
-    return [jax.random.normal(jax.random.key(i), s.shape) for i, s in enumerate(shapes)]
+            abstract_params(model)

@@ -5,6 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import parity
 import pytest
+from cases import slow_but
+from noise import noise_like
 
 from configs import feinfn as recipe
 from rsfusion_jax.errors import UserError
@@ -20,6 +22,7 @@ CASES = [
     "cave31_rgb_64",
 ]
 TINY = {"feat_dim": 4, "guide_dim": 4, "spa_edsr_num": 1, "spe_edsr_num": 1, "mlp_dim": (6, 5)}
+every_case = pytest.mark.parametrize("name", slow_but(CASES[0], CASES))
 
 
 def _case(shared, name):
@@ -33,7 +36,7 @@ def _case(shared, name):
     return case, create_model("feinfn", precision="highest", **size, **fields)
 
 
-@pytest.mark.parametrize("name", CASES)
+@every_case
 def test_parity_float32(shared, name):
     case, model = _case(shared, name)
     if name == "cave31_rgb_64":
@@ -43,7 +46,7 @@ def test_parity_float32(shared, name):
     parity.assert_parity_float32(model, case)
 
 
-@pytest.mark.parametrize("name", CASES)
+@every_case
 def test_parity_float64(shared, name, monkeypatch):
     """With the authors' table of sines to the last bit: their float32 sine is off by 0.6 ulp."""
     case, model = _case(shared, name)
@@ -65,7 +68,14 @@ def test_intermediates(shared):
     case, model = _case(shared, CASES[0])
     images = [parity.nhwc(case.io[key]) for key in ("pan", "ms", "lms")]
     variables = from_torch(model, case.state_dict)
-    _, seen = model.apply(variables, *images, capture_intermediates=True, mutable=["intermediates"])
+
+    @jax.jit
+    def run(variables, *images):
+        """Compiled at once; operation by operation takes several times as long."""
+        options = {"capture_intermediates": True, "mutable": ["intermediates"]}
+        return model.apply(variables, *images, **options)[1]
+
+    seen = run(variables, *images)
 
     def output(*path):
         found = seen["intermediates"]
@@ -102,7 +112,7 @@ def test_loss(shared):
     golden = np.load(shared / "parity" / "feinfn" / "l1ssim_loss.npz")
     with jax.enable_x64(True):
         fused, gt = (parity.nhwc(golden[key], jnp.float64) for key in ("pred", "gt"))
-        loss, gradient = jax.value_and_grad(l1ssim)(fused, gt)
+        loss, gradient = jax.jit(jax.value_and_grad(l1ssim))(fused, gt)
         assert abs(loss - golden["loss64"]) < 2e-8
         assert abs(loss - l1(fused, gt) - golden["ssim_term"]) < 2e-7
     error = parity.nchw(gradient) - golden["gin_pred"]
@@ -152,10 +162,7 @@ def test_memory_grows_with_the_pixels():
 def test_gradients_at_empty_images_are_finite(dtype):
     """Biases are zero too: then every bin of every map is empty."""
     model = create_model("feinfn", num_bands=2, ratio=2, dtype=dtype, **TINY)
-    rng = np.random.default_rng(0)
-    params = jax.tree.map(
-        lambda p: rng.normal(0, 0.3, p.shape).astype(np.float32), abstract_params(model)
-    )
+    params = noise_like(abstract_params(model), np.random.default_rng(0), 0.3)
     for encoder in ("spatial_encoder", "spectral_encoder"):
         params[encoder] = jax.tree.map(lambda p: p * (p.ndim > 1), params[encoder])
 

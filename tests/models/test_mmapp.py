@@ -15,8 +15,6 @@ from rsfusion_jax.porting import mmapp as porting
 from rsfusion_jax.training.objectives import deep_supervision_loss
 
 CASES = ["wv3", "wv3_48x80"]
-TIMED = ["wv3", pytest.param("wv3_48x80", marks=pytest.mark.slow)]
-"""The second shows only another shape, at half a minute of compilation."""
 UNDETERMINED = {"wv3": {"F2.0.RB1.conv2.attention1.0.": 2e-3}}
 """The ReLU behind this ACmix has an input that is zero but for rounding: its side of zero moves
 the gradients before it by 1e-3, and no others; in float64 they agree to 1e-6."""
@@ -39,13 +37,15 @@ def _case(shared, name):
     return parity.read_case(folder, {"pan": "pan", "ms": "ms"}, loss, OUTPUTS), model
 
 
-@pytest.mark.parametrize("name", TIMED)
+@pytest.mark.slow  # a minute of compilation; by default the blocks stand for it
+@pytest.mark.parametrize("name", CASES)
 def test_parity_float32(shared, name):
     case, model = _case(shared, name)
     parity.assert_parity_float32(model, case, UNDETERMINED.get(name, {}))
 
 
-@pytest.mark.parametrize("name", TIMED)
+@pytest.mark.slow  # a minute of compilation; by default the blocks stand for it
+@pytest.mark.parametrize("name", CASES)
 def test_parity_float64(shared, name):
     case, model = _case(shared, name)
     parity.assert_parity_float64(model, case)

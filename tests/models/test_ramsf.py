@@ -6,6 +6,7 @@ import numpy as np
 import optax
 import parity
 import pytest
+from cases import slow_but
 
 from configs import ramsf
 from rsfusion_jax.errors import UserError
@@ -22,6 +23,7 @@ from rsfusion_jax.training.sharding import batch_sharding, make_mesh
 from rsfusion_jax.training.step import make_train_step
 
 CASES = ["wv3", "gf2_4band_48x80", "hisr31_rgb_32_small", "scale8_8band_64"]
+every_case = pytest.mark.parametrize("name", slow_but("hisr31_rgb_32_small", CASES))
 
 
 def _case(shared, name):
@@ -39,13 +41,13 @@ def _case(shared, name):
     return case, create_model("ramsf", precision="highest", **size, **overrides)
 
 
-@pytest.mark.parametrize("name", CASES)
+@every_case
 def test_parity_float32(shared, name):
     case, model = _case(shared, name)
     parity.assert_parity_float32(model, case)
 
 
-@pytest.mark.parametrize("name", CASES)
+@every_case
 def test_parity_float64(shared, name):
     case, model = _case(shared, name)
     parity.assert_parity_float64(model, case)

@@ -5,11 +5,13 @@ import jax.numpy as jnp
 import numpy as np
 import parity
 import pytest
+from cases import slow_but
 
 from rsfusion_jax.models import create_model
 from rsfusion_jax.training.sharding import batch_sharding, make_mesh
 
 CASES = ["wv3", "wv3_48x80", "dim16_head8_32x56", "trained_wv3"]
+every_case = pytest.mark.parametrize("name", slow_but("dim16_head8_32x56", CASES))
 
 
 def _case(shared, name):
@@ -25,13 +27,13 @@ def _case(shared, name):
 UNDETERMINED = {"wv3": {"up0.up1.0": 1e-3}}
 
 
-@pytest.mark.parametrize("name", CASES)
+@every_case
 def test_parity_float32(shared, name):
     case, model = _case(shared, name)
     parity.assert_parity_float32(model, case, UNDETERMINED.get(name, {}))
 
 
-@pytest.mark.parametrize("name", CASES)
+@every_case
 def test_parity_float64(shared, name):
     case, model = _case(shared, name)
     parity.assert_parity_float64(model, case)

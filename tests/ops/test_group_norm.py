@@ -33,8 +33,9 @@ def test_value_and_gradients(groups, activation):
             return (_flax(*args, groups, activation) * weights).sum()
 
         args = tuple(map(jnp.asarray, _arguments(np.float64)))
-        value, gradients = jax.value_and_grad(ours, (0, 1, 2))(*args)
-        expected, expected_gradients = jax.value_and_grad(flax, (0, 1, 2))(*args)
+        derive = [jax.value_and_grad(function, (0, 1, 2)) for function in (ours, flax)]
+        both = jax.jit(lambda *args: [derived(*args) for derived in derive])(*args)
+        (value, gradients), (expected, expected_gradients) = both
         np.testing.assert_allclose(value, expected, rtol=1e-12)
         for ours, expected in zip(gradients, expected_gradients, strict=True):
             np.testing.assert_allclose(ours, expected, rtol=1e-9, atol=1e-12)

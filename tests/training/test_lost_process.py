@@ -1,9 +1,7 @@
 """Runs of two processes that lose one of them, or are asked to stop, and go on exactly. Slow."""
 
 import json
-import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -12,6 +10,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from loopback import environment, free_address
 
 import rsfusion_jax as rsf
 
@@ -35,14 +34,7 @@ OPTIONS = {
 
 def start(workdir):
     """Both processes of one run, a device each, over loopback."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        address = f"127.0.0.1:{free.getsockname()[1]}"
-    environment = {
-        **os.environ,
-        "JAX_PLATFORMS": "cpu",
-        "JAX_NUM_CPU_DEVICES": "1",
-        "JAX_COMPILATION_CACHE_DIR": str(jax.config.jax_compilation_cache_dir),
-    }
+    address = free_address()
     command = [
         sys.executable,
         str(ROOT / "train.py"),
@@ -55,7 +47,7 @@ def start(workdir):
     return [
         subprocess.Popen(
             [*command, f"--process_id={index}"],
-            env=environment,
+            env=environment(devices=1),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,

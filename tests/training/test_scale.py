@@ -1,9 +1,7 @@
 """Many devices and several processes: the same training, smaller shares, nothing moved in vain."""
 
 import json
-import os
 import re
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from loopback import environment, free_address
 from process_losses import NETWORKS, batch_of, losses, prepare
 
 import rsfusion_jax as rsf
@@ -99,20 +98,12 @@ def test_rematerialised_blocks_change_memory_alone():
 )
 def test_two_processes_equal_one(networks, tmp_path):
     """2 processes x 2 devices over loopback against 4 devices of one."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        address = f"127.0.0.1:{free.getsockname()[1]}"
-    environment = {
-        **os.environ,
-        "JAX_PLATFORMS": "cpu",
-        "JAX_NUM_CPU_DEVICES": "2",
-        "JAX_COMPILATION_CACHE_DIR": str(jax.config.jax_compilation_cache_dir),
-        "PYTHONPATH": str(ROOT),
-    }
+    address = free_address()
     program = [sys.executable, str(ROOT / "tests" / "helpers" / "process_losses.py"), address, "2"]
     running = [
         subprocess.Popen(
             [*program, str(i), "2", str(tmp_path / f"{i}.json"), *networks],
-            env=environment,
+            env=environment(devices=2, PYTHONPATH=str(ROOT)),
             stderr=subprocess.PIPE,
             text=True,
         )
@@ -131,8 +122,7 @@ def test_two_processes_equal_one(networks, tmp_path):
 @pytest.mark.parametrize("ending", ["killed", "error"])
 def test_a_lost_process_ends_the_others(ending):
     """Without it the others wait in a collective for ever: here, for a second process's part."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        address = f"127.0.0.1:{free.getsockname()[1]}"
+    address = free_address()
     code = (
         "import os, sys, time\n"
         "from rsfusion_jax.cli.entry import guarded\n"
@@ -146,11 +136,10 @@ def test_a_lost_process_ends_the_others(ending):
         "    barrier('never reached by both')\n"
         "guarded(main, *sys.argv[1:])\n"
     )
-    environment = {**os.environ, "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT)}
     running = [
         subprocess.Popen(
             [sys.executable, "-c", code, address, str(i), ending],
-            env=environment,
+            env=environment(devices=1, PYTHONPATH=str(ROOT)),
             stderr=subprocess.PIPE,
             text=True,
         )
