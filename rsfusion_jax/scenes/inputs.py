@@ -9,8 +9,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from rsfusion_jax.classical.registry import method_setting
-from rsfusion_jax.classical.streaming import STREAMED
+from rsfusion_jax.classical.registry import get_method, method_setting
 from rsfusion_jax.errors import UserError
 from rsfusion_jax.progress import MEGAPIXELS, ProgressBar
 from rsfusion_jax.scenes.options import Options
@@ -139,14 +138,14 @@ class Inputs:
             else:
                 engine = network_engine(self.fuser, tile=options.tile, overlap=options.overlap)
             return engine, self.scene(engine.phase, shift, engine.align, engine.tile or 0)
-        streamed, bands, ratio = STREAMED[self.method], len(self.ms.bands), self._relation.ratio
-        scene = self.scene(streamed.phase(ratio), shift, streamed.align(ratio))
+        method, bands, ratio = get_method(self.method), len(self.ms.bands), self._relation.ratio
+        scene = self.scene(method.phase(ratio), shift, method.align(ratio))
         setting = method_setting(self.method, self.sensor, ratio, bands)
         begin = time.perf_counter()
         if "coefficients" in found:
             coefficients = from_plain(found["coefficients"])
         else:
-            total = len(streamed.passes(bands)) * scene.size[0] * scene.size[1]
+            total = method.readings(bands) * scene.size[0] * scene.size[1]
             room = budget - memory.held()
             with ProgressBar("statistics", total, unit=MEGAPIXELS, quiet=options.quiet) as stage:
                 coefficients = fit_scene(

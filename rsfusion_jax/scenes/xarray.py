@@ -19,8 +19,7 @@ import rasterio
 import rioxarray  # noqa: F401  (gives arrays their .rio)
 import xarray
 
-from rsfusion_jax.classical.registry import method_setting
-from rsfusion_jax.classical.streaming import STREAMED
+from rsfusion_jax.classical.registry import get_method, method_setting
 from rsfusion_jax.compilation import jit
 from rsfusion_jax.errors import UserError
 from rsfusion_jax.scenes.pair import relate as pair
@@ -97,8 +96,8 @@ def fuse(
         record = None if sensor is None else get_sensor(sensor)
         bands, ratio = len(sources[1].bands), relation.ratio
         setting = method_setting(method, record, ratio, bands)
-        streamed = STREAMED[method]
-        scene = place(phase=streamed.phase(ratio), align=streamed.align(ratio))
+        classical = get_method(method)
+        scene = place(phase=classical.phase(ratio), align=classical.align(ratio))
         budget = memory.parse_memory(memory_budget)
         coefficients = fit_scene(method, setting, scene, _FIT_SIDE, budget)
         engine = classical_engine(method, setting, bands, coefficients)

@@ -11,7 +11,6 @@ import numpy as np
 
 from rsfusion_jax.classical.method import Setting
 from rsfusion_jax.classical.registry import get_method
-from rsfusion_jax.classical.streaming import STREAMED
 from rsfusion_jax.errors import UserError
 from rsfusion_jax.scenes.pair.enlarge import enlarge
 
@@ -194,16 +193,23 @@ def tiling(model, align: int, tile: int | None, overlap: int | None) -> dict:
 
 
 def classical_engine(name: str, setting: Setting, bands: int, coefficients) -> Engine:
-    """A classical method with its coefficients, which `fit.fit_scene` finds."""
-    method, streamed, ratio = get_method(name), STREAMED[name], setting.ratio
+    """The engine of a classical method.
+
+    Args:
+        name: name of the method.
+        setting: ratio and MTF gains, from `method_setting`.
+        bands: number C of MS bands.
+        coefficients: result of `fit.fit_scene`.
+    """
+    method, ratio = get_method(name), setting.ratio
     return Engine(
         name=name,
         ratio=ratio,
-        phase=float(streamed.phase(ratio)),
+        phase=float(method.phase(ratio)),
         num_bands=bands,
         guide_bands=1,
-        reach=streamed.apply_reach(ratio),
-        align=streamed.align(ratio),
+        reach=method.apply_reach(ratio),
+        align=method.align(ratio),
         max_value=1.0,
         call=functools.partial(_classical, method, setting),
         state=jax.tree.map(lambda value: jnp.asarray(value, jnp.float32), coefficients),
