@@ -5,15 +5,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from rsfusion_jax.classical.method import (
-    centred,
-    difference,
-    least_squares,
-    mean,
-    mix,
-    quotient,
-    weighted_sum,
-)
+from rsfusion_jax.classical.arithmetic import difference, mix, quotient, weighted_sum
+from rsfusion_jax.classical.method import MTF_REACH, Method, Step
 from rsfusion_jax.ops.mtf import gauss_lowpass
 from rsfusion_jax.ops.resample import decimate
 
@@ -39,22 +32,27 @@ class Clustered(NamedTuple):
     gains: jax.Array
 
 
-def fit_c_gsa(pan, ms, lms, setting):
+def measure_c_gsa(pan, ms, lms, setting):
+    """`lms`; at the scale of MS `ms` and PAN reduced by the Gaussian low-pass."""
+    reduced = decimate(gauss_lowpass(pan, setting.ratio), setting.ratio)
+    return {"lms": lms}, {"ms": ms, "pan": reduced}
+
+
+def estimate_c_gsa(fine, coarse, setting):
     """Intensity by least squares of the reduced PAN on MS, k-means with five clusters, gains.
 
-    Restaino, Dalla Mura, Vivone, Chanussot, "Context-adaptive pansharpening based on image
-    segmentation", IEEE TGRS 55(2), 2017, in the toolbox's form. Its k-means starts at random;
+    Reference: Restaino, Dalla Mura, Vivone, Chanussot, "Context-adaptive pansharpening based on
+    image segmentation", IEEE TGRS 55(2), 2017, in the toolbox's form. Its k-means starts at random;
     this one starts from the pixels at fixed quantiles of the sum over scaled bands, so the same
     scene always has the same clusters.
     """
-    reduced = decimate(gauss_lowpass(pan, setting.ratio), setting.ratio)
-    weights = least_squares(centred(ms), centred(reduced))[:, 0]
-    level = mean(reduced) - (mean(ms) * weights).sum()
-    return clusters(lms.reshape(-1, lms.shape[-1]), weights, level, lms.max(axis=(0, 1)))
-
-
-def clusters(pixels, weights, level, scale) -> Clustered:
-    """The part of the fit that needs all pixels (N, C) of `lms` at once: k-means, then gains."""
+    ms, pan, pixels = coarse["ms"], coarse["pan"], fine["lms"].pixels
+    weights = ms.slopes(pan)[:, 0]
+    level = pan.mean - (ms.mean * weights).sum()
+    # The clusters need all pixels at once and are always found by compiled code.
+    weights, level, scale = (
+        jnp.asarray(values, pixels.dtype) for values in (weights, level, fine["lms"].maximum)
+    )
     spectra = quotient(pixels, scale)
     centres = _k_means(spectra)
     labels = _nearest(spectra, centres)
@@ -107,3 +105,15 @@ def _regression_gains(intensity, bands, labels, clusters: int):
     joined = difference(joined, _cluster_means(joined, labels, nothing)[labels])
     products = _cluster_means(joined[:, :1] * joined, labels, nothing)
     return quotient(products[:, 1:], products[:, :1])
+
+
+METHODS = {
+    "c_gsa": Method(
+        apply_c_gsa,
+        (Step(measure_c_gsa, estimate_c_gsa, pixels="lms"),),
+        Clustered,
+        fit_reach=lambda ratio: MTF_REACH,
+        # float32: the pixels, their spectra, and what k-means and the gains make of them.
+        bytes_per_pixel=lambda bands: 4 * (6 * bands + 12),
+    ),
+}

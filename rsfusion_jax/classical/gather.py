@@ -1,82 +1,120 @@
-"""What is kept of a scene's pixels besides their moments, for methods that need more."""
+"""Reads a scene tile by tile for the statistics that a step of a fit needs."""
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 
-from rsfusion_jax.classical.modulation import haze_ranks
-from rsfusion_jax.classical.moments import Moments, share
+from rsfusion_jax.classical.method import Step
+from rsfusion_jax.classical.moments import Moments, SummedVariable
+from rsfusion_jax.classical.variable import percentile_ranks
 
 _BINS = 65536
 
+Pixels = Mapping[str, np.ndarray]
+
+
+def gather(
+    step: Step, bands: int, read: Callable[[str | None], Iterator[tuple[Pixels, Pixels]]]
+) -> tuple[dict[str, SummedVariable], dict[str, SummedVariable]]:
+    """Statistics of everything that a step measures.
+
+    Args:
+        step: of a method's fit.
+        bands: number of MS bands.
+        read: runs `step.measure` over the scene and yields, tile by tile, the valid pixels (N, K)
+            of the images on the PAN grid and on the MS grid. Its argument names the only image on
+            the PAN grid that is needed; None asks for all images.
+
+    Returns:
+        The variables on the PAN grid and on the MS grid, as `step.estimate` takes them.
+    """
+    fine, coarse, pixels = Moments(), Moments(), []
+    for on_pan, on_ms in read(None):
+        fine.add(on_pan)
+        coarse.add(on_ms)
+        if step.pixels is not None:
+            pixels.append(np.asarray(on_pan[step.pixels], np.float32))
+    variables = fine.variables()
+    if step.pixels is not None:
+        variables[step.pixels] = dataclasses.replace(
+            variables[step.pixels], pixels=np.concatenate(pixels)
+        )
+    name = step.percentiles(bands)
+    if name is not None:
+        variable = variables[name]
+        histogram = Histogram(variable.minimum, variable.maximum)
+        for on_pan, _ in read(name):
+            histogram.add(on_pan[name])
+        percentile = Percentile(histogram)
+        for on_pan, _ in read(name):
+            percentile.add(on_pan[name])
+        variables[name] = dataclasses.replace(variable, first_percentile=percentile.result())
+    return variables, coarse.variables()
+
 
 class Histogram:
-    """Counts of (N, K) features in equal bins between their extrema of an earlier pass."""
+    """Counts of K features in equal bins between their extrema.
 
-    def __init__(self, size: int, so_far: Moments):
-        self._low, self._high = so_far.low[:size], so_far.high[:size]
-        self._counts = np.zeros((size, _BINS), np.int64)
+    Args:
+        low, high: (K,) extrema.
+    """
+
+    def __init__(self, low: np.ndarray, high: np.ndarray):
+        self._low = low
+        self._scale = _BINS / np.where(high > low, high - low, np.inf)
+        self._counts = np.zeros((len(low), _BINS), np.int64)
 
     def add(self, features: np.ndarray) -> None:
-        """Takes (N, K) pixels."""
-        for counts, place in zip(self._counts, self.places(features).T, strict=True):
-            counts += np.bincount(place, minlength=_BINS)
+        """Counts (N, K) pixels."""
+        for counts, bins in zip(self._counts, self.bins(features).T, strict=True):
+            counts += np.bincount(bins, minlength=_BINS)
 
-    def places(self, features: np.ndarray) -> np.ndarray:
+    def bins(self, features: np.ndarray) -> np.ndarray:
         """(N, K) bins of the features."""
-        places = share(features - self._low, self._high - self._low) * _BINS
-        return np.clip(places.astype(np.int64), 0, _BINS - 1)
+        bins = (features - self._low) * self._scale
+        return np.clip(bins.astype(np.int64), 0, _BINS - 1)
 
     def ranks(self) -> list[tuple[int, int, int]]:
-        """Per feature: the bins of the two values between which the percentile of haze lies, and
-        how many values lie below the first bin."""
-        below, above, _ = haze_ranks(self.count)
-        sums = np.cumsum(self._counts, axis=1)
+        """Per feature: the bins of the two values between which the 1st percentile lies, and how
+        many values lie below the first of them."""
+        below, above, _ = percentile_ranks(self.count)
         result = []
-        for total in sums:
-            first, last = (int(np.searchsorted(total, rank + 1)) for rank in (below, above))
-            result.append((first, last, int(total[first - 1]) if first else 0))
+        for sums in np.cumsum(self._counts, axis=1):
+            first, last = (int(np.searchsorted(sums, rank + 1)) for rank in (below, above))
+            result.append((first, last, int(sums[first - 1]) if first else 0))
         return result
 
     @property
     def count(self) -> int:
-        """Pixels taken."""
+        """Number of pixels."""
         return int(self._counts[0].sum())
 
 
 class Percentile:
-    """The Hazen percentile of (N, K) features, from the values in the bins that hold it."""
+    """The 1st percentile of K features, from the values in the bins that hold it.
 
-    def __init__(self, size: int, so_far: tuple[Moments, Histogram]):
-        self._histogram = so_far[1]
-        self._ranks = self._histogram.ranks()
-        self._kept = [[] for _ in range(size)]
+    Args:
+        histogram: of the same pixels.
+    """
+
+    def __init__(self, histogram: Histogram):
+        self._histogram = histogram
+        self._ranks = histogram.ranks()
+        self._values = [[] for _ in self._ranks]
 
     def add(self, features: np.ndarray) -> None:
-        """Takes (N, K) pixels."""
-        places = self._histogram.places(features)
+        """Takes (N, K) pixels and keeps those in the bins."""
+        bins = self._histogram.bins(features)
         for index, (first, last, _) in enumerate(self._ranks):
-            inside = (places[:, index] >= first) & (places[:, index] <= last)
-            self._kept[index].append(features[inside, index])
+            inside = (bins[:, index] >= first) & (bins[:, index] <= last)
+            self._values[index].append(features[inside, index])
 
     def result(self) -> np.ndarray:
         """(K,) percentiles."""
-        below, above, fraction = haze_ranks(self._histogram.count)
+        below, above, fraction = percentile_ranks(self._histogram.count)
         result = []
-        for kept, (_, _, start) in zip(self._kept, self._ranks, strict=True):
-            values = np.sort(np.concatenate(kept)).astype(np.float64)
+        for parts, (_, _, start) in zip(self._values, self._ranks, strict=True):
+            values = np.sort(np.concatenate(parts)).astype(np.float64)
             result.append((1 - fraction) * values[below - start] + fraction * values[above - start])
         return np.asarray(result)
-
-
-class Pixels:
-    """Keeps (N, K) features as they are, for methods that need all of them at once."""
-
-    def __init__(self, size: int, so_far=None):
-        self._parts = []
-
-    def add(self, features: np.ndarray) -> None:
-        """Takes (N, K) pixels."""
-        self._parts.append(np.asarray(features, np.float32))
-
-    def joined(self) -> np.ndarray:
-        """(N, K) float32."""
-        return np.concatenate(self._parts)

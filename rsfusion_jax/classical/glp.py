@@ -18,14 +18,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rsfusion_jax.classical.method import (
-    EPS,
-    Setting,
-    covariance,
-    deviation,
-    mean,
-    quotient,
-)
+from rsfusion_jax.classical.arithmetic import EPS, quotient
+from rsfusion_jax.classical.method import MTF_REACH, Method, Setting, Step
 from rsfusion_jax.ops.mtf import gauss_lowpass, mtf_filter, mtf_kernel
 from rsfusion_jax.ops.resample import decimate, interp23
 
@@ -44,46 +38,66 @@ class Injection(NamedTuple):
     low_level: jax.Array
 
 
-def fit_matched(pan, ms, lms, setting):
-    """MTF-GLP and its HPM form: PAN matched to each band by its Gaussian low-pass's deviation."""
-    gains = quotient(deviation(lms), deviation(gauss_lowpass(pan, setting.ratio)))
-    level = mean(lms) - gains * mean(pan)
+def measure_gauss(pan, ms, lms, setting):
+    """`lms`, `pan` and its Gaussian low-pass."""
+    return {"lms": lms, "pan": pan, "smooth": gauss_lowpass(pan, setting.ratio)}, {}
+
+
+def estimate_matched(fine, coarse, setting):
+    """MTF-GLP and its HPM form: PAN matched to each band by its Gaussian low-pass's deviation.
+
+    Reference: the paper at the head of this file; for HPM Aiazzi, Alparone, Baronti, Garzelli,
+    Selva, "An MTF-based spectral distortion minimizing model for pan-sharpening of very high
+    resolution multispectral images of urban areas", GRSS/ISPRS Workshop on Remote Sensing and Data
+    Fusion over Urban Areas, 2003.
+    """
+    gains = quotient(fine["lms"].deviation, fine["smooth"].deviation)
+    level = fine["lms"].mean - gains * fine["pan"].mean
     # P_L is taken of the matched PAN, constant included, and the kernels do not sum to one.
     sums = [mtf_kernel(gain, setting.ratio).sum() for gain in setting.gains]
-    return Injection(gains, level, level * jnp.asarray(sums, level.dtype))
+    return Injection(gains, level, level * np.asarray(sums, level.dtype))
 
 
-def fit_hpm_r(pan, ms, lms, setting):
+def measure_lowpass(pan, ms, lms, setting):
+    """`lms`, `pan` and P_L of every band."""
+    return {"lms": lms, "pan": pan, "low": lowpass(pan, setting)}, {}
+
+
+def estimate_hpm_r(fine, coarse, setting):
     """MTF-GLP-HPM-R: the matching is each band's regression on P_L.
 
-    Vivone, Restaino, Chanussot, "A regression-based high-pass modulation pansharpening approach",
-    IEEE TGRS 56(2), 2018.
+    Reference: Vivone, Restaino, Chanussot, "A regression-based high-pass modulation pansharpening
+    approach", IEEE TGRS 56(2), 2018.
     """
-    low = lowpass(pan, setting)
-    gains = quotient(covariance(lms, low), covariance(low, low))
-    level = mean(lms) - gains * mean(pan)
+    gains = quotient(fine["lms"].covariance(fine["low"]), fine["low"].variance)
+    level = fine["lms"].mean - gains * fine["pan"].mean
     return Injection(gains, level, level)
 
 
-def fit_fs(pan, ms, lms, setting):
+def estimate_fs(fine, coarse, setting):
     """MTF-GLP-FS: full-scale regression, gains cov(M_b, P) / cov(P_L, P).
 
-    Vivone, Restaino, Chanussot, "Full scale regression-based injection coefficients for
+    Reference: Vivone, Restaino, Chanussot, "Full scale regression-based injection coefficients for
     panchromatic sharpening", IEEE TIP 27(7), 2018.
     """
-    gains = quotient(covariance(lms, pan), covariance(lowpass(pan, setting), pan))
-    return Injection(gains, jnp.zeros_like(gains), jnp.zeros_like(gains))
+    pan = fine["pan"]
+    gains = quotient(fine["lms"].covariance(pan), fine["low"].covariance(pan))
+    return _without_levels(pan.xp, gains)
 
 
-def fit_cbd(pan, ms, lms, setting):
+def estimate_cbd(fine, coarse, setting):
     """MTF-GLP-CBD with one gain per band, cov(M_b, P_L) / var(P_L): the toolbox's GS2_GLP.
 
-    Alparone, Wald, Chanussot, Thomas, Gamba, Bruce, "Comparison of pansharpening algorithms:
-    outcome of the 2006 GRS-S data fusion contest", IEEE TGRS 45(10), 2007.
+    Reference: Alparone, Wald, Chanussot, Thomas, Gamba, Bruce, "Comparison of pansharpening
+    algorithms: outcome of the 2006 GRS-S data fusion contest", IEEE TGRS 45(10), 2007.
     """
-    low = lowpass(pan, setting)
-    gains = quotient(covariance(lms, low), covariance(low, low))
-    return Injection(gains, jnp.zeros_like(gains), jnp.zeros_like(gains))
+    low = fine["low"]
+    gains = quotient(fine["lms"].covariance(low), low.variance)
+    return _without_levels(low.xp, gains)
+
+
+def _without_levels(xp, gains) -> Injection:
+    return Injection(gains, xp.zeros_like(gains), xp.zeros_like(gains))
 
 
 def apply_additive(coefficients: Injection, pan, ms, lms, setting):
@@ -112,3 +126,21 @@ def _matched(coefficients: Injection, pan, setting):
         coefficients.gains * pan + coefficients.level,
         coefficients.gains * lowpass(pan, setting) + coefficients.low_level,
     )
+
+
+def _method(measure, estimate, apply) -> Method:
+    def reach(ratio):
+        # P_L is decimated after the MTF kernel and enlarged again.
+        return MTF_REACH + 10 * ratio
+
+    steps = (Step(measure, estimate),)
+    return Method(apply, steps, Injection, needs_sensor=True, fit_reach=reach, apply_reach=reach)
+
+
+METHODS = {
+    "mtf_glp": _method(measure_gauss, estimate_matched, apply_additive),
+    "mtf_glp_cbd": _method(measure_lowpass, estimate_cbd, apply_additive),
+    "mtf_glp_fs": _method(measure_lowpass, estimate_fs, apply_additive),
+    "mtf_glp_hpm": _method(measure_gauss, estimate_matched, apply_multiplicative),
+    "mtf_glp_hpm_r": _method(measure_lowpass, estimate_hpm_r, apply_multiplicative),
+}

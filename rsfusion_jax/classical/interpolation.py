@@ -1,11 +1,11 @@
 """EXP: no fusion at all, the baseline that every method has to beat."""
 
-
-def fit_exp(pan, ms, lms, setting):
-    """Nothing to fit."""
-    return ()
+from rsfusion_jax.classical.method import Method
 
 
 def apply_exp(coefficients, pan, ms, lms, setting):
     """The enlarged MS itself."""
     return lms
+
+
+METHODS = {"exp": Method(apply_exp)}

@@ -1,29 +1,28 @@
-"""What a classical method is, and the whole-image statistics that all of them are made of.
+"""What a classical method is.
 
-A method is two pure functions. `fit(pan, ms, lms, setting)` reads statistics of a whole scene and
-returns a small NamedTuple; `apply(coefficients, pan, ms, lms, setting)` is local and returns the
-fused image (H, W, C), unclipped. Both take pan (H, W, 1), ms (h, w, C) and lms (H, W, C) of one
-float dtype, in counts or in [0, 1], and use what they need of them.
+A method has two halves. *Fitting* reads statistics of a whole scene and gives a small NamedTuple of
+coefficients. *Applying* the coefficients is local. Images are pan (H, W, 1), ms (h, w, C) and lms
+(H, W, C), `ms` on the PAN grid, of one float dtype, in counts or in [0, 1].
 """
 
 import dataclasses
 from collections.abc import Callable
 from typing import Any
 
-import jax.numpy as jnp
+from rsfusion_jax.classical.image import ImageVariable
 
-EPS = 2.0**-52  # what the toolbox adds to denominators
-_ROUNDING = 32  # units in the last place that a chain of filters and sums may be off
+MTF_REACH = 20
+"""Pixels to each side that the 41 taps of an MTF kernel see."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Setting:
-    """How a PAN and an MS image relate, known before any pixel is.
+    """How a PAN and an MS image relate, known before any pixel is read.
 
     Attributes:
         ratio: PAN pixels per MS pixel along one axis.
         gains: MTF gain of each MS band at Nyquist; None for methods that do not filter with it.
-        pan_gain: the same of PAN.
+        pan_gain: MTF gain of PAN at Nyquist; None likewise.
         wrap: periodic borders where the method itself enlarges with `interp23`.
     """
 
@@ -34,95 +33,92 @@ class Setting:
 
 
 @dataclasses.dataclass(frozen=True)
-class Method:
-    """A named pair of fit and apply.
+class Step:
+    """One step of a fit: images are measured, and coefficients follow from their statistics.
+
+    A fit has several steps only where the images to measure depend on coefficients. Both functions
+    of a later step receive, as a last argument, the coefficients of the step before.
 
     Attributes:
-        fit: statistics of a scene -> coefficients.
-        apply: coefficients and images -> fused image.
+        measure: `(pan, ms, lms, setting)` -> two dictionaries of images by name, one of images on
+            the PAN grid (H, W, K) and one of images on the MS grid (h, w, K). Local, so that it can
+            run tile by tile.
+        estimate: `(fine, coarse, setting)` -> coefficients, where `fine` and `coarse` hold a
+            `Variable` for every image of the two dictionaries.
+        percentiles: number of MS bands -> name of the image on the PAN grid whose
+            `first_percentile` is needed, or None. It costs two more readings of a streamed scene.
+        pixels: name of the image on the PAN grid of which `pixels` are needed, or None. They are
+            kept in memory while a scene is streamed.
+    """
+
+    measure: Callable[..., Any]
+    estimate: Callable[..., Any]
+    percentiles: Callable[[int], str | None] = lambda bands: None
+    pixels: str | None = None
+
+    def readings(self, bands: int) -> int:
+        """How often a streamed scene of so many MS bands is read."""
+        return 1 if self.percentiles(bands) is None else 3
+
+
+@dataclasses.dataclass(frozen=True)
+class Method:
+    """A classical method, for images in memory and for scenes that are streamed tile by tile.
+
+    Attributes:
+        apply: `(coefficients, pan, ms, lms, setting)` -> fused image (H, W, C), unclipped.
+        steps: of the fit; none where there is nothing to fit.
+        coefficients: NamedTuple that the fit returns; None where it returns one array or nothing.
         needs_sensor: whether the method filters with the MS bands' MTF.
         needs_pan_gain: whether it filters with PAN's MTF as well.
+        fit_reach: ratio -> PAN pixels around a pixel that any `measure` sees.
+        apply_reach: ratio -> PAN pixels around a pixel that `apply` sees.
+        align: ratio -> number of PAN pixels of which tiles must begin at multiples.
+        phase: ratio -> PAN index of the centre of MS pixel 0 that the method works at.
+        bytes_per_pixel: number of MS bands -> memory that a streamed fit needs for every PAN pixel
+            of the scene; 0 where it needs no more than a tile.
     """
 
-    fit: Callable[..., Any]
     apply: Callable[..., Any]
+    steps: tuple[Step, ...] = ()
+    coefficients: type | None = None
     needs_sensor: bool = False
     needs_pan_gain: bool = False
+    fit_reach: Callable[[int], int] = lambda ratio: 0
+    apply_reach: Callable[[int], int] = lambda ratio: 0
+    align: Callable[[int], int] = lambda ratio: ratio
+    phase: Callable[[int], float] = lambda ratio: ratio // 2
+    bytes_per_pixel: Callable[[int], int] = lambda bands: 0
+
+    def fit(self, pan, ms, lms, setting: Setting):
+        """Coefficients from images in memory; compiles, differentiates and batches like any of jax.
+
+        Args:
+            pan: (H, W, 1) jax array.
+            ms: (h, w, C).
+            lms: (H, W, C).
+            setting: ratio and MTF gains.
+
+        Returns:
+            What `apply` takes; () where there is nothing to fit.
+
+        Raises:
+            UserError: too few MS pixels for the method.
+        """
+        earlier = ()
+        for step in self.steps:
+            fine, coarse = (
+                {name: ImageVariable(image) for name, image in images.items()}
+                for images in step.measure(pan, ms, lms, setting, *earlier)
+            )
+            earlier = (step.estimate(fine, coarse, setting, *earlier),)
+        return earlier[0] if earlier else ()
+
+    def readings(self, bands: int) -> int:
+        """How often the fit reads a streamed scene of so many MS bands."""
+        return sum(step.readings(bands) for step in self.steps)
 
 
-def mean(image):
-    """(C,) mean over rows and columns of (H, W, C); two short sums keep float32 digits."""
-    return image.mean(axis=1).mean(axis=0)
-
-
-def difference(image, level):
-    """image - level, exactly 0 where it is no more than the rounding of the level.
-
-    A constant image then has no spread at all, instead of one made of rounding errors whose ratio
-    to another such spread could be anything.
-    """
-    values = image - level
-    rounding = _ROUNDING * jnp.finfo(values.dtype).eps * jnp.abs(level)
-    return jnp.where(jnp.abs(values) <= rounding, 0, values)
-
-
-def centred(image):
-    """(H, W, C) minus the mean of each band."""
-    return difference(image, mean(image))
-
-
-def covariance(x, y):
-    """(C,) sample covariance over pixels of two images (H, W, C) or (H, W, 1)."""
-    count = x.shape[0] * x.shape[1]
-    return mean(centred(x) * centred(y)) * (count / (count - 1))
-
-
-def deviation(image):
-    """(C,) sample standard deviation over pixels of (H, W, C)."""
-    return jnp.sqrt(covariance(image, image))
-
-
-def correlation(x, y):
-    """(C,) Pearson correlation over pixels of two images; 0 where one of them is flat."""
-    return quotient(covariance(x, y), deviation(x) * deviation(y))
-
-
-def quotient(numerator, denominator):
-    """numerator / denominator, and 0 where the denominator is 0: a flat image has no detail."""
-    flat = denominator == 0
-    return jnp.where(flat, 0, numerator / jnp.where(flat, 1, denominator))
-
-
-def weighted_sum(image, weights):
-    """(H, W, 1) sum over bands of (H, W, C) times (C,), in full precision on every device."""
-    return mix(image, weights[:, None])
-
-
-def mix(image, weights):
-    """(H, W, T) combinations of the bands of (H, W, K) with weights (K, T), in full precision."""
-    return jnp.matmul(image, weights, precision="highest")
-
-
-def least_squares(regressors, targets):
-    """(K, T) minimising |regressors @ x - targets|, the shortest where several do.
-
-    Args:
-        regressors: (H, W, K) images.
-        targets: (H, W, T) images.
-    """
-    return jnp.linalg.lstsq(*triangle(regressors, targets))[0]
-
-
-def triangle(regressors, targets):
-    """(K, K) and (K, T) with the same least-squares problem as (H, W, K) and (H, W, T) images.
-
-    A QR factorisation: the small triangle is all that an iterative or rank-revealing solver has
-    to see, and it is as well conditioned as the images, which their normal equations are not.
-    """
-    q, r = jnp.linalg.qr(regressors.reshape(-1, regressors.shape[-1]))
-    return r, products(q.reshape(regressors.shape), targets)
-
-
-def products(x, y):
-    """(K, T) sums over pixels of (H, W, K) times (H, W, T); row by row keeps float32 digits."""
-    return jnp.einsum("hwk,hwt->hkt", x, y, precision="highest").sum(axis=0)
+def measure_images(pan, ms, lms, setting):
+    """`lms` and `pan` themselves, for fits that need no other image."""
+    return {"lms": lms, "pan": pan}, {}

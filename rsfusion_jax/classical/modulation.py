@@ -8,15 +8,10 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from rsfusion_jax.classical.method import (
-    EPS,
-    deviation,
-    least_squares,
-    mean,
-    quotient,
-    weighted_sum,
-)
+from rsfusion_jax.classical.arithmetic import EPS, quotient, weighted_sum
+from rsfusion_jax.classical.method import MTF_REACH, Method, Step, measure_images
 from rsfusion_jax.ops.mtf import gauss_lowpass
 
 # Share of each band's 1st percentile that counts as haze, for blue, green, red, near infrared.
@@ -27,7 +22,7 @@ class Modulation(NamedTuple):
     """Matched PAN a (P - pan_mean) + level over the intensity sum_k w_k (M_k - haze_k).
 
     Attributes:
-        pan_mean: (1,).
+        pan_mean: (1,) mean of P, or of its low-pass in BT-H.
         pan_gain: (1,) a.
         level: (1,) mean of the intensity.
         weights: (C,) w.
@@ -41,71 +36,81 @@ class Modulation(NamedTuple):
     haze: jax.Array
 
 
-def fit_brovey(pan, ms, lms, setting):
+def estimate_brovey(fine, coarse, setting):
     """Brovey: band mean as the intensity, PAN matched to it in mean and deviation.
 
-    Gillespie, Kahle, Walker, Remote Sensing of Environment 22(3), 1987.
+    Reference: Gillespie, Kahle, Walker, "Color enhancement of highly correlated images. II. Channel
+    ratio and 'chromaticity' transformation techniques", Remote Sensing of Environment 22(3), 1987.
     """
-    weights = jnp.full(lms.shape[-1], 1 / lms.shape[-1], lms.dtype)
-    intensity = weighted_sum(lms, weights)
-    return Modulation(
-        pan_mean=mean(pan),
-        pan_gain=quotient(deviation(intensity), deviation(pan)),
-        level=mean(intensity),
-        weights=weights,
-        haze=jnp.zeros_like(weights),
+    xp, mean = fine["lms"].xp, fine["lms"].mean
+    return _modulation(
+        fine["lms"],
+        fine["pan"],
+        weights=xp.full_like(mean, 1 / mean.size),
+        haze=xp.zeros_like(mean),
     )
 
 
 def apply_brovey(coefficients: Modulation, pan, ms, lms, setting):
     """`M_b * P' / I`."""
-    return lms * _modulation(coefficients, pan, lms)
+    return lms * _factor(coefficients, pan, lms)
 
 
-def fit_bt_h(pan, ms, lms, setting):
+def measure_bt_h(pan, ms, lms, setting):
+    """`lms` and the Gaussian low-pass of `pan`."""
+    return {"lms": lms, "smooth": gauss_lowpass(pan, setting.ratio)}, {}
+
+
+def estimate_bt_h(fine, coarse, setting):
     """Brovey with haze correction: regression weights, PAN's low-pass matched to the intensity.
 
-    Lolli, Alparone, Garzelli, Vivone, "Haze correction for contrast-based multispectral
+    Reference: Lolli, Alparone, Garzelli, Vivone, "Haze correction for contrast-based multispectral
     pansharpening", IEEE GRSL 14(12), 2017. Haze is each band's minimum, and for four bands (blue,
     green, red, near infrared) fixed shares of their 1st percentiles, as in the toolbox.
     """
-    smooth = gauss_lowpass(pan, setting.ratio)
-    weights = least_squares(lms, smooth)[:, 0]
-    haze = _haze(lms)
-    intensity = weighted_sum(lms - haze, weights)
-    return Modulation(
-        pan_mean=mean(smooth),
-        pan_gain=quotient(deviation(intensity), deviation(smooth)),
-        level=mean(intensity),
-        weights=weights,
-        haze=haze,
-    )
+    lms, smooth = fine["lms"], fine["smooth"]
+    weights = lms.least_squares(smooth)[:, 0]
+    if _haze_from_percentiles(weights.size) is None:
+        haze = lms.minimum
+    else:
+        haze = lms.first_percentile * np.asarray(FOUR_BAND_HAZE, weights.dtype)
+    return _modulation(lms, smooth, weights, haze)
 
 
 def apply_bt_h(coefficients: Modulation, pan, ms, lms, setting):
     """`max(M_b - haze_b, 0) * P' / I + haze_b`."""
     above = jnp.maximum(lms - coefficients.haze, 0)
-    return above * _modulation(coefficients, pan, lms) + coefficients.haze
+    return above * _factor(coefficients, pan, lms) + coefficients.haze
 
 
-def _modulation(coefficients: Modulation, pan, lms):
+def _modulation(lms, pan, weights, haze) -> Modulation:
+    """Coefficients that match PAN to the intensity's mean and deviation."""
+    return Modulation(
+        pan_mean=pan.mean,
+        pan_gain=quotient((lms @ weights).deviation, pan.deviation),
+        level=(weights * (lms.mean - haze)).sum(keepdims=True),
+        weights=weights,
+        haze=haze,
+    )
+
+
+def _factor(coefficients: Modulation, pan, lms):
+    """(H, W, 1) matched PAN over the intensity."""
     sharp = coefficients.pan_gain * (pan - coefficients.pan_mean) + coefficients.level
     return sharp / (weighted_sum(lms - coefficients.haze, coefficients.weights) + EPS)
 
 
-def _haze(lms):
-    pixels = lms.reshape(-1, lms.shape[-1])
-    if lms.shape[-1] != len(FOUR_BAND_HAZE):
-        return pixels.min(axis=0)
-    ordered = jnp.sort(pixels, axis=0)
-    below, above, fraction = haze_ranks(len(pixels))
-    percentile = (1 - fraction) * ordered[below] + fraction * ordered[above]
-    return percentile * jnp.asarray(FOUR_BAND_HAZE, lms.dtype)
+def _haze_from_percentiles(bands: int) -> str | None:
+    """The image whose percentiles give the haze of so many bands; None where minima do."""
+    return "lms" if bands == len(FOUR_BAND_HAZE) else None
 
 
-def haze_ranks(count: int) -> tuple[int, int, float]:
-    """The two of `count` sorted values between which the 1st percentile lies, and how far."""
-    # Hazen's percentile, as MATLAB's prctile: the k-th smallest of n stands at (k - 0.5) / n.
-    position = min(max(0.01 * count - 0.5, 0.0), count - 1.0)
-    below = int(position)
-    return below, min(below + 1, count - 1), position - below
+METHODS = {
+    "brovey": Method(apply_brovey, (Step(measure_images, estimate_brovey),), Modulation),
+    "bt_h": Method(
+        apply_bt_h,
+        (Step(measure_bt_h, estimate_bt_h, percentiles=_haze_from_percentiles),),
+        Modulation,
+        fit_reach=lambda ratio: MTF_REACH,
+    ),
+}

@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 from jax.scipy.linalg import solve_triangular
 
-from rsfusion_jax.classical.method import quotient, triangle
+from rsfusion_jax.classical.arithmetic import quotient
+from rsfusion_jax.classical.least_squares import triangle
 
 
 def non_negative_least_squares(regressors, targets):

@@ -22,31 +22,18 @@ from rsfusion_jax.errors import UserError
 from rsfusion_jax.ops.resample import interp23
 from rsfusion_jax.sensors import Sensor, get_sensor, mtf_gains
 
-METHODS = {
-    "awlp": Method(multiresolution.fit_awlp, multiresolution.apply_awlp),
-    "bdsd": Method(bdsd.fit_bdsd, bdsd.apply_bdsd, needs_sensor=True, needs_pan_gain=True),
-    "bdsd_pc": Method(bdsd.fit_bdsd_pc, bdsd.apply_bdsd, needs_sensor=True, needs_pan_gain=True),
-    "brovey": Method(modulation.fit_brovey, modulation.apply_brovey),
-    "bt_h": Method(modulation.fit_bt_h, modulation.apply_bt_h),
-    "c_gsa": Method(clustered.fit_c_gsa, clustered.apply_c_gsa),
-    "exp": Method(interpolation.fit_exp, interpolation.apply_exp),
-    "gs": Method(substitution.fit_gs, substitution.apply_substitution),
-    "gsa": Method(substitution.fit_gsa, substitution.apply_substitution),
-    "hpf": Method(multiresolution.fit_matched_pan, multiresolution.apply_hpf),
-    "ihs": Method(substitution.fit_ihs, substitution.apply_substitution),
-    "mf_hg": Method(multiresolution.fit_matched_pan, multiresolution.apply_mf_hg),
-    "mtf_glp": Method(glp.fit_matched, glp.apply_additive, needs_sensor=True),
-    "mtf_glp_cbd": Method(glp.fit_cbd, glp.apply_additive, needs_sensor=True),
-    "mtf_glp_fs": Method(glp.fit_fs, glp.apply_additive, needs_sensor=True),
-    "mtf_glp_hpm": Method(glp.fit_matched, glp.apply_multiplicative, needs_sensor=True),
-    "mtf_glp_hpm_r": Method(glp.fit_hpm_r, glp.apply_multiplicative, needs_sensor=True),
-    "pca": Method(substitution.fit_pca, substitution.apply_substitution),
-    "pracs": Method(pracs.fit_pracs, pracs.apply_pracs),
-    "sfim": Method(multiresolution.fit_matched_pan, multiresolution.apply_sfim),
-    "weighted_brovey": Method(
-        weighted_brovey.fit_weighted_brovey, weighted_brovey.apply_weighted_brovey
-    ),
-}
+_FILES = (
+    bdsd,
+    clustered,
+    glp,
+    interpolation,
+    modulation,
+    multiresolution,
+    pracs,
+    substitution,
+    weighted_brovey,
+)
+METHODS = {name: method for file in _FILES for name, method in file.METHODS.items()}
 
 
 def list_methods() -> tuple[str, ...]:
@@ -55,7 +42,11 @@ def list_methods() -> tuple[str, ...]:
 
 
 def get_method(name: str) -> Method:
-    """The method's `fit` and `apply`; UserError names the known ones."""
+    """The method of this name: how it is fitted and applied.
+
+    Raises:
+        UserError: unknown name; the message lists the known ones.
+    """
     try:
         return METHODS[name]
     except KeyError:

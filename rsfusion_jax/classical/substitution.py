@@ -8,18 +8,9 @@ IHS, PCA, GS and GSA are one formula with different weights w and injection gain
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 
-from rsfusion_jax.classical.method import (
-    centred,
-    covariance,
-    deviation,
-    least_squares,
-    mean,
-    products,
-    quotient,
-    weighted_sum,
-)
+from rsfusion_jax.classical.arithmetic import quotient, weighted_sum
+from rsfusion_jax.classical.method import Method, Step, measure_images
 from rsfusion_jax.ops.mtf import atrous_lowpass
 from rsfusion_jax.ops.resample import decimate
 
@@ -42,56 +33,62 @@ class Substitution(NamedTuple):
     gains: jax.Array
 
 
-def fit_ihs(pan, ms, lms, setting):
+def estimate_ihs(fine, coarse, setting):
     """Generalised IHS: plain band mean, PAN matched to it in mean and deviation, gains of 1.
 
-    Tu, Su, Shyu, Huang, "A new look at IHS-like image fusion methods", Information Fusion 2(3),
-    2001.
+    Reference: Tu, Su, Shyu, Huang, "A new look at IHS-like image fusion methods", Information
+    Fusion 2(3), 2001.
     """
-    ones = jnp.ones(lms.shape[-1], lms.dtype)
-    return _matched(pan, lms, ones / ones.size, ones)
+    gains = fine["lms"].xp.ones_like(fine["lms"].mean)
+    return _matched(fine, gains / gains.size, gains)
 
 
-def fit_gs(pan, ms, lms, setting):
+def estimate_gs(fine, coarse, setting):
     """Gram-Schmidt, mode 1: plain band mean, gains cov(I, M_b) / var(I).
 
-    Laben, Brower, US patent 6,011,875, 2000; in the form of Aiazzi, Baronti, Selva, IEEE TGRS
-    45(10), 2007.
+    Reference: Laben, Brower, US patent 6,011,875, 2000; in the form of Aiazzi, Baronti, Selva, IEEE
+    TGRS 45(10), 2007.
     """
-    weights = jnp.full(lms.shape[-1], 1 / lms.shape[-1], lms.dtype)
-    return _matched(pan, lms, weights, _regression_gains(lms, weights))
+    mean = fine["lms"].mean
+    weights = fine["lms"].xp.full_like(mean, 1 / mean.size)
+    return _matched(fine, weights, _regression_gains(fine, weights))
 
 
-def fit_pca(pan, ms, lms, setting):
+def estimate_pca(fine, coarse, setting):
     """Principal components: the first one is exchanged, its loadings are both weights and gains.
 
-    Chavez, Sides, Anderson, "Comparison of three different methods to merge multiresolution and
-    multispectral data", PERS 57(3), 1991. The loadings' sign decides which way PAN is put in: the
-    largest one is positive, as MATLAB's `pca` has it.
+    Reference: Chavez, Sides, Anderson, "Comparison of three different methods to merge
+    multiresolution and multispectral data", PERS 57(3), 1991. The loadings' sign decides which way
+    PAN is put in: the largest one is positive, as MATLAB's `pca` has it.
     """
-    pixels = centred(lms)
-    first = jnp.linalg.eigh(products(pixels, pixels)).eigenvectors[:, -1]
-    first = first * jnp.sign(first[jnp.argmax(jnp.abs(first))])
-    return _matched(pan, lms, first, first)
+    xp = fine["lms"].xp
+    loadings = xp.linalg.eigh(fine["lms"].covariances).eigenvectors[:, -1]
+    loadings = loadings * xp.sign(loadings[xp.argmax(xp.abs(loadings))])
+    return _matched(fine, loadings, loadings)
 
 
-def fit_gsa(pan, ms, lms, setting):
+def measure_gsa(pan, ms, lms, setting):
+    """`lms` and `pan`; at the scale of MS `ms` and PAN reduced by the a-trous low-pass."""
+    reduced = decimate(atrous_lowpass(pan, setting.ratio), setting.ratio)
+    return {"lms": lms, "pan": pan}, {"ms": ms, "pan": reduced}
+
+
+def estimate_gsa(fine, coarse, setting):
     """Gram-Schmidt adaptive: weights by least squares of the reduced PAN on the MS bands.
 
-    Aiazzi, Baronti, Selva, "Improving component substitution pansharpening through multivariate
-    regression of MS + Pan data", IEEE TGRS 45(10), 2007. PAN is reduced by the toolbox's a-trous
-    low-pass and decimated at the field's phase, so `ms` must have that phase too; it is not
-    matched to the intensity.
+    Reference: Aiazzi, Baronti, Selva, "Improving component substitution pansharpening through
+    multivariate regression of MS + Pan data", IEEE TGRS 45(10), 2007. PAN is reduced by the
+    toolbox's a-trous low-pass and decimated at the field's phase, so `ms` must have that phase too;
+    it is not matched to the intensity.
     """
-    reduced = decimate(atrous_lowpass(pan - mean(pan), setting.ratio), setting.ratio)
-    # Centred images fit the constant of the regression without a regressor of its own.
-    weights = least_squares(centred(ms), centred(reduced))[:, 0]
+    weights = coarse["ms"].slopes(coarse["pan"])[:, 0]
+    pan_mean = fine["pan"].mean
     return Substitution(
-        pan_mean=mean(pan),
-        pan_gain=jnp.ones(1, lms.dtype),
-        band_means=mean(lms),
+        pan_mean=pan_mean,
+        pan_gain=fine["pan"].xp.ones_like(pan_mean),
+        band_means=fine["lms"].mean,
         weights=weights,
-        gains=_regression_gains(lms, weights),
+        gains=_regression_gains(fine, weights),
     )
 
 
@@ -102,18 +99,32 @@ def apply_substitution(coefficients: Substitution, pan, ms, lms, setting):
     return lms + coefficients.gains * (sharp - intensity)
 
 
-def _matched(pan, lms, weights, gains) -> Substitution:
-    intensity = weighted_sum(lms, weights)
+def _matched(fine, weights, gains) -> Substitution:
+    """Coefficients where PAN is matched to the intensity's mean and deviation."""
+    lms, pan = fine["lms"], fine["pan"]
     return Substitution(
-        pan_mean=mean(pan),
-        pan_gain=quotient(deviation(intensity), deviation(pan)),
-        band_means=mean(lms),
+        pan_mean=pan.mean,
+        pan_gain=quotient((lms @ weights).deviation, pan.deviation),
+        band_means=lms.mean,
         weights=weights,
         gains=gains,
     )
 
 
-def _regression_gains(lms, weights):
+def _regression_gains(fine, weights):
     """(C,) slopes of the regression of each band on the intensity."""
-    intensity = weighted_sum(centred(lms), weights)
-    return quotient(covariance(intensity, lms), covariance(intensity, intensity))
+    intensity = fine["lms"] @ weights
+    return quotient(intensity.covariance(fine["lms"]), intensity.variance)
+
+
+def _method(measure, estimate, **reach) -> Method:
+    return Method(apply_substitution, (Step(measure, estimate),), Substitution, **reach)
+
+
+METHODS = {
+    "gs": _method(measure_images, estimate_gs),
+    # The a-trous low-pass runs two binomial filters of 5 taps per octave of the ratio.
+    "gsa": _method(measure_gsa, estimate_gsa, fit_reach=lambda ratio: 4 * (ratio - 1).bit_length()),
+    "ihs": _method(measure_images, estimate_ihs),
+    "pca": _method(measure_images, estimate_pca),
+}

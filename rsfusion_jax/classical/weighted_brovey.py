@@ -2,15 +2,11 @@
 
 import jax.numpy as jnp
 
-from rsfusion_jax.classical.method import quotient
+from rsfusion_jax.classical.arithmetic import quotient
+from rsfusion_jax.classical.method import Method
 from rsfusion_jax.ops.resample import imresize
 
 _REACH = 2  # pixels to each side that the cubic kernel sees
-
-
-def fit_weighted_brovey(pan, ms, lms, setting):
-    """Nothing to fit: the weights are 1 / C."""
-    return ()
 
 
 def apply_weighted_brovey(coefficients, pan, ms, lms, setting):
@@ -35,3 +31,12 @@ def _enlarge_in_zeros(image, ratio: int):
     margin = _REACH * ratio
     size = tuple(ratio * length for length in padded.shape[:2])
     return imresize(padded, size)[margin:-margin, margin:-margin]
+
+
+METHODS = {
+    "weighted_brovey": Method(
+        apply_weighted_brovey,
+        apply_reach=lambda ratio: 3 * ratio,
+        phase=lambda ratio: (ratio - 1) / 2,
+    ),
+}

@@ -259,7 +259,7 @@ def test_counts_as_integers():
                 "sensor": sensor(70),
                 "ms": np.zeros((8, 8, 70)),
             },
-            "71 weights to each band, but ms has only 8x8 pixels",
+            "71 weights to each band, but ms has only 64 valid pixels",
         ),
     ],
 )

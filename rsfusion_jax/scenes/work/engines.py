@@ -9,7 +9,6 @@ import jax.numpy as jnp
 
 from rsfusion_jax.classical.method import Setting
 from rsfusion_jax.classical.registry import get_method
-from rsfusion_jax.classical.streaming import STREAMED
 from rsfusion_jax.errors import UserError
 from rsfusion_jax.inference.fuser import Fuser
 from rsfusion_jax.scenes.work.batch import WindowBatch
@@ -66,16 +65,16 @@ def network_engine(fuser: Fuser, spec: WindowSpec) -> Engine:
 
 def classical_spec(name: str, setting: Setting, bands: int) -> WindowSpec:
     """The windows of a classical method for `bands` MS bands."""
-    streamed, ratio = STREAMED[name], setting.ratio
+    method, ratio = get_method(name), setting.ratio
     return WindowSpec(
         name=name,
         ratio=ratio,
-        phase=float(streamed.phase(ratio)),
+        phase=float(method.phase(ratio)),
         num_bands=bands,
         guide_bands=1,
         max_value=1.0,
-        reach=streamed.apply_reach(ratio),
-        align=streamed.align(ratio),
+        reach=method.apply_reach(ratio),
+        align=method.align(ratio),
     )
 
 

@@ -2,19 +2,15 @@
 
 import functools
 import math
+from collections.abc import Iterator
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rsfusion_jax.classical.clustered import Clustered
-from rsfusion_jax.classical.glp import Injection
-from rsfusion_jax.classical.method import Setting
-from rsfusion_jax.classical.modulation import Modulation
-from rsfusion_jax.classical.multiresolution import MatchedPan
-from rsfusion_jax.classical.pracs import Pracs
-from rsfusion_jax.classical.streaming import STREAMED, Pass
-from rsfusion_jax.classical.substitution import Substitution
+from rsfusion_jax.classical.gather import gather
+from rsfusion_jax.classical.method import Setting, Step
+from rsfusion_jax.classical.registry import METHODS, get_method
 from rsfusion_jax.errors import UserError
 from rsfusion_jax.scenes.pair.enlarge import enlarge
 from rsfusion_jax.scenes.pair.geometry import ScenePair
@@ -23,84 +19,86 @@ from rsfusion_jax.scenes.work.loop import Ahead
 from rsfusion_jax.scenes.work.windows import Block, WindowReader
 
 _KINDS = {
-    kind.__name__: kind
-    for kind in (Clustered, Injection, MatchedPan, Modulation, Pracs, Substitution)
+    method.coefficients.__name__: method.coefficients
+    for method in METHODS.values()
+    if method.coefficients is not None
 }
 
 
 def fit_scene(name: str, setting: Setting, scene: ScenePair, side: int, budget: int, advance=None):
-    """Passes over the scene and fits.
+    """Coefficients of a classical method from a whole scene, read window by window.
 
     Args:
-        name: of the method.
-        setting: of the method.
-        scene: the pair.
+        name: name of the method.
+        setting: ratio and MTF gains of the method.
+        scene: the pair of images.
         side: PAN pixels along a side of the core of a window.
-        budget: bytes that the pixels kept by methods that need all of them may take.
-        advance: called with the PAN pixels read, after every window.
+        budget: bytes available for the pixels that some methods need all at once.
+        advance: called with the number of PAN pixels read, after every window.
 
     Returns:
-        The method's coefficients, as numpy arrays of float64.
+        The coefficients, NamedTuples of arrays or one array; () where nothing is fitted.
 
     Raises:
-        UserError: a method that needs the whole scene at once, and a scene beyond the budget.
+        UserError: a method that needs the whole scene at once, and a scene beyond the budget; no
+            valid pixels.
     """
-    streamed = STREAMED[name]
-    kept = streamed.bytes_per_pixel(len(scene.ms.bands)) * math.prod(scene.size)
-    if kept and kept > budget:
+    method, bands, ratio = get_method(name), len(scene.ms.bands), setting.ratio
+    needed = method.bytes_per_pixel(bands) * math.prod(scene.size)
+    if needed and needed > budget:
         raise UserError(
             f"method {name!r} compares all pixels with each other and cannot be streamed: this "
-            f"scene takes {kept / 2**30:.1f} GB, --memory leaves {budget / 2**30:.1f} GB; give "
+            f"scene takes {needed / 2**30:.1f} GB, --memory leaves {budget / 2**30:.1f} GB; give "
             "more or choose another method, such as gsa"
         )
-    coefficients = ()
-    ratio = setting.ratio
-    halo = -(-streamed.fit_reach(ratio) // ratio) * ratio
-    windows = WindowReader(scene, side, halo, streamed.align(ratio))
-    for step in streamed.passes(len(scene.ms.bands)):
-        coefficients = _one_pass(step, coefficients, windows, setting, advance)
-    return coefficients
-
-
-def _one_pass(step: Pass, so_far, windows: WindowReader, setting: Setting, advance):
-    fine = coarse = None
-    seen = 0
-    passed_on = _for_device(so_far)
+    halo = -(-method.fit_reach(ratio) // ratio) * ratio
+    windows = WindowReader(scene, side, halo, method.align(ratio))
     ahead = Ahead(workers=2, depth=2)
+    earlier = ()
     try:
-        for block, (window, valid) in ahead.map(
-            lambda block: (block, windows.read(block)), windows.blocks
-        ):
-            on_fine, on_coarse = _measure(window, passed_on, step=step, setting=setting)
-            if on_fine is not None:
-                fine = step.gather(on_fine.shape[-1], so_far) if fine is None else fine
-                fine.add(np.asarray(on_fine)[block.core][valid])
-            if on_coarse is not None:
-                coarse = step.gather(on_coarse.shape[-1], so_far) if coarse is None else coarse
-                inside, picked = _coarse_core(block, valid, setting.ratio)
-                coarse.add(np.asarray(on_coarse)[inside][picked])
-            seen += int(valid.sum())
-            if advance is not None:
-                advance(block.rows.size * block.columns.size)
+        for step in method.steps:
+            read = functools.partial(_read, step, earlier, windows, setting, ahead, advance)
+            fine, coarse = gather(step, bands, read)
+            earlier = (step.estimate(fine, coarse, setting, *earlier),)
     finally:
         ahead.close()
-    if not seen:
+    return earlier[0] if earlier else ()
+
+
+def _read(
+    step: Step,
+    earlier: tuple,
+    windows: WindowReader,
+    setting: Setting,
+    ahead: Ahead,
+    advance,
+    only: str | None,
+) -> Iterator[tuple[dict, dict]]:
+    """Measures every window and yields its valid pixels, as `gather` takes them."""
+    on_device = jax.tree.map(lambda values: jnp.asarray(values, jnp.float32), earlier)
+    any_valid = False
+    for block, (window, valid) in ahead.map(
+        lambda block: (block, windows.read(block)), windows.blocks
+    ):
+        fine, coarse = _measure(window, on_device, step=step, setting=setting, only=only)
+        inside, picked = _coarse_core(block, valid, setting.ratio)
+        yield (
+            {name: np.asarray(image)[block.core][valid] for name, image in fine.items()},
+            {name: np.asarray(image)[inside][picked] for name, image in coarse.items()},
+        )
+        any_valid = any_valid or valid.any()
+        if advance is not None:
+            advance(block.rows.size * block.columns.size)
+    if not any_valid:
         raise UserError("PAN and MS have no valid pixel in common; look at their nodata values")
-    return step.conclude(so_far, fine, coarse, setting)
 
 
-def _for_device(so_far):
-    """What `measure` may use: arrays; moments stay on the host."""
-    leaves = jax.tree.leaves(so_far)
-    arrays = all(isinstance(leaf, np.ndarray | np.floating) for leaf in leaves)
-    return jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), so_far) if arrays else ()
-
-
-@functools.partial(jax.jit, static_argnames=("step", "setting"))
-def _measure(window: WindowBatch, so_far, *, step: Pass, setting: Setting):
+@functools.partial(jax.jit, static_argnames=("step", "setting", "only"))
+def _measure(window: WindowBatch, earlier, *, step: Step, setting: Setting, only: str | None):
     lms = enlarge(window.ms, window.rows_fine, window.columns_fine)
     ms = enlarge(window.ms, window.rows_coarse, window.columns_coarse)
-    return step.measure(so_far, window.pan, ms, lms, setting)
+    fine, coarse = step.measure(window.pan, ms, lms, setting, *earlier)
+    return (fine, coarse) if only is None else ({only: fine[only]}, {})
 
 
 def _coarse_core(block: Block, valid: np.ndarray, ratio: int):
@@ -115,7 +113,7 @@ def _coarse_core(block: Block, valid: np.ndarray, ratio: int):
 
 
 def to_plain(coefficients) -> dict:
-    """Coefficients as JSON has them."""
+    """Coefficients as plain lists and strings, for JSON."""
     if isinstance(coefficients, tuple) and not coefficients:
         return {"kind": "none", "fields": []}
     named = type(coefficients).__name__ in _KINDS
@@ -125,7 +123,7 @@ def to_plain(coefficients) -> dict:
 
 
 def from_plain(plain: dict):
-    """The reverse of `to_plain`."""
+    """Coefficients from what `to_plain` made of them."""
     fields = [np.asarray(field) for field in plain["fields"]]
     if plain["kind"] == "none":
         return ()

@@ -1,7 +1,7 @@
 """The engine of a classical method: fitted to a scene, or with coefficients of a resumed run."""
 
 from rsfusion_jax.classical.method import Setting
-from rsfusion_jax.classical.streaming import STREAMED
+from rsfusion_jax.classical.registry import get_method
 from rsfusion_jax.progress import MEGAPIXELS, ProgressBar
 from rsfusion_jax.scenes.pair.geometry import ScenePair
 from rsfusion_jax.scenes.work.engines import Engine, classical_engine
@@ -36,8 +36,8 @@ def fitted_engine(
     """
     if resumed is not None:
         return classical_engine(spec, setting, from_plain(resumed)), resumed
-    passes = STREAMED[spec.name].passes(spec.num_bands)
-    total = len(passes) * scene.size[0] * scene.size[1]
+    readings = get_method(spec.name).readings(spec.num_bands)
+    total = readings * scene.size[0] * scene.size[1]
     with ProgressBar("statistics", total, unit=MEGAPIXELS, quiet=quiet) as stage:
         coefficients = fit_scene(spec.name, setting, scene, _SIDE, budget, stage.advance)
     return classical_engine(spec, setting, coefficients), to_plain(coefficients)
