@@ -24,7 +24,7 @@ def write_tif(path, image, *, pixel, origin=(0.0, 0.0), crs=CRS, transform=None,
     profile = {"photometric": "MINISBLACK"} | profile
     profile = {"driver": "GTiff", "height": height, "width": width, "count": count} | profile
     profile = {"dtype": image.dtype, "transform": transform, "crs": crs} | profile
-    with _georeferenced_or_not(), rasterio.open(path, "w", **profile) as file:
+    with without_georeference(), rasterio.open(path, "w", **profile) as file:
         file.write(np.moveaxis(image, -1, 0))
     return path
 
@@ -58,14 +58,14 @@ def field(rows, columns, bands=3):
 def read(path):
     """(H, W, C) as stored, and what the file says of itself."""
     names = "descriptions units scales offsets nodata dtypes count shape crs transform profile"
-    with _georeferenced_or_not(), rasterio.open(path) as file:
+    with without_georeference(), rasterio.open(path) as file:
         known = {name: getattr(file, name) for name in names.split()}
         known |= {"tags": file.tags(), "colours": [c.name for c in file.colorinterp]}
         return np.moveaxis(file.read(), 0, -1), types.SimpleNamespace(**known)
 
 
 @contextlib.contextmanager
-def _georeferenced_or_not():
+def without_georeference():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
         yield
