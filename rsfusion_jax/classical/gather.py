@@ -11,11 +11,12 @@ from rsfusion_jax.classical.variable import percentile_ranks
 
 _BINS = 65536
 
-Pixels = Mapping[str, np.ndarray]
+Tile = Mapping[str, np.ndarray]
+"""Valid pixels (N, K) of a tile, by the name of the image."""
 
 
 def gather(
-    step: Step, bands: int, read: Callable[[str | None], Iterator[tuple[Pixels, Pixels]]]
+    step: Step, bands: int, read: Callable[[str | None], Iterator[tuple[Tile, Tile]]]
 ) -> tuple[dict[str, SummedVariable], dict[str, SummedVariable]]:
     """Statistics of everything that a step measures.
 

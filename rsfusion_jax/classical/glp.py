@@ -128,13 +128,14 @@ def _matched(coefficients: Injection, pan, setting):
     )
 
 
-def _method(measure, estimate, apply) -> Method:
-    def reach(ratio):
-        # P_L is decimated after the MTF kernel and enlarged again.
-        return MTF_REACH + 10 * ratio
+def _reach(ratio: int) -> int:
+    """PAN pixels to each side that P_L sees: the MTF kernel's, and those of the enlargement."""
+    return MTF_REACH + 10 * ratio
 
+
+def _method(measure, estimate, apply) -> Method:
     steps = (Step(measure, estimate),)
-    return Method(apply, steps, Injection, needs_sensor=True, fit_reach=reach, apply_reach=reach)
+    return Method(apply, steps, Injection, needs_sensor=True, fit_reach=_reach, apply_reach=_reach)
 
 
 METHODS = {

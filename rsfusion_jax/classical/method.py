@@ -67,7 +67,7 @@ class Method:
 
     Attributes:
         apply: `(coefficients, pan, ms, lms, setting)` -> fused image (H, W, C), unclipped.
-        steps: of the fit; none where there is nothing to fit.
+        steps: steps of the fit, in order; empty where there is nothing to fit.
         coefficients: NamedTuple that the fit returns; None where it returns one array or nothing.
         needs_sensor: whether the method filters with the MS bands' MTF.
         needs_pan_gain: whether it filters with PAN's MTF as well.
@@ -91,7 +91,7 @@ class Method:
     bytes_per_pixel: Callable[[int], int] = lambda bands: 0
 
     def fit(self, pan, ms, lms, setting: Setting):
-        """Coefficients from images in memory; compiles, differentiates and batches like any of jax.
+        """Coefficients from images in memory, by pure functions that `jit` and `vmap` take.
 
         Args:
             pan: (H, W, 1) jax array.

@@ -111,7 +111,7 @@ def fuse(
 
 
 def method_setting(name: str, sensor, ratio: int, bands: int, wrap: bool = False) -> Setting:
-    """What a method must know beside the pixels; arguments as for `fuse`.
+    """The `Setting` of a method: ratio and MTF gains; arguments as for `fuse`.
 
     Raises:
         UserError: unknown method, a missing sensor or one of another number of bands.
