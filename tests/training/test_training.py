@@ -194,20 +194,19 @@ def test_killed_run_resumes_bit_for_bit(tmp_path):
         command = [sys.executable, str(ROOT / "train.py"), *_flags(config, workdir)]
         return subprocess.Popen(command, env=environment, cwd=tmp_path, stderr=subprocess.PIPE)
 
-    whole = start(tmp_path / "whole")
-    assert whole.wait(300) == 0, whole.stderr.read().decode()
-    killed = start(tmp_path / "killed")
-    metrics = tmp_path / "killed" / "metrics.jsonl"
-    while not (metrics.exists() and len(metrics.read_text().splitlines()) >= 5):
-        assert killed.poll() is None, killed.stderr.read().decode()
-        time.sleep(0.002)
-    killed.send_signal(signal.SIGKILL)
-    killed.wait()
+    with start(tmp_path / "whole") as whole:
+        assert whole.wait(300) == 0, whole.stderr.read().decode()
+    with start(tmp_path / "killed") as killed:
+        metrics = tmp_path / "killed" / "metrics.jsonl"
+        while not (metrics.exists() and len(metrics.read_text().splitlines()) >= 5):
+            assert killed.poll() is None, killed.stderr.read().decode()
+            time.sleep(0.002)
+        killed.send_signal(signal.SIGKILL)
     folder = tmp_path / "killed" / "checkpoints"
     saved = [int(path.name) for path in folder.iterdir() if path.name.isdigit()]
     assert saved and max(saved) < 30
-    resumed = start(tmp_path / "killed")
-    assert resumed.wait(300) == 0, resumed.stderr.read().decode()
+    with start(tmp_path / "killed") as resumed:
+        assert resumed.wait(300) == 0, resumed.stderr.read().decode()
 
     for a, b in zip(_params(tmp_path / "whole", 30), _params(tmp_path / "killed", 30), strict=True):
         assert np.array_equal(a, b)
