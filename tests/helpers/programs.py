@@ -15,8 +15,9 @@ import jax
 
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(
-    # Nothing here starts a thread or a backend of jax when it is imported.
-    "flax.linen grain h5py jax optax orbax.checkpoint rasterio rsfusion_jax scipy.ndimage".split()
+    # Nothing here starts a thread or a backend of jax when it is imported; what is missing is left.
+    "grain h5py matplotlib.pyplot rasterio rsfusion_jax.cli.evaluate rsfusion_jax.cli.main "
+    "rsfusion_jax.training.loop scipy.ndimage tensorboardX torch".split()
 )
 
 
