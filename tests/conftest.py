@@ -5,14 +5,9 @@ from pathlib import Path
 
 import jax
 import pytest
+from quick_compilation import XLA_FLAGS
 
-# Most of the suite's time is the compilation of small programs. It is halved where XLA's CPU
-# backend leaves out LLVM's optimisations and generates code the plainest way.
-_FLAGS = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
-if jax.version.__version_info__ < (0, 11):  # XLA ends the process at a flag that it does not know.
-    _FLAGS += " --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
-os.environ.setdefault("XLA_FLAGS", _FLAGS)  # read when the first program is compiled
-
+os.environ.setdefault("XLA_FLAGS", XLA_FLAGS)
 pytest.register_assert_rewrite("parity")
 jax.config.update("jax_platforms", "cpu")
 jax.config.update("jax_num_cpu_devices", 8)

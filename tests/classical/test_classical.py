@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.optimize
+from quick_compilation import jit_as_users
 
 from rsfusion_jax import classical
 from rsfusion_jax.classical.method import Setting
@@ -80,7 +81,7 @@ def test_output_equals_the_toolbox(shared, images, camera, name):
     np.testing.assert_allclose(fused.astype(expected.dtype), expected, rtol=0, atol=2.5e-4)
     if images == "wv2_96":  # the worse conditioned of the two
         inputs = {key: image.astype(np.float32) for key, image in inputs.items()}
-        single = classical.fuse(name, **inputs, sensor=camera, wrap=True)
+        single = jit_as_users(lambda i: classical.fuse(name, **i, sensor=camera, wrap=True))(inputs)
         assert single.dtype == np.float32
         np.testing.assert_allclose(single, expected, rtol=0, atol=FLOAT32_COUNTS)
 

@@ -2,18 +2,17 @@
 
 import os
 import pickle
-import subprocess
-import sys
 from pathlib import Path
 
 import h5py
 import numpy as np
+import programs
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-TRAIN = [sys.executable, str(ROOT / "train.py"), "--workdir=run"]
-EVALUATE = [sys.executable, str(ROOT / "evaluate.py")]
-RSFUSION = [sys.executable, "-m", "rsfusion_jax.cli.main"]
+TRAIN = [str(ROOT / "train.py"), "--workdir=run"]
+EVALUATE = [str(ROOT / "evaluate.py")]
+RSFUSION = ["-m", "rsfusion_jax.cli.main"]
 FILE = "--config.data.train=set.h5"
 NO_TEST = ["--config.data.valid=", "--config.data.test="]
 
@@ -170,8 +169,7 @@ def test_one_sentence_status_2_and_nothing_left(case, tmp_path, monkeypatch):
     if prepare is not None:
         prepare()
     before = sorted(tmp_path.rglob("*"))
-    environment = {**os.environ, "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120)
+    done = programs.run(command)
     assert done.returncode == 2, done.stderr
     assert "Traceback" not in done.stderr + done.stdout
     message = done.stderr[done.stderr.index("error: ") :]

@@ -43,10 +43,14 @@ SMALL = {
 """Fields that keep a network small where only its form matters; the others are so as published."""
 
 
+SEEDS = {"mmapp": 1}
+"""With the seed of the others one of MMAPP's ReLUs would close the only path to some parameters."""
+
+
 def build(name: str):
     """The network, its parameters and its inputs, all float64 and from one seed."""
     model = create_model(name, num_bands=4, precision="highest", **SMALL.get(name, {}))
-    rng = np.random.default_rng(2026)
+    rng = np.random.default_rng(SEEDS.get(name, 2026))
     params = noise_like(abstract_params(model), rng)
     ratio = model.ratio
     pan, ms = rng.random((1, 16, 24, 1)), rng.random((1, 16 // ratio, 24 // ratio, 4))

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import parity
 import pytest
+from cases import slow_but
 
 from rsfusion_jax.errors import UserError
 from rsfusion_jax.models import create_model, rsanet
@@ -21,13 +22,13 @@ def _case(shared, name):
     return case, create_model("rsanet", num_bands=8, precision="highest")
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", slow_but("wv3_48x80", CASES))
 def test_parity_float32(shared, name):
     case, model = _case(shared, name)
     parity.assert_parity_float32(model, case)
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", slow_but("wv3_48x80", CASES))
 def test_parity_float64(shared, name):
     case, model = _case(shared, name)
     parity.assert_parity_float64(model, case)
