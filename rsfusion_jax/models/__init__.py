@@ -10,7 +10,7 @@ from jax.extend.core import Var
 
 from rsfusion_jax.errors import UserError
 
-_NOT_NETWORKS = ("catalogue", "cost", "layers", "table")
+_NOT_NETWORKS = ("catalogue", "cost", "ddif_condition", "layers", "network")
 
 
 def list_models() -> list[str]:

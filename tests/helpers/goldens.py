@@ -40,7 +40,7 @@ SMALL = {
 
 def build(name: str):
     """The network, its parameters and its inputs, all float64 and from one seed."""
-    model = create_model(name, num_bands=4, precision="highest", **SMALL.get(name, {}))
+    model = create_model(name, num_bands=4, **SMALL.get(name, {}))
     rng = np.random.default_rng(2026)
     leaves, tree = jax.tree.flatten(abstract_params(model))
     params = [0.1 * rng.standard_normal(leaf.shape) for leaf in leaves]
