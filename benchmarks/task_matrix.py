@@ -192,7 +192,7 @@ def table(rows: list[dict]) -> str:
     ]
     for row in rows:
         model = importlib.import_module(f"rsfusion_jax.models.{row['network']}").Model
-        name = f"| {TITLES[row['task']]} | {model.__name__} |"
+        name = f"| {TITLES[row['task']]} | {model.title} |"
         if "refused" in row:
             lines.append(f"{name} refused: {row['refused'].split(';')[0]} | | | | | |")
             continue

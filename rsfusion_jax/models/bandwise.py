@@ -1,7 +1,7 @@
 """BandWise: one small network that sharpens each band by itself, for any sensor.
 
 Ours, without a publication: `--adapt` starts from it, and the packaged weights are its own. Every
-band is fused with the same weights, so that one set of them fits any number of bands: 10,899
+band is fused with the same weights, so that one set of them fits any number of bands: 13,491
 parameters. Its inputs have no units: each image is divided by its local standard deviation.
 
 The base is the local injection of the classical methods: PAN's detail, with the regression

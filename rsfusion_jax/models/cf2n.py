@@ -2,7 +2,7 @@
 
 CF2N, Geo-spatial Information Science, 2024, doi:10.1080/10095020.2024.2416899.
 
-Reconstructed from the paper's framework figure; no reference implementation is public. 305,419
+Reconstructed from the paper's framework figure; no reference implementation is public. 808,292
 parameters at 8 bands and one PAN band. From the figure: the two RB heads, FD2R with its Haar
 subbands and the adaptive weighted fusions (AWF), the split into high and low frequencies in every
 attention, FDA, SDA and FSM, the dynamic kernels and their products, the iterated modules (FSCFM)

@@ -73,7 +73,7 @@ class Inputs:
     @property
     def name(self) -> str:
         """Of the method or network."""
-        return self.method or type(self.fuser.model).__name__.lower()
+        return self.method or self.fuser.model.title.lower()
 
     @property
     def ratio(self) -> int:

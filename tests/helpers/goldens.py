@@ -52,6 +52,7 @@ def build(name: str):
     return model, jax.tree.unflatten(tree, params), inputs
 
 
+@jax.default_matmul_precision("highest")
 def output(name: str) -> np.ndarray:
     """The fused image, or the denoiser's prediction, in float64, (1, 16, 24, 4)."""
     with jax.enable_x64(True):

@@ -11,6 +11,8 @@ import pytest
 
 from rsfusion_jax.errors import UserError
 from rsfusion_jax.models import create_model, ddif, init_params, input_shapes
+from rsfusion_jax.models.ddif_condition import wavelet_condition
+from rsfusion_jax.ops.sinusoids import time_embedding
 from rsfusion_jax.porting import ddif as porting
 
 CASES = ["4band_48x80", "cfg2_noselfcond_32", "fourier_32", "hisr31", "wv3"]
@@ -35,9 +37,7 @@ def case_and_model(shared, name):
     for key in ("cls", "in_channel", "out_channel", "fourier_step"):
         given.pop(key, None)
     lists = {key: tuple(v) for key, v in given.items() if isinstance(v, list)}
-    model = create_model(
-        "ddif", num_bands=bands, guide_bands=guide, precision="highest", **(given | lists)
-    )
+    model = create_model("ddif", num_bands=bands, guide_bands=guide, **(given | lists))
     return case, model
 
 
@@ -77,31 +77,31 @@ def test_port_round_trip(shared, name):
 
 BLOCKS = {
     "condinj_16to24_cond7": (
-        ddif.CoarseStyleModulation(24, precision="highest"),
+        ddif.CoarseStyleModulation(24),
         porting.coarse_style,
         (),
         ("x", "cond"),
     ),
     "fastattn_16to16_cond7": (
-        ddif.WaveletModulation(16, precision="highest"),
+        ddif.WaveletModulation(16),
         porting.wavelet_modulation,
         (True,),
         ("x", "cond"),
     ),
     "fastattn_16to24_cond7": (
-        ddif.WaveletModulation(24, precision="highest"),
+        ddif.WaveletModulation(24),
         porting.wavelet_modulation,
         (False,),
         ("x", "cond"),
     ),
     "resnet_16to24_emb8": (
-        ddif.ResBlock(24, precision="highest"),
+        ddif.ResBlock(24),
         porting.res_block,
         (True,),
         ("x", "emb"),
     ),
     "selfattention_c16_h8": (
-        ddif.SelfAttention(precision="highest"),
+        ddif.SelfAttention(),
         porting.self_attention,
         (),
         ("x",),
@@ -123,7 +123,7 @@ def test_block_parity(shared, name):
 def test_condition_is_the_authors(shared):
     golden = np.load(shared / "parity" / "ddif" / "wavelet_cond.npz")
     for pan, lms, cond in (("pan", "lms", "cond"), ("hisr_rgb", "hisr_lms", "hisr_cond")):
-        ours = ddif.wavelet_condition(parity.nhwc(golden[pan]), parity.nhwc(golden[lms]))
+        ours = wavelet_condition(parity.nhwc(golden[pan]), parity.nhwc(golden[lms]))
         np.testing.assert_allclose(parity.nchw(ours), golden[cond], atol=2e-6)
 
 
@@ -132,7 +132,7 @@ def test_network_makes_its_own_condition():
     params = init_params(model, jax.random.key(0))
     x_t, _, pan, lms = _noise(model, 8, 12)
     t = jnp.array([37])
-    cond = ddif.wavelet_condition(pan, lms)
+    cond = wavelet_condition(pan, lms)
     given = jax.jit(lambda *a: model.apply(*a, method="denoise"))({"params": params}, x_t, t, cond)
     whole = jax.jit(model.apply)({"params": params}, x_t, t, pan, lms)
     np.testing.assert_allclose(whole, given, atol=1e-6)
@@ -141,7 +141,7 @@ def test_network_makes_its_own_condition():
 def test_time_embedding_is_the_authors(shared):
     golden = np.load(shared / "parity" / "ddif" / "time_embedding.npz")
     for features in (8, 32):
-        ours = ddif.time_embedding(golden["t"], features)
+        ours = time_embedding(golden["t"], features)
         np.testing.assert_allclose(ours, golden[f"dim{features}"], atol=6e-5)
 
 

@@ -297,6 +297,7 @@ def _rows(engine: Denoiser) -> list[dict]:
     ]
 
 
+@jax.default_matmul_precision("highest")
 def _predict(model, sees_itself: bool, state, pan, ms, lms, field):
     """The network on tiles, with its newest estimate where it shall see one."""
     bands = model.num_bands

@@ -152,7 +152,7 @@ def network_engine(fuser, *, tile: int | None = None, overlap: int | None = None
     model = fuser.model
     if model.predicts != "fused":
         raise UserError(
-            f"{type(model).__name__} predicts {model.predicts!r} step by step, and no window is "
+            f"{model.title} predicts {model.predicts!r} step by step, and no window is "
             "fused without its neighbours; use `rsfusion fuse` or another network"
         )
     ratio, field = model.ratio, model.receptive_field
@@ -167,7 +167,7 @@ def traits(fuser) -> dict:
     """The fields of an engine that any network has."""
     model = fuser.model
     return {
-        "name": type(model).__name__.lower(),
+        "name": model.title.lower(),
         "ratio": model.ratio,
         "phase": fuser.ms_phase,
         "num_bands": model.num_bands,
@@ -210,6 +210,7 @@ def classical_engine(name: str, setting: Setting, bands: int, coefficients) -> E
     )
 
 
+@jax.default_matmul_precision("highest")
 def _network(model, variables, pan, ms, lms):
     return model.apply(variables, pan, ms, lms)["fused"]
 
