@@ -190,7 +190,7 @@ def error_without_guide(
 def cells(row: dict) -> list[object]:
     """Format one line of the table."""
     model = importlib.import_module(f"rsfusion_jax.models.{row['network']}").Model
-    line = [TITLES[row["task"]], model.__name__]
+    line = [TITLES[row["task"]], model.title]
     if "refused" in row:
         return [*line, f"refused: {row['refused'].split(';')[0]}", "", "", "", "", ""]
     best = None

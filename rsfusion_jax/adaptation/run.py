@@ -126,7 +126,7 @@ class Adaptation:
         if verdict is None:
             return "nothing was held out: whether the network beats a formula here is not known"
         network, formula = verdict.network["ERGAS"], verdict.classical["ERGAS"]
-        name, model = verdict.method, type(self.fuser.model).__name__
+        name, model = verdict.method, self.fuser.model.title
         before = verdict.before_tuning
         found = (
             f"held-out ERGAS: {model} {network:.3f}"

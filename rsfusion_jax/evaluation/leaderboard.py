@@ -66,7 +66,7 @@ def leaderboard(
 
 def closing_report(fuser: Fuser, test_set: Source, config, workdir: Path) -> None:
     """The end of a training run: its best weights beside EXP and the classical methods."""
-    name = type(fuser.model).__name__
+    name = fuser.model.title
     methods = [classical_method(method, test_set.info) for method in config.eval.methods]
     leaderboard(
         [*methods, network_method(fuser, name)],

@@ -74,7 +74,7 @@ def find_method(spec: str, info: SetInfo) -> Method:
             ratio=info.ratio,
             max_value=info.max_value,
         )
-        return network_method(fuser, type(fuser.model).__name__)
+        return network_method(fuser, fuser.model.title)
     if not Path(spec).exists():
         raise UserError(
             f"method {spec!r} is neither a classical method ({', '.join(classical.list_methods())})"
@@ -82,7 +82,7 @@ def find_method(spec: str, info: SetInfo) -> Method:
         )
     fuser = load(spec)
     check_fits(fuser, info, spec)
-    return network_method(fuser, f"{type(fuser.model).__name__} ({Path(spec).name})")
+    return network_method(fuser, f"{fuser.model.title} ({Path(spec).name})")
 
 
 def check_fits(fuser: Fuser, info: SetInfo, label: str) -> None:

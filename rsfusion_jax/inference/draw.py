@@ -64,6 +64,7 @@ class Diffusion:
 
 
 @functools.partial(jit, static_argnames=("model", "diffusion", "samples", "tile"))
+@jax.default_matmul_precision("highest")
 def draw(model, variables, key, pan, lms, *, diffusion: Diffusion, samples: int = 1, tile=None):
     """Draws fused images; every image of a batch from the same noise, so that none needs the rest.
 

@@ -45,7 +45,7 @@ def export_fuser(
     path, model = Path(path), fuser.model
     if model.predicts != "fused":
         raise UserError(
-            f"{type(model).__name__} fuses by drawing samples, which is not exported; choose a "
+            f"{model.title} fuses by drawing samples, which is not exported; choose a "
             "network that fuses in one pass"
         )
     if path.exists():
@@ -63,6 +63,7 @@ def export_fuser(
     low = tile // model.ratio
     shapes = (batch, tile, tile, model.guide_bands), (batch, low, low, model.num_bands)
 
+    @jax.default_matmul_precision("highest")
     def fuse(pan, ms):
         pan, ms = (image.astype(jnp.float32) / fuser.max_value for image in (pan, ms))
         fused = model.apply(fuser.variables, pan, ms, interp23(ms, model.ratio))["fused"]
@@ -73,7 +74,7 @@ def export_fuser(
     data = exported.serialize()
     card = {
         "version": __version__,
-        "network": type(model).__name__,
+        "network": model.title,
         "pan": shapes[0],
         "ms": shapes[1],
         "fused": [batch, tile, tile, model.num_bands],

@@ -50,7 +50,7 @@ class Fuser:
             )
         if max_value is not None and not max_value > 0:
             raise UserError(f"max_value={max_value} must be positive: 2047 for 11-bit counts")
-        self.model = model.clone(precision="highest")
+        self.model = model
         self.variables = jax.tree.map(jnp.asarray, dict(variables))
         scale = self.sensor.max_value if self.sensor is not None else 1.0
         self.max_value = float(max_value if max_value is not None else scale)
@@ -140,7 +140,7 @@ class Fuser:
         if given and self.diffusion is None:
             name, value = next(iter(given.items()))
             raise UserError(
-                f"{name}={value!r} is for diffusion networks, {type(self.model).__name__} fuses in "
+                f"{name}={value!r} is for diffusion networks, {self.model.title} fuses in "
                 "one pass; leave it out"
             )
         for name in ("steps", "samples"):
@@ -199,5 +199,6 @@ class Fuser:
 
 
 @functools.partial(jit, static_argnums=0)
+@jax.default_matmul_precision("highest")
 def _fuse(model: nn.Module, variables, pan, ms, lms):
     return jnp.clip(model.apply(variables, pan, ms, lms)["fused"], 0, 1)

@@ -10,11 +10,11 @@ from jax.extend.core import Var
 
 from rsfusion_jax.errors import UserError
 
-_NOT_NETWORKS = ("catalogue", "cost", "layers", "table")
+_NOT_NETWORKS = ("catalogue", "cost", "ddif_condition", "layers", "network")
 
 
 def list_models() -> list[str]:
-    """Names of the networks, sorted."""
+    """Lists the names of the networks, sorted."""
     return sorted(
         module.name for module in pkgutil.iter_modules(__path__) if module.name not in _NOT_NETWORKS
     )
@@ -28,13 +28,13 @@ def create_model(
     Args:
         name: one of `list_models()`.
         num_bands: C, bands of the low-resolution image.
-        guide_bands: G, channels of the guide.
+        guide_bands: G, bands of the guide.
         ratio: r, guide pixels per low-resolution pixel along one axis.
-        **overrides: fields of the module, under the authors' argument names.
+        **overrides: fields of the module, under the authors' argument names, and `dtype`.
 
     Returns:
-        A linen module; `module.apply(variables, pan, ms, lms, train=False)` returns a dict with
-        "fused".
+        A linen module, see `models.network.Network`;
+        `module.apply(variables, pan, ms, lms, train=False)` returns a dict with "fused".
 
     Raises:
         UserError: unknown network, unknown field, or a field out of range.
@@ -55,19 +55,19 @@ def create_model(
     for field, value in (("num_bands", num_bands), ("guide_bands", guide_bands), ("ratio", ratio)):
         if not isinstance(value, int) or value < 1:
             raise UserError(f"{name}: {field} must be a positive integer, found {value!r}")
-    # Configurations that were stored come back with lists, which a module cannot be hashed with.
+    # Stored configurations come back with lists, and a module with a list cannot be hashed.
     overrides = {k: tuple(v) if isinstance(v, list) else v for k, v in overrides.items()}
     return network(num_bands=num_bands, guide_bands=guide_bands, ratio=ratio, **overrides)
 
 
 def input_shapes(model: nn.Module, height: int, width: int, batch: int = 1) -> tuple:
-    """Shapes and dtypes of what a network is called with, for `lms` of `height` x `width` / r.
+    """Computes the shapes and dtypes of a network's inputs.
 
     Args:
         model: the network.
         height: h, rows of the low-resolution image.
-        width: w.
-        batch: B.
+        width: w, its columns.
+        batch: B, number of images.
 
     Returns:
         `jax.ShapeDtypeStruct`s of (pan, ms, lms), or of (x_t, t, pan, lms) where the network is the
@@ -86,7 +86,8 @@ def input_shapes(model: nn.Module, height: int, width: int, batch: int = 1) -> t
 def init_params(model: nn.Module, key: jax.Array) -> dict:
     """Draws a network's parameters as its authors do, without running it.
 
-    Draw by draw: one program of all of them takes up to ten times as long to compile.
+    Each array is drawn by a program of its own: one program that draws all of them takes up to ten
+    times as long to compile.
     """
     traced, shapes = jax.make_jaxpr(_initialize(model), return_shape=True)(key)
     leaves = jax.core.eval_jaxpr(_without_dead_code(traced.jaxpr), traced.consts, key)
@@ -94,7 +95,7 @@ def init_params(model: nn.Module, key: jax.Array) -> dict:
 
 
 def abstract_params(model: nn.Module) -> dict:
-    """Shapes and dtypes of a network's parameters, without computing anything."""
+    """Determines the shapes and dtypes of a network's parameters without computing anything."""
     return jax.eval_shape(_initialize(model), jax.random.key(0))
 
 
@@ -107,7 +108,7 @@ def _initialize(model):
 
 
 def _without_dead_code(jaxpr):
-    """The same without equations that no output depends on: of a network, all but the draws."""
+    """Removes the equations that no output depends on: of a network, all but the draws."""
     needed = {var for var in jaxpr.outvars if isinstance(var, Var)}
     equations = []
     for equation in reversed(jaxpr.eqns):

@@ -1,21 +1,20 @@
 """BandWise: one small network that sharpens each band by itself, for any sensor.
 
-Ours, without a publication: the start of `--adapt` and the network of the packaged weights. Every
-band is fused with the same weights, so that one set of them fits any number of bands. What they see
-has no units: each image is divided by its own local standard deviation.
+Ours, without a publication: `--adapt` starts from it, and the packaged weights are its own. Every
+band is fused with the same weights, so that one set of them fits any number of bands: 13,491
+parameters. Its inputs have no units: each image is divided by its local standard deviation.
 
 The base is the local injection of the classical methods: PAN's detail, with the regression
 coefficient of the band on PAN, both blurred alike, as gain (B. Aiazzi, L. Alparone, S. Baronti,
 A. Garzelli, "Context-driven fusion of high spatial and spectral resolution images based on
 oversampled multiresolution analysis", IEEE TGRS 40(10), 2002, doi:10.1109/TGRS.2002.803623). A few
-convolutions correct the gain from pixel to pixel, choose between details of two blurs, since a
-product's MTF is rarely known, and add what is left. Bands learn of each other by one mean over
-them, as in M. Zaheer et al., "Deep Sets", NeurIPS 2017. Freshly initialised the network is the
-base.
+convolutions correct the gain from pixel to pixel, choose between the details of two blurs, since a
+product's MTF is rarely known, and add a correction. Information is exchanged between bands through
+one mean over them, as in M. Zaheer et al., "Deep Sets", NeurIPS 2017. Freshly initialised, the
+network equals the base.
 """
 
 import math
-from typing import ClassVar
 
 import flax.linen as nn
 import jax
@@ -24,87 +23,71 @@ import numpy as np
 
 from rsfusion_jax.models.fusionnet import ResBlock
 from rsfusion_jax.models.layers import Conv
+from rsfusion_jax.models.network import Network
 from rsfusion_jax.ops.resample import decimate, interp23
 
 _GAINS = (0.25, 0.45)
-"""MTF gains at the Nyquist frequency of MS that PAN is blurred with: about a usual sensor's, and
-those of products that were sharpened on the ground."""
+"""MTF gains at the Nyquist frequency of MS with which PAN is blurred: about that of a usual sensor,
+and that of products that were sharpened on the ground."""
 _RADIUS = 2
 """MS pixels from the centre to the side of the windows in which local statistics are taken."""
 _FLOOR = 2e-3
-"""Share of the local mean below which a standard deviation means nothing."""
+"""Share of the local mean that is added to standard deviations: less is noise."""
 _DARK = 1e-7
-"""Share of full scale that is added where a division by zero threatens."""
+"""Share of full scale that is added to divisors that can be zero."""
 _ENLARGEMENT = 12
-"""MS pixels that `interp23` never reaches further: six at first, and half in every doubling."""
+"""Bound in MS pixels on the reach of `interp23`: six at first, half of it in every doubling."""
 
 
-class BandWise(nn.Module):
-    """Local injection, corrected band by band by a residual network.
+class BandWise(Network):
+    """Local injection, corrected band by band by a residual network, on the PAN grid.
+
+    The weights do not depend on the number of bands. Of several guide bands the mean is used. Only
+    the convolutions are computed in `dtype`.
 
     Attributes:
-        num_bands: C; the weights do not depend on it.
-        guide_bands: G; the mean of several is what is used.
-        ratio: r.
-        width: channels.
-        blocks: residual blocks.
-        dtype: compute dtype of the convolutions; None follows the inputs and parameters.
-        precision: matrix-product precision, as `jax.lax.Precision`.
+        width: number of channels.
+        blocks: number of residual blocks.
     """
 
-    num_bands: int
-    guide_bands: int = 1
-    ratio: int = 4
     width: int = 16
     blocks: int = 2
-    dtype: jnp.dtype | None = None
-    precision: jax.lax.PrecisionLike = None
 
-    predicts: ClassVar[str] = "fused"
+    title = "BandWise"
 
     @property
     def receptive_field(self) -> int:
-        """Blur and enlargement, two windows one after the other, convolutions."""
+        """Blur and upsampling, two windows one after the other, convolutions."""
         blur = max(len(_gaussian(gain, self.ratio)) // 2 for gain in _GAINS)
         reach = blur + self.ratio * (_ENLARGEMENT + 2 * _RADIUS) + 3 + 2 * self.blocks
         return 2 * reach + 1
 
     @nn.compact
     def __call__(self, pan, ms, lms, train: bool = False):
-        """Fuses a batch.
-
-        Args:
-            pan: (B, H, W, G) guide.
-            ms: unused: the network sees the low-resolution image on the PAN grid.
-            lms: (B, H, W, C) low-resolution image on the PAN grid.
-            train: unused: the network has no dropout and no batch statistics.
-
-        Returns:
-            {"fused": (B, H, W, C)}, unclipped.
-        """
-        args = {"dtype": self.dtype, "precision": self.precision}
+        """Fuses a batch from `pan` and `lms`; see `Network`."""
         sigma, injected, details, features = self._describe(pan, lms)
         batch, height, width, bands = lms.shape
         x = jnp.moveaxis(jnp.stack(features, axis=-1), 3, 1)  # (B, C, H, W, F)
         x = x.reshape(batch * bands, height, width, -1)
-        x = nn.relu(Conv(self.width, name="first", **args)(x))
+        x = nn.relu(Conv(self.width, name="first")(x))
         mean = x.reshape(batch, bands, *x.shape[1:]).mean(axis=1)
-        mean = Conv(self.width, name="exchange", **args)(mean)
+        mean = Conv(self.width, name="exchange")(mean)
         x = nn.relu(x + jnp.repeat(mean, bands, axis=0))
         for block in range(self.blocks):
-            x = ResBlock(name=f"block{block}", **args)(x)
-        last = Conv(1 + len(details), name="last", init=lambda _: nn.initializers.zeros, **args)
+            x = ResBlock(name=f"block{block}")(x)
+        last = Conv(1 + len(details), init=lambda _: nn.initializers.zeros, name="last")
         x = last(x).astype(lms.dtype)
         x = jnp.moveaxis(x.reshape(batch, bands, height, width, -1), 1, 3)  # (B, H, W, C, 1 + K)
         correction = x[..., 0] + sum(x[..., 1 + k] * detail for k, detail in enumerate(details))
         return {"fused": lms + sigma * (injected + correction)}
 
     def _describe(self, pan, lms):
-        """All local: standard deviations of bands, what is injected, details, features.
+        """Computes local standard deviations, injected details, PAN's details and features.
 
         Returns:
-            (B, H, W, C) the bands' standard deviations; (B, H, W, C) the base in units of them;
-            (B, H, W, 1) PAN's details in units of its own; a list of (B, H, W, C).
+            (B, H, W, C) the bands' local standard deviations; (B, H, W, C) the base in units of
+            them; a list of (B, H, W, 1), PAN's details in units of its own standard deviations; a
+            list of (B, H, W, C) features.
         """
         pan = pan.mean(axis=-1, keepdims=True)
         lows = [
@@ -137,7 +120,7 @@ class BandWise(nn.Module):
             seen[..., :bands] / sigma,
             *likeness,
             10 * (likeness[1] - likeness[0]),  # tells how sharp MS is
-            # How much smaller a gain is that keeps the colour, as Brovey's and HPM's do.
+            # By how much the gain that preserves colour, as in Brovey and HPM, is smaller.
             contrast[..., :bands] - contrast[..., bands : bands + 1],
             *(jnp.broadcast_to(image, lms.shape) for image in wide),
         ]
@@ -145,7 +128,7 @@ class BandWise(nn.Module):
 
 
 def _gaussian(gain: float, ratio: int) -> np.ndarray:
-    """Weights along one axis, of unit sum and odd number: `gain` at the coarse Nyquist."""
+    """Weights along one axis, odd in number, of sum one: `gain` at the Nyquist frequency of MS."""
     sigma = ratio * math.sqrt(-2 * math.log(gain)) / math.pi
     reach = math.ceil(3 * sigma)
     weights = np.exp(-((np.arange(-reach, reach + 1) / sigma) ** 2) / 2)
@@ -153,7 +136,7 @@ def _gaussian(gain: float, ratio: int) -> np.ndarray:
 
 
 def _blur(image, weights: np.ndarray):
-    """(B, H, W, 1) smoothed along both axes; borders replicated."""
+    """Smooths (B, H, W, 1) along both axes; borders are replicated."""
     reach = len(weights) // 2
     for axis in (1, 2):
         padding = [(0, 0)] * 4
@@ -168,7 +151,7 @@ def _blur(image, weights: np.ndarray):
 
 
 def _window_mean(image, radius: int):
-    """Mean over the pixels of (B, H, W, C) within `radius` along both axes that there are."""
+    """Means over the pixels of (B, H, W, C) within `radius` along both axes, inside the image."""
     for axis in (1, 2):
         size = image.shape[axis]
         window = [1] * 4

@@ -9,53 +9,30 @@ The paper's DiCNN1, which draws the details from both images. Reproduced exactly
 What is ours: any band count, guide and ratio.
 """
 
-from typing import ClassVar
+import functools
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 
-from rsfusion_jax.models.layers import Conv, truncated_normal_fan_in
+from rsfusion_jax.models import layers
+from rsfusion_jax.models.network import Network
+
+Conv = functools.partial(layers.Conv, init=layers.truncated_normal_fan_in)
 
 
-class DiCNN(nn.Module):
-    """Three convolutions whose output is added to the low-resolution image.
+class DiCNN(Network):
+    """Three convolutions whose output is added to the upsampled image, on the PAN grid."""
 
-    Attributes:
-        num_bands: C.
-        guide_bands: G.
-        ratio: r; the network itself works on the PAN grid and never uses it.
-        dtype: compute dtype; None follows the inputs and parameters.
-        precision: matrix-product precision, as `jax.lax.Precision`.
-    """
-
-    num_bands: int
-    guide_bands: int = 1
-    ratio: int = 4
-    dtype: jnp.dtype | None = None
-    precision: jax.lax.PrecisionLike = None
-
-    predicts: ClassVar[str] = "fused"
-    receptive_field: ClassVar[int | None] = 7
+    title = "DiCNN"
+    receptive_field = 7  # three 3x3 convolutions in a row
 
     @nn.compact
     def __call__(self, pan, ms, lms, train: bool = False):
-        """Fuses a batch.
-
-        Args:
-            pan: (B, H, W, G) guide.
-            ms: unused: the network sees the low-resolution image on the PAN grid.
-            lms: (B, H, W, C) low-resolution image on the PAN grid.
-            train: unused: the network has no dropout and no batch statistics.
-
-        Returns:
-            {"fused": (B, H, W, C)}, unclipped.
-        """
-        args = {"init": truncated_normal_fan_in, "dtype": self.dtype, "precision": self.precision}
+        """Fuses a batch from `pan` and `lms`; see `Network`."""
         x = jnp.concatenate([lms, pan], axis=-1)
-        x = nn.relu(Conv(64, name="conv1", **args)(x))
-        x = nn.relu(Conv(64, name="conv2", **args)(x))
-        return {"fused": lms + Conv(self.num_bands, name="conv3", **args)(x)}
+        x = nn.relu(Conv(64, name="conv1")(x))
+        x = nn.relu(Conv(64, name="conv2")(x))
+        return {"fused": lms + Conv(self.num_bands, name="conv3")(x)}
 
 
 Model = DiCNN

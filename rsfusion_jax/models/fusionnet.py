@@ -11,69 +11,37 @@ What is ours: any band count and ratio, and guides of several bands, where the d
 low-resolution image to each guide band are stacked.
 """
 
-from typing import ClassVar
-
 import flax.linen as nn
-import jax
-import jax.numpy as jnp
 
 from rsfusion_jax.models.layers import Conv
+from rsfusion_jax.models.network import Layer, Network
 
 
-class ResBlock(nn.Module):
+class ResBlock(Layer):
     """x + conv(ReLU(conv(x)))."""
-
-    dtype: jnp.dtype | None = None
-    precision: jax.lax.PrecisionLike = None
 
     @nn.compact
     def __call__(self, x):
         """(B, H, W, c) -> (B, H, W, c)."""
-        args = {"dtype": self.dtype, "precision": self.precision}
-        hidden = nn.relu(Conv(x.shape[-1], name="conv20", **args)(x))
-        return x + Conv(x.shape[-1], name="conv21", **args)(hidden)
+        hidden = nn.relu(Conv(x.shape[-1], name="conv20")(x))
+        return x + Conv(x.shape[-1], name="conv21")(hidden)
 
 
-class FusionNet(nn.Module):
-    """Four residual blocks of 32 channels on PAN - MS.
+class FusionNet(Network):
+    """Four residual blocks of 32 channels on PAN - MS, on the PAN grid."""
 
-    Attributes:
-        num_bands: C.
-        guide_bands: G.
-        ratio: r; the network itself works on the PAN grid and never uses it.
-        dtype: compute dtype; None follows the inputs and parameters.
-        precision: matrix-product precision, as `jax.lax.Precision`.
-    """
-
-    num_bands: int
-    guide_bands: int = 1
-    ratio: int = 4
-    dtype: jnp.dtype | None = None
-    precision: jax.lax.PrecisionLike = None
-
-    predicts: ClassVar[str] = "fused"
-    receptive_field: ClassVar[int | None] = 21  # ten 3x3 convolutions in a row
+    title = "FusionNet"
+    receptive_field = 21  # ten 3x3 convolutions in a row
 
     @nn.compact
     def __call__(self, pan, ms, lms, train: bool = False):
-        """Fuses a batch.
-
-        Args:
-            pan: (B, H, W, G) guide.
-            ms: unused: the network sees the low-resolution image on the PAN grid.
-            lms: (B, H, W, C) low-resolution image on the PAN grid.
-            train: unused: the network has no dropout and no batch statistics.
-
-        Returns:
-            {"fused": (B, H, W, C)}, unclipped.
-        """
-        args = {"dtype": self.dtype, "precision": self.precision}
+        """Fuses a batch from `pan` and `lms`; see `Network`."""
         differences = pan[..., :, None] - lms[..., None, :]  # (B, H, W, G, C)
         x = differences.reshape(*differences.shape[:3], -1)
-        x = nn.relu(Conv(32, name="conv1", **args)(x))
+        x = nn.relu(Conv(32, name="conv1")(x))
         for block in range(1, 5):
-            x = ResBlock(name=f"res{block}", **args)(x)
-        return {"fused": lms + Conv(self.num_bands, name="conv3", **args)(x)}
+            x = ResBlock(name=f"res{block}")(x)
+        return {"fused": lms + Conv(self.num_bands, name="conv3")(x)}
 
 
 Model = FusionNet

@@ -1,10 +1,9 @@
-"""Layers that several networks share unchanged: PyTorch's convolutions, in NHWC.
+"""Layers that several networks share unchanged: those of PyTorch, in NHWC.
 
 Their initialisation is PyTorch's default, uniform(+-1/sqrt(fan_in)) for kernels and biases alike,
-because that is what the published networks were trained from where they do not say otherwise.
+because the published networks were trained from it unless their papers say otherwise.
 """
 
-import functools
 import itertools
 import math
 from collections.abc import Callable, Sequence
@@ -14,16 +13,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from rsfusion_jax.models.network import Layer
 from rsfusion_jax.ops import implicit
 from rsfusion_jax.ops.conv import conv
 
 
 def _draw(sample: Callable[[int], jax.Array], shape: Sequence[int]) -> jax.Array:
-    """`sample(length)`, cut to `shape`.
+    """Draws a power of two of numbers with `sample(length)` and cuts them to `shape`.
 
-    A drawn number depends on its key and its place alone, so lengths can be powers of two: a few
-    compiled programs then serve every shape of every network, where compiling was what
-    initialisation spent its time on.
+    A drawn number depends on its key and its position alone. With lengths that are powers of two a
+    few compiled programs serve every shape of every network; compiling took most of the time of an
+    initialisation.
     """
     size = math.prod(shape)
     return sample(1 << max(size - 1, 0).bit_length())[:size].reshape(shape)
@@ -40,7 +40,7 @@ def uniform_fan_in(fan_in: int) -> Callable:
 
 
 def truncated_normal(std: float) -> Callable:
-    """Initialiser `std` * normal(0, 1), drawn again beyond two deviations; biases 0."""
+    """Initialiser `std` * normal(0, 1), truncated at two deviations; biases 0."""
 
     def init(key, shape, dtype=jnp.float32):
         if len(shape) == 1:
@@ -53,35 +53,31 @@ def truncated_normal(std: float) -> Callable:
 def truncated_normal_fan_in(fan_in: int) -> Callable:
     """Initialiser of PanNet's school: kernels normal(0, 1.3 * 2 / fan_in), biases 0.
 
-    The factor 1.3 makes up for the variance that the cut takes away, so that 2 / fan_in is left.
+    The factor 1.3 makes up for the variance that truncation removes, so that 2 / fan_in remains.
     """
     return truncated_normal(math.sqrt(1.3 * 2 / fan_in))
 
 
-def matrix_product(x, matrix, precision=None):
-    """(..., n) by (n, m) -> (..., m), all leading axes as the rows of one matrix.
+def matrix_product(x, matrix):
+    """Multiplies (..., n) by (n, m) -> (..., m), all leading axes as the rows of one matrix.
 
-    So the gradient of `matrix` is one product too. XLA's CPU forms it several times as fast as that
-    of a 1x1 convolution, and without the transposed copies of a product of more axes.
+    The gradient of `matrix` is then one product too. XLA's CPU backend computes it several times as
+    fast as that of a 1x1 convolution, and without the transposed copies of a product of more axes.
     """
-    rows = jnp.matmul(x.reshape(-1, x.shape[-1]), matrix, precision=precision)
+    rows = jnp.matmul(x.reshape(-1, x.shape[-1]), matrix)
     return rows.reshape(*x.shape[:-1], matrix.shape[-1])
 
 
-class Conv(nn.Module):
+class Conv(Layer):
     """`torch.nn.Conv2d` with zero padding that keeps the size at stride 1.
 
     Attributes:
         features: output channels.
         kernel_size: side of the square kernel.
-        stride: step along both axes; the padding is `(kernel_size - 1) // 2` whatever it is.
-        depthwise: one kernel per input channel.
+        stride: step along both axes; the padding is `(kernel_size - 1) // 2` for any stride.
+        depthwise: whether each input channel has a kernel of its own.
         use_bias: whether a bias is added.
-        init: fan_in -> initialiser of kernel and bias.
-        then: (kernel, bias or None) -> the same, with a linear step that follows multiplied in: a
-            pixel is visited once for both.
-        dtype: compute dtype; parameters stay float32.
-        precision: matrix-product precision, as `jax.lax.Precision`.
+        init: function of fan_in that returns the initialiser of kernel and bias.
     """
 
     features: int
@@ -90,36 +86,29 @@ class Conv(nn.Module):
     depthwise: bool = False
     use_bias: bool = True
     init: Callable[[int], Callable] = uniform_fan_in
-    then: Callable | None = None
-    dtype: jnp.dtype | None = None
-    precision: jax.lax.PrecisionLike = None
 
     @nn.compact
     def __call__(self, x):
-        """(B, H, W, C) -> (B, H', W', features), or as many channels as `then` leaves."""
+        """(B, H, W, C) -> (B, H', W', features)."""
         channels = x.shape[-1]
         size = self.kernel_size
         groups = channels if self.depthwise else 1
         init = self.init(size * size * channels // groups)
         kernel = self.param("kernel", init, (size, size, channels // groups, self.features))
         bias = self.param("bias", init, (self.features,)) if self.use_bias else None
-        if self.then is not None:
-            kernel, bias = self.then(kernel, bias)
-        x, kernel, bias = nn.dtypes.promote_dtype(x, kernel, bias, dtype=self.dtype)
+        x, kernel, bias = self.promote(x, kernel, bias)
         if (size, self.stride, groups) == (1, 1, 1):
-            x = matrix_product(x, kernel[0, 0], precision=self.precision)
+            x = matrix_product(x, kernel[0, 0])
         else:
-            x = conv(x, kernel, stride=self.stride, precision=self.precision)
+            x = conv(x, kernel, stride=self.stride)
         return x if bias is None else x + bias.reshape((1, 1, 1, -1))
 
 
-class Dense(nn.Module):
+class Dense(Layer):
     """`torch.nn.Linear` over the last axis."""
 
     features: int
     use_bias: bool = True
-    dtype: jnp.dtype | None = None
-    precision: jax.lax.PrecisionLike = None
 
     @nn.compact
     def __call__(self, x):
@@ -127,28 +116,12 @@ class Dense(nn.Module):
         init = uniform_fan_in(x.shape[-1])
         kernel = self.param("kernel", init, (x.shape[-1], self.features))
         bias = self.param("bias", init, (self.features,)) if self.use_bias else None
-        x, kernel, bias = nn.dtypes.promote_dtype(x, kernel, bias, dtype=self.dtype)
-        x = matrix_product(x, kernel, precision=self.precision)
+        x, kernel, bias = self.promote(x, kernel, bias)
+        x = matrix_product(x, kernel)
         return x if bias is None else x + bias.reshape((1,) * (x.ndim - 1) + (-1,))
 
 
-class Pointwise(nn.Module):
-    """Kernel and bias of a 1x1 convolution, for one that is multiplied into another product."""
-
-    features: int
-    dtype: jnp.dtype | None = None
-
-    @nn.compact
-    def __call__(self, x):
-        """(..., C), which lends dtype and C -> (C, features), (features,)."""
-        init = uniform_fan_in(x.shape[-1])
-        kernel = self.param("kernel", init, (1, 1, x.shape[-1], self.features))
-        bias = self.param("bias", init, (self.features,))
-        _, kernel, bias = nn.dtypes.promote_dtype(x, kernel, bias, dtype=self.dtype)
-        return kernel[0, 0], bias
-
-
-class PReLU(nn.Module):
+class PReLU(Layer):
     """`torch.nn.PReLU` with one slope for all channels."""
 
     @nn.compact
@@ -158,30 +131,27 @@ class PReLU(nn.Module):
         return jnp.where(x >= 0, x, slope * x)
 
 
-class ImplicitMLP(nn.Module):
-    """Local implicit ensemble: coarse maps read on a fine grid, guided by a fine map.
+class ImplicitMLP(Layer):
+    """Local implicit ensemble: coarse maps sampled on a fine grid, guided by a fine map.
 
-    For each of the four coarse pixels around a fine one, an MLP takes the vector [coarse 1, guide,
-    coarse 2 ..., offset] and gives M values and a logit; a softmax over the logits weighs them.
+    For each of the four coarse pixels around a fine one, an MLP maps the vector [coarse 1, guide,
+    coarse 2 ..., offset] to M values and a logit. The result is the mean of the four, weighted by
+    the softmax of their logits.
 
-    The first layer is linear, so its coarse part is computed on the coarse grid, once, and its
-    guide part once for the four corners: the vectors are never put together.
+    The first layer is linear: its coarse part is computed once on the coarse grid and its guide
+    part once for the four corners, so that the vectors are never concatenated.
 
     Attributes:
         hidden: widths of the hidden layers.
         features: M.
-        dtype: compute dtype.
-        precision: matrix-product precision, as `jax.lax.Precision`.
     """
 
     hidden: Sequence[int]
     features: int
-    dtype: jnp.dtype | None = None
-    precision: jax.lax.PrecisionLike = None
 
     @nn.compact
     def __call__(self, coarse: Sequence, guide, shift=None):
-        """Reads `coarse` on the grid of `guide`.
+        """Samples `coarse` on the grid of `guide`.
 
         Args:
             coarse: maps (B, h, w, c).
@@ -199,23 +169,19 @@ class ImplicitMLP(nn.Module):
             init = uniform_fan_in(inputs)
             kernel = self.param(f"kernel{index}", init, (inputs, outputs))
             layers.append((kernel, self.param(f"bias{index}", init, (outputs,))))
-        coarse, guide, layers = jax.tree.map(
-            lambda x: x.astype(nn.dtypes.canonicalize_dtype(x, guide, dtype=self.dtype)),
-            (list(coarse), guide, layers),
-        )
-        product = functools.partial(matrix_product, precision=self.precision)
+        coarse, guide, layers = self.promote(coarse, guide, layers)
 
         def prepare(layers, guide, *coarse):
             (kernel, bias), *deeper = layers
             first, of_guide, *others, of_offset = jnp.split(kernel, np.cumsum(widths)[:-1])
-            low = sum(product(x, k) for x, k in zip(coarse, (first, *others), strict=True))
-            fine = product(guide, of_guide) + bias
+            low = sum(matrix_product(x, k) for x, k in zip(coarse, (first, *others), strict=True))
+            fine = matrix_product(guide, of_guide) + bias
 
             def predict(values, offset):
                 offset = offset if shift is None else offset + shift.astype(offset.dtype)
-                x = implicit.add_offsets(values + fine, offset, of_offset, self.precision)
+                x = implicit.add_offsets(values + fine, offset, of_offset)
                 for kernel, bias in deeper:
-                    x = product(nn.relu(x), kernel) + bias
+                    x = matrix_product(nn.relu(x), kernel) + bias
                 return x
 
             return low, predict
@@ -223,13 +189,11 @@ class ImplicitMLP(nn.Module):
         return implicit.query(prepare, layers, guide, *coarse)
 
 
-class Upconv(nn.Module):
+class Upconv(Layer):
     """`torch.nn.ConvTranspose2d` with kernel equal to stride: no overlap, one product per pixel."""
 
     features: int
     scale: int = 2
-    dtype: jnp.dtype | None = None
-    precision: jax.lax.PrecisionLike = None
 
     @nn.compact
     def __call__(self, x):
@@ -240,18 +204,26 @@ class Upconv(nn.Module):
         init = uniform_fan_in(s * s * self.features)
         kernel = self.param("kernel", init, (s, s, channels, self.features))
         bias = self.param("bias", init, (self.features,))
-        x, kernel, bias = nn.dtypes.promote_dtype(x, kernel, bias, dtype=self.dtype)
-        x = jnp.einsum("bhwc,ijcf->bhiwjf", x, kernel, precision=self.precision)
+        x, kernel, bias = self.promote(x, kernel, bias)
+        x = jnp.einsum("bhwc,ijcf->bhiwjf", x, kernel)
         return x.reshape(batch, s * height, s * width, self.features) + bias.reshape(1, 1, 1, -1)
 
 
-LayerNorm = functools.partial(nn.LayerNorm, epsilon=1e-5, use_fast_variance=False)
-"""`torch.nn.LayerNorm` over the last axis; statistics two-pass, in float32 or better."""
+class LayerNorm(Layer, nn.LayerNorm):
+    """`torch.nn.LayerNorm` over the last axis; statistics two-pass, in float32 or better."""
+
+    epsilon: float = 1e-5
+    use_fast_variance: bool = False
 
 
 def leaky_relu(x):
     """Leaky ReLU with PyTorch's default slope of 0.01."""
     return nn.leaky_relu(x, 0.01)
+
+
+def at_least_float32(x):
+    """Widens half precision to float32; float64 stays."""
+    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
 
 
 def pixel_shuffle(x, scale: int):
@@ -264,11 +236,14 @@ def pixel_shuffle(x, scale: int):
 def one_after_another(layers: Sequence[nn.Module], x):
     """Applies layers of one kind, input and output of one shape, as a loop that is compiled once.
 
-    Their parameters stay apart, under their own names; only the program is shared.
+    The layers share the compiled program only; each has parameters under a name of its own.
 
     Args:
-        layers: modules that are children of the one being called; each takes and returns `x`.
+        layers: modules that are children of the one being called; each maps `x` to its own shape.
         x: array.
+
+    Returns:
+        Output of the last layer.
     """
     first = layers[0]
     if first.is_initializing():

@@ -11,78 +11,44 @@ that keeps the fused image from being negative: 228,556 parameters at 8 bands an
 What is ours: any band count, guide and ratio.
 """
 
-from typing import ClassVar
-
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 
 from rsfusion_jax.models.layers import Conv
+from rsfusion_jax.models.network import Layer, Network
 
 
-class MultiscaleBlock(nn.Module):
+class MultiscaleBlock(Layer):
     """ReLU(x + [conv 3x3, conv 5x5, conv 7x7](x)), each with a third of the channels."""
-
-    dtype: jnp.dtype | None = None
-    precision: jax.lax.PrecisionLike = None
 
     @nn.compact
     def __call__(self, x):
         """(B, H, W, c) -> (B, H, W, c)."""
-        args = {"dtype": self.dtype, "precision": self.precision}
         third = x.shape[-1] // 3
-        scales = [
-            Conv(third, kernel_size=size, name=f"conv{size}x{size}", **args)(x)
-            for size in (3, 5, 7)
-        ]
+        scales = [Conv(third, size, name=f"conv{size}x{size}")(x) for size in (3, 5, 7)]
         return nn.relu(x + jnp.concatenate(scales, axis=-1))
 
 
-class MSDCNN(nn.Module):
-    """Deep branch of two multiscale blocks plus shallow branch of three convolutions.
+class MSDCNN(Network):
+    """Deep branch of two multiscale blocks plus shallow branch of three convolutions."""
 
-    Attributes:
-        num_bands: C.
-        guide_bands: G.
-        ratio: r; the network itself works on the PAN grid and never uses it.
-        dtype: compute dtype; None follows the inputs and parameters.
-        precision: matrix-product precision, as `jax.lax.Precision`.
-    """
-
-    num_bands: int
-    guide_bands: int = 1
-    ratio: int = 4
-    dtype: jnp.dtype | None = None
-    precision: jax.lax.PrecisionLike = None
-
-    predicts: ClassVar[str] = "fused"
-    receptive_field: ClassVar[int | None] = 25  # 7, 7, 3, 7 and 5 in the deep branch
+    title = "MSDCNN"
+    receptive_field = 25  # 7, 7, 3, 7 and 5 in the deep branch
 
     @nn.compact
     def __call__(self, pan, ms, lms, train: bool = False):
-        """Fuses a batch.
-
-        Args:
-            pan: (B, H, W, G) guide.
-            ms: unused: the network sees the low-resolution image on the PAN grid.
-            lms: (B, H, W, C) low-resolution image on the PAN grid.
-            train: unused: the network has no dropout and no batch statistics.
-
-        Returns:
-            {"fused": (B, H, W, C)}, never negative, unclipped above.
-        """
-        args = {"dtype": self.dtype, "precision": self.precision}
+        """Fuses a batch from `pan` and `lms`, never negative; see `Network`."""
         images = jnp.concatenate([lms, pan], axis=-1)
 
-        deep = nn.relu(Conv(60, kernel_size=7, name="conv1", **args)(images))
-        deep = MultiscaleBlock(name="multiscale2", **args)(deep)  # (B, H, W, 60)
-        deep = nn.relu(Conv(30, name="conv3", **args)(deep))
-        deep = MultiscaleBlock(name="multiscale4", **args)(deep)  # (B, H, W, 30)
-        deep = Conv(self.num_bands, kernel_size=5, name="conv5", **args)(deep)
+        deep = nn.relu(Conv(60, 7, name="conv1")(images))
+        deep = MultiscaleBlock(name="multiscale2")(deep)  # (B, H, W, 60)
+        deep = nn.relu(Conv(30, 3, name="conv3")(deep))
+        deep = MultiscaleBlock(name="multiscale4")(deep)  # (B, H, W, 30)
+        deep = Conv(self.num_bands, 5, name="conv5")(deep)
 
-        shallow = nn.relu(Conv(64, kernel_size=9, name="shallow1", **args)(images))
-        shallow = nn.relu(Conv(32, kernel_size=1, name="shallow2", **args)(shallow))
-        shallow = Conv(self.num_bands, kernel_size=5, name="shallow3", **args)(shallow)
+        shallow = nn.relu(Conv(64, 9, name="shallow1")(images))
+        shallow = nn.relu(Conv(32, 1, name="shallow2")(shallow))
+        shallow = Conv(self.num_bands, 5, name="shallow3")(shallow)
         return {"fused": nn.relu(deep + shallow)}
 
 

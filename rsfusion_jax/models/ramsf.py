@@ -7,62 +7,47 @@ parameters; 661,226 at 4 bands; 696,965 for 31 bands guided by RGB).
 
 What is ours: any image size (the authors' network is built for one size), and the other ratios:
 there a fine pixel can lie exactly on a coarse one, where the authors' nearest neighbour is a tie;
-here it then asks that pixel alone (`ops.implicit`).
+here that coarse pixel alone is then read (`ops.implicit`).
 """
 
 from collections.abc import Sequence
-from typing import ClassVar
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 
 from rsfusion_jax.errors import UserError
 from rsfusion_jax.models.layers import Conv, ImplicitMLP, PReLU, leaky_relu
+from rsfusion_jax.models.network import Layer, Network
 from rsfusion_jax.ops.haar import Subbands, dwt, idwt
 from rsfusion_jax.ops.padding import pad_sample
 
 
-class ResBlock(nn.Module):
+class ResBlock(Layer):
     """x + conv(LeakyReLU(conv(x))): the paper's DE."""
-
-    dtype: jnp.dtype | None = None
-    precision: jax.lax.PrecisionLike = None
 
     @nn.compact
     def __call__(self, x):
         """(B, H, W, c) -> (B, H, W, c)."""
-        args = {"dtype": self.dtype, "precision": self.precision}
-        hidden = leaky_relu(Conv(x.shape[-1], name="conv0", **args)(x))
-        return x + Conv(x.shape[-1], name="conv1", **args)(hidden)
+        hidden = leaky_relu(Conv(x.shape[-1], name="conv0")(x))
+        return x + Conv(x.shape[-1], name="conv1")(hidden)
 
 
-class RAMSF(nn.Module):
+class RAMSF(Network):
     """Wavelet details of both images, and two queries from the low-resolution image to full size.
 
     Attributes:
-        num_bands: C.
-        guide_bands: G.
-        ratio: r.
         feat_dim: channels of the features, a multiple of 4.
         guide_dim: channels of the queries' guide; must equal `feat_dim`.
         mlp_dim: hidden widths of the queries.
         nir_dim: channels between the two queries plus one.
-        dtype: compute dtype; None follows the inputs and parameters.
-        precision: matrix-product precision, as `jax.lax.Precision`.
     """
 
-    num_bands: int
-    guide_bands: int = 1
-    ratio: int = 4
     feat_dim: int = 64
     guide_dim: int = 64
     mlp_dim: Sequence[int] = (256, 128)
     nir_dim: int = 33
-    dtype: jnp.dtype | None = None
-    precision: jax.lax.PrecisionLike = None
 
-    predicts: ClassVar[str] = "fused"
+    title = "RAMSF"
 
     @property
     def receptive_field(self) -> int:
@@ -71,16 +56,7 @@ class RAMSF(nn.Module):
 
     @nn.compact
     def __call__(self, pan, ms, lms, train: bool = False):
-        """Fuses a batch.
-
-        Args:
-            pan: (B, H, W, G) guide, H = r h.
-            ms: (B, h, w, C) low-resolution image.
-            lms: (B, H, W, C) low-resolution image on the PAN grid.
-            train: unused: the network has no dropout and no batch statistics.
-
-        Returns:
-            {"fused": (B, H, W, C)}, unclipped.
+        """Fuses a batch; see `Network`.
 
         Raises:
             UserError: `guide_dim` is not `feat_dim`, or that is not a multiple of 4; sizes that do
@@ -93,14 +69,13 @@ class RAMSF(nn.Module):
             )
         height, width = pan.shape[1:3]
         pan, ms, lms = pad_sample(pan, ms, lms, ratio=self.ratio, multiple=2)
-        args = {"dtype": self.dtype, "precision": self.precision}
 
         def encode(image, name):
-            image = Conv(self.feat_dim, name=name, **args)(image)
+            image = Conv(self.feat_dim, name=name)(image)
             return PReLU(name=f"{name}_prelu")(image)
 
         def refine(image, name):
-            return ResBlock(name=name, **args)(image)
+            return ResBlock(name=name)(image)
 
         # Details: the subbands of both images, joined from fine to coarse.
         of_pan = dwt(refine(encode(pan, "pan_encoder"), "DE_pan"))
@@ -115,9 +90,9 @@ class RAMSF(nn.Module):
         # From h to H / 2, from there to H.
         spectral = encode(ms, "spectral_encoder")  # (B, h, w, feat_dim)
         halved = nn.max_pool(spatial, (2, 2), strides=(2, 2))
-        middle = ImplicitMLP(self.mlp_dim, self.nir_dim - 1, name="imnet_64", **args)
+        middle = ImplicitMLP(self.mlp_dim, self.nir_dim - 1, name="imnet_64")
         middle = middle([spectral], halved)  # (B, H / 2, W / 2, nir_dim - 1)
-        residual = ImplicitMLP(self.mlp_dim, self.num_bands, name="imnet_128", **args)
+        residual = ImplicitMLP(self.mlp_dim, self.num_bands, name="imnet_128")
         fused = lms + residual([middle], spatial)
         return {"fused": fused[:, :height, :width]}
 

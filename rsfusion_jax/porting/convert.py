@@ -57,7 +57,7 @@ def from_torch(model: nn.Module, state_dict: Mapping[str, np.ndarray]) -> dict:
                 conflicting.append(f"{tensor.name}: not the tensor of its other name")
     differing = len(missing) + len(unexpected) + len(reshaped) + len(conflicting)
     if differing:
-        name = type(model).__name__
+        name = model.title
         raise UserError(
             f"these weights are not those of {name} with num_bands={model.num_bands}, "
             f"guide_bands={model.guide_bands}, ratio={model.ratio} ({differing} of "
@@ -69,7 +69,7 @@ def from_torch(model: nn.Module, state_dict: Mapping[str, np.ndarray]) -> dict:
             + _list("two values", conflicting)
         )
     unfilled = sorted(set(shapes) - set(params))
-    assert not unfilled, f"porting table of {type(model).__name__} misses {unfilled}"
+    assert not unfilled, f"porting table of {model.title} misses {unfilled}"
     return {"params": flax.traverse_util.unflatten_dict(params)}
 
 
@@ -92,7 +92,7 @@ def to_torch(model: nn.Module, variables: Mapping) -> dict[str, np.ndarray]:
 
 
 def _rules(model: nn.Module):
-    name = type(model).__module__.rsplit(".", 1)[-1]
+    name = model.title.lower()
     rules = f"rsfusion_jax.porting.{name}"
     try:
         return importlib.import_module(rules)

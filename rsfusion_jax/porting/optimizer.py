@@ -37,7 +37,7 @@ def with_adam_moments(opt_state, model: nn.Module, path: str | Path):
     learnt = [table[name] for name in names if not isinstance(table[name], Constant)]
     if len(learnt) != len(moments):
         raise UserError(
-            f"{path} holds Adam's state for {len(moments)} parameters, {type(model).__name__} has "
+            f"{path} holds Adam's state for {len(moments)} parameters, {model.title} has "
             f"{len(learnt)}; name a checkpoint of this network"
         )
     trees = {"exp_avg": {}, "exp_avg_sq": {}}

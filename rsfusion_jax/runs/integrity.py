@@ -32,6 +32,8 @@ def parse_card(checkpoint: Path) -> dict:
             f"checkpoint {checkpoint} has format {card['format']} and this version of rsfusion_jax "
             f"reads formats up to {FORMAT}; upgrade rsfusion_jax or use another checkpoint"
         )
+    # A field of networks once; the programs that run them set it now.
+    card.get("network", {}).pop("precision", None)
     return card
 
 

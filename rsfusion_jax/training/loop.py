@@ -44,6 +44,7 @@ from rsfusion_jax.training.validation import Validation, check_options
 from rsfusion_jax.training.writers import RunLog
 
 _DTYPES = {"float32": None, "bfloat16": jnp.bfloat16}
+_PRECISIONS = ("default", "high", "highest")
 _ON_BAD_LOSS = ("stop", "rollback")
 
 
@@ -120,6 +121,10 @@ def _train(config, workdir: Path, sets, stop: StopRequest, profile: bool, beside
     # Network, optimiser and step.
     if config.train.dtype not in _DTYPES:
         raise UserError(f"train.dtype={config.train.dtype!r}; choose {' or '.join(_DTYPES)}")
+    if config.train.precision not in _PRECISIONS:
+        raise UserError(
+            f"train.precision={config.train.precision!r}; choose {' or '.join(_PRECISIONS)}"
+        )
     if config.train.on_bad_loss not in _ON_BAD_LOSS:
         raise UserError(
             f"train.on_bad_loss={config.train.on_bad_loss!r}; choose {' or '.join(_ON_BAD_LOSS)}"
@@ -131,7 +136,6 @@ def _train(config, workdir: Path, sets, stop: StopRequest, profile: bool, beside
         guide_bands=info.guide_bands,
         ratio=info.ratio,
         dtype=_DTYPES[config.train.dtype],
-        precision=config.train.precision,
     )
     diffusion = None if model.predicts == "fused" else Diffusion(**config.diffusion)
     schedule = make_schedule(config.optim, steps, epoch)
@@ -229,7 +233,9 @@ def _train(config, workdir: Path, sets, stop: StopRequest, profile: bool, beside
         while step < steps:
             step += 1
             batch = sharding.put_batch(mesh, step_log.timed(next, batches))
-            compiled = compiled or step_log.compile(step_fn, state, batch)
+            if compiled is None:
+                with jax.default_matmul_precision(config.train.precision):
+                    compiled = step_log.compile(step_fn, state, batch)
             tracer.before(step)
             # Batch and state are on the devices. An array that the host would send implicitly with
             # every step is an error, since nothing else would show what it costs.

@@ -58,7 +58,7 @@ def supervised(loss: str) -> Callable:
         if model.predicts != "fused":
             raise UserError(
                 f"train.objective='supervised' needs a network that fuses in one pass, found "
-                f"{type(model).__name__}; set it to 'diffusion'"
+                f"{model.title}; set it to 'diffusion'"
             )
         fused = _at_least_float32(_apply(model, params, batch, key)["fused"])
         return distance(fused, batch["gt"]), {}
@@ -116,7 +116,7 @@ def deep_supervision(loss: str) -> Callable:
         if not hasattr(model, "stage_weights"):
             raise UserError(
                 f"train.objective='deep_supervision' needs a network with stages (mmapp), found "
-                f"{type(model).__name__}; set it to 'supervised'"
+                f"{model.title}; set it to 'supervised'"
             )
         returned = jax.tree.map(_at_least_float32, _apply(model, params, batch, key))
         sizes = [stage.shape[-3:-1] for stage in returned["stages"]]
@@ -140,7 +140,7 @@ def diffusion(loss: str, process) -> Callable:
         if process is None or model.predicts == "fused":
             raise UserError(
                 f"train.objective='diffusion' needs a diffusion network (ddif), found "
-                f"{type(model).__name__}; set it to 'supervised'"
+                f"{model.title}; set it to 'supervised'"
             )
         if loss == "l1ssim" and model.predicts != "x0":
             raise UserError(
@@ -184,7 +184,7 @@ def distillation(loss: str, process, teacher_steps: int) -> Callable:
         if process is None or model.predicts == "fused" or teacher is None:
             raise UserError(
                 "train.objective='distillation' needs a diffusion network (ddif) that begins as "
-                f"its teacher, found {type(model).__name__}; set init_from to a run of that network"
+                f"its teacher, found {model.title}; set init_from to a run of that network"
             )
 
         def network(params):

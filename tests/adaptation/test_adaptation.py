@@ -207,7 +207,7 @@ def test_arrays_to_a_fuser(tmp_path):
     record = json.loads((kept / "adaptation.json").read_text())
     assert record["windows"]["held_out"] == 0 and record["max_value"] == 2047
     further = rsf.adapt(pan, ms, init=kept, steps=1, **given)
-    assert type(further.model).__name__ == "DiCNN"
+    assert further.model.title == "DiCNN"
     moved = jax.tree.map(lambda a, b: jnp.abs(a - b).max(), further.variables, fuser.variables)
     # Adam's first step moves every weight by the learning rate.
     assert 0 < max(map(float, jax.tree.leaves(moved))) < 1.1e-3

@@ -19,7 +19,7 @@ from rsfusion_jax.diffusion.schedules import from_betas, make_schedule, respace
 from rsfusion_jax.models import create_model
 from rsfusion_jax.porting.convert import from_torch, porting_table
 
-MODEL = create_model("ddif", num_bands=8, inner_channel=8, precision="highest")
+MODEL = create_model("ddif", num_bands=8, inner_channel=8)
 PREDICTS = {"x0": "x_start", "noise": "noise", "v": "pred_v"}
 """Our names of the predictions and theirs."""
 
@@ -39,6 +39,7 @@ def params(folder):
 
 
 @functools.partial(jax.jit, static_argnames=("sampler", "clips", "options"))
+@jax.default_matmul_precision("highest")
 def run(params, x, cond, noise, *, sampler, clips=False, options=()):
     """x_t and x_0 of all steps."""
 
@@ -138,6 +139,7 @@ def test_ancestral_loop(folder, params):
 
 
 @functools.partial(jax.jit, static_argnames="dtype")
+@jax.default_matmul_precision("highest")
 def network(params, x, t, cond, own, dtype=jnp.float32):
     params = jax.tree.map(lambda p: jnp.asarray(p, dtype), params)
     return MODEL.apply({"params": params}, x, t, cond, own, method="denoise")

@@ -49,7 +49,7 @@ SEEDS = {"mmapp": 1}
 
 def build(name: str):
     """The network, its parameters and its inputs, all float64 and from one seed."""
-    model = create_model(name, num_bands=4, precision="highest", **SMALL.get(name, {}))
+    model = create_model(name, num_bands=4, **SMALL.get(name, {}))
     rng = np.random.default_rng(SEEDS.get(name, 2026))
     params = noise_like(abstract_params(model), rng)
     ratio = model.ratio
@@ -61,6 +61,7 @@ def build(name: str):
     return model, params, inputs
 
 
+@jax.default_matmul_precision("highest")
 def output_and_gradients(name: str) -> tuple[np.ndarray, dict]:
     """What a network computes at its golden's inputs, and what its parameters have to do with it.
 

@@ -177,6 +177,7 @@ def _assert_float64(subject, case: Case) -> None:
     assert max(_gradient_errors(subject, grads, case, "grad64").values()) <= 1e-6
 
 
+@jax.default_matmul_precision("highest")
 def _run(subject, case: Case, dtype):
     """Loss, outputs, gradients of the parameters and of the inputs; images in NCHW."""
     params = jax.tree.map(lambda p: jnp.asarray(p, dtype), subject.params)

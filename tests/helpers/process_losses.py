@@ -45,9 +45,10 @@ def batch_of(rows=slice(None)) -> dict[str, np.ndarray]:
     return {key: value[rows] for key, value in batch.items()}
 
 
+@jax.default_matmul_precision("highest")
 def prepare(network: str, mesh):
     """(compiled step, state) on a mesh that is set."""
-    model = create_model(network, num_bands=4, precision="highest", **NETWORKS[network])
+    model = create_model(network, num_bands=4, **NETWORKS[network])
     # Plain descent: Adam divides by tiny second moments and makes a lottery of rounding.
     optimizer = optax.sgd(0.05, momentum=0.9)
     kind = "supervised" if model.predicts == "fused" else "diffusion"

@@ -30,7 +30,7 @@ def _case(shared, network, sensor, inputs=None):
     output = "sr" if network in DETAILS_ONLY else "out"
     case = parity.read_case(folder, inputs, loss="mse", outputs=output)
     bands = case.record["constructor"]["spectral_num"]
-    return case, create_model(network, num_bands=bands, precision="highest")
+    return case, create_model(network, num_bands=bands)
 
 
 def _case_behind_filter(shared, network, sensor, monkeypatch):

@@ -18,6 +18,8 @@ from rsfusion_jax.models import (
     init_params,
     input_shapes,
 )
+from rsfusion_jax.models.ddif_condition import wavelet_condition
+from rsfusion_jax.ops.sinusoids import time_embedding
 from rsfusion_jax.porting import ddif as porting
 
 CASES = ["4band_48x80", "cfg2_noselfcond_32", "fourier_32", "hisr31", "wv3"]
@@ -40,9 +42,7 @@ def case_and_model(shared, name):
     for key in ("cls", "in_channel", "out_channel", "fourier_step"):
         given.pop(key, None)
     lists = {key: tuple(v) for key, v in given.items() if isinstance(v, list)}
-    model = create_model(
-        "ddif", num_bands=bands, guide_bands=guide, precision="highest", **(given | lists)
-    )
+    model = create_model("ddif", num_bands=bands, guide_bands=guide, **(given | lists))
     return case, model
 
 
@@ -82,31 +82,31 @@ def test_port_round_trip(shared, name):
 
 BLOCKS = {
     "condinj_16to24_cond7": (
-        ddif.CoarseStyleModulation(24, precision="highest"),
+        ddif.CoarseStyleModulation(24),
         porting.coarse_style,
         (),
         ("x", "cond"),
     ),
     "fastattn_16to16_cond7": (
-        ddif.WaveletModulation(16, precision="highest"),
+        ddif.WaveletModulation(16),
         porting.wavelet_modulation,
         (True,),
         ("x", "cond"),
     ),
     "fastattn_16to24_cond7": (
-        ddif.WaveletModulation(24, precision="highest"),
+        ddif.WaveletModulation(24),
         porting.wavelet_modulation,
         (False,),
         ("x", "cond"),
     ),
     "resnet_16to24_emb8": (
-        ddif.ResBlock(24, precision="highest"),
+        ddif.ResBlock(24),
         porting.res_block,
         (True,),
         ("x", "emb"),
     ),
     "selfattention_c16_h8": (
-        ddif.SelfAttention(precision="highest"),
+        ddif.SelfAttention(),
         porting.self_attention,
         (),
         ("x",),
@@ -128,7 +128,7 @@ def test_block_parity(shared, name):
 def test_condition_is_the_authors(shared):
     golden = np.load(shared / "parity" / "ddif" / "wavelet_cond.npz")
     for pan, lms, cond in (("pan", "lms", "cond"), ("hisr_rgb", "hisr_lms", "hisr_cond")):
-        ours = ddif.wavelet_condition(parity.nhwc(golden[pan]), parity.nhwc(golden[lms]))
+        ours = wavelet_condition(parity.nhwc(golden[pan]), parity.nhwc(golden[lms]))
         np.testing.assert_allclose(parity.nchw(ours), golden[cond], atol=2e-6)
 
 
@@ -145,7 +145,7 @@ def test_network_makes_its_own_condition_and_dropout_needs_training():
             rngs = {"dropout": key}
             return model.apply(variables, x_t, t, pan, lms, train=True, rngs=rngs)
 
-        cond = ddif.wavelet_condition(jnp.asarray(pan), jnp.asarray(lms))
+        cond = wavelet_condition(jnp.asarray(pan), jnp.asarray(lms))
         by_condition = model.apply(variables, x_t, t, cond, method="denoise")
         # Without training no key for dropout is needed.
         return by_condition, model.apply(variables, x_t, t, pan, lms), jax.lax.map(train, keys)
@@ -158,7 +158,7 @@ def test_network_makes_its_own_condition_and_dropout_needs_training():
 def test_time_embedding_is_the_authors(shared):
     golden = np.load(shared / "parity" / "ddif" / "time_embedding.npz")
     for features in (8, 32):
-        ours = ddif.time_embedding(golden["t"], features)
+        ours = time_embedding(golden["t"], features)
         np.testing.assert_allclose(ours, golden[f"dim{features}"], atol=6e-5)
 
 

@@ -33,7 +33,7 @@ def _case(shared, name):
     size = {"num_bands": given["hsi_dim"], "guide_bands": given["msi_dim"]}
     size["ratio"] = given.get("scale", 4)
     fields["mlp_dim"] = tuple(given["mlp_dim"])
-    return case, create_model("feinfn", precision="highest", **size, **fields)
+    return case, create_model("feinfn", **size, **fields)
 
 
 @every_case

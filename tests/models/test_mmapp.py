@@ -27,7 +27,7 @@ OUTPUTS = {
 
 
 def _case(shared, name):
-    model = create_model("mmapp", num_bands=8, precision="highest")
+    model = create_model("mmapp", num_bands=8)
 
     def loss(returned, goldens):
         truths = (goldens[key] for key in ("gt_d4", "gt_d2", "target"))
@@ -83,7 +83,6 @@ def test_port_round_trip(shared):
 )
 def test_blocks(shared, block, tensors, name):
     (folder,) = (shared / "parity" / "mmapp").glob(f"{name}*")
-    block = block.clone(precision="highest")
     parity.assert_block_parity(block, tensors("", ()), folder)
 
 

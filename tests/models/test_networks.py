@@ -1,5 +1,9 @@
 """What holds for every network: sizes, bands, ratios, cost, and its record."""
 
+import contextlib
+import re
+
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -16,6 +20,9 @@ from rsfusion_jax.models import (
 )
 from rsfusion_jax.models.catalogue import PUBLICATIONS
 from rsfusion_jax.models.cost import multiply_adds, size_and_cost
+from rsfusion_jax.models.layers import Conv
+from rsfusion_jax.models.network import Layer
+from rsfusion_jax.training.remat import rematerialised_blocks
 
 ALLOWED = {"mmapp": (2, 4, 8)}
 """Ratios of the networks that refuse some."""
@@ -100,3 +107,31 @@ def test_cost_of_published_networks(name, giga):
 def test_queries_cost_less_than_published():
     """RAMSF's 2.296 GMAC, less the first layer's products that four corners have in common."""
     assert size_and_cost("ramsf", 8)[1] / 1e9 < 0.85 * 2.296
+
+
+@every_network
+def test_title_is_the_name_of_the_file(name):
+    assert create_model(name, num_bands=2).title.lower() == name
+
+
+@pytest.mark.parametrize("remat", [False, True])
+@pytest.mark.parametrize("name", ["fusionnet", "rsanet", "u2net"])
+def test_layers_compute_in_the_dtype_of_their_network(name, remat):
+    model = create_model(name, num_bands=3, dtype=jnp.bfloat16, **SMALL.get(name, {}))
+    images = input_shapes(model, 6, 7)
+    with rematerialised_blocks() if remat else contextlib.nullcontext():
+        jaxpr = jax.make_jaxpr(model.apply)({"params": abstract_params(model)}, *images)
+    products = r":(\w+)\[[\d,]*\] = (?:conv_general_dilated|dot_general)"
+    assert set(re.findall(products, str(jaxpr))) == {"bf16"}
+
+
+def test_a_layer_may_have_a_dtype_of_its_own():
+    class Pair(Layer):
+        @nn.compact
+        def __call__(self, x):
+            return Conv(2, name="as_its_parent")(x), Conv(2, dtype=jnp.float32, name="own")(x)
+
+    shapes, _ = jax.eval_shape(
+        Pair(dtype=jnp.bfloat16).init_with_output, jax.random.key(0), jnp.ones((1, 4, 4, 1))
+    )
+    assert [image.dtype for image in shapes] == [jnp.bfloat16, jnp.float32]

@@ -38,7 +38,7 @@ def _case(shared, name):
     if "mlp_dim" in overrides:
         overrides["mlp_dim"] = tuple(overrides["mlp_dim"])
     size = {"num_bands": bands, "guide_bands": guide, "ratio": ratio}
-    return case, create_model("ramsf", precision="highest", **size, **overrides)
+    return case, create_model("ramsf", **size, **overrides)
 
 
 @every_case

@@ -19,7 +19,7 @@ CASES = ["wv3", "wv3_48x80"]
 def _case(shared, name):
     inputs = {"pan": "pan", "lms": "lms"}
     case = parity.read_case(shared / "parity" / "rsanet" / name, inputs, loss="l1")
-    return case, create_model("rsanet", num_bands=8, precision="highest")
+    return case, create_model("rsanet", num_bands=8)
 
 
 @pytest.mark.parametrize("name", slow_but("wv3_48x80", CASES))
@@ -48,7 +48,7 @@ def test_port_round_trip(shared):
 )
 def test_blocks(shared, block, tensors, name):
     folder = shared / "parity" / "rsanet" / name
-    parity.assert_block_parity(block(precision="highest"), tensors("", ()), folder)
+    parity.assert_block_parity(block(), tensors("", ()), folder)
 
 
 def test_initialisation_is_pytorchs():

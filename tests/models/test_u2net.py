@@ -18,7 +18,7 @@ def _case(shared, name):
     inputs = {"pan": "pan", "ms": "ms"}
     case = parity.read_case(shared / "parity" / "u2net" / name, inputs, loss="l1")
     args = {k: v for k, v in case.record["constructor"].items() if k != "cls"}
-    return case, create_model("u2net", num_bands=8, precision="highest", **args)
+    return case, create_model("u2net", num_bands=8, **args)
 
 
 # In wv3 one LeakyReLU of up1 (pixel 47, 62, channel 10 of the first image) is given 1.3e-7, less

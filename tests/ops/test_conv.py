@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from rsfusion_jax.models.cost import multiply_adds
-from rsfusion_jax.models.layers import Conv
 from rsfusion_jax.ops.conv import conv
 
 FEW_CHANNELS = [((2, 5, width, 2), (size, 3)) for width in (24, 12, 7, 1) for size in (3, 7, 19)]
@@ -114,17 +113,3 @@ def test_gradients_in_loops_have_the_axes_that_cpus_are_quick_with(inputs, strid
     orders = re.findall(r" convolution\(.*dim_labels=([^,\s]+)", compiled.as_text())
     assert set(orders) <= {"b01f_01io->b01f"}
     assert len(orders) == (0 if (inputs, stride) == (1, 1) else 3)
-
-
-def test_a_following_step_is_multiplied_in():
-    rng = np.random.default_rng(1)
-    weights = {"kernel": rng.normal(size=(3, 3, 5, 4)), "bias": rng.normal(size=4)}
-
-    def mean(kernel, bias):
-        return kernel.mean(-1, keepdims=True), bias.mean(-1, keepdims=True)
-
-    with jax.enable_x64(True):
-        x = jnp.asarray(rng.normal(size=(2, 6, 8, 5)))
-        ours = Conv(4, then=mean).apply({"params": weights}, x)
-        expected = Conv(4).apply({"params": weights}, x).mean(-1, keepdims=True)
-        np.testing.assert_allclose(ours, expected, atol=1e-12)

@@ -70,8 +70,9 @@ def _assert_only_parameters_move(program: str, params, fsdp: int) -> None:
     assert "all-reduce" in program
 
 
+@jax.default_matmul_precision("highest")
 def test_rematerialised_blocks_change_memory_alone():
-    model = create_model("pannet", num_bands=4, precision="highest")
+    model = create_model("pannet", num_bands=4)
     params = init_params(model, jax.random.key(0))
     batch = {key: jnp.asarray(value) for key, value in batch_of().items()}
     steps, costs = [], []

@@ -113,9 +113,10 @@ def test_non_finite_loss_names_step_and_checkpoint(tmp_path):
     assert all(np.isfinite(leaf).all() for leaf in _leaves(rsf.load(named).variables))
 
 
+@jax.default_matmul_precision("highest")
 def _losses(devices, fsdp, dtype=np.float32, nudge=0.0):
     """Loss of 20 steps on one batch, from the same seed; `nudge` scales the first parameters."""
-    model = create_model("fusionnet", num_bands=4, precision="highest")
+    model = create_model("fusionnet", num_bands=4)
     optimizer = optax.adam(1e-3)
     step = make_train_step(model, supervised("l1"), optimizer)
     rng = np.random.default_rng(0)
@@ -158,8 +159,9 @@ def test_sharded_parameters_equal_one_device_in_float64():
     assert np.abs(eight / one - 1).max() < 1e-9
 
 
+@jax.default_matmul_precision("highest")
 def test_accumulation_equals_one_large_batch():
-    model = create_model("fusionnet", num_bands=2, precision="highest")
+    model = create_model("fusionnet", num_bands=2)
     optimizer = optax.sgd(1.0)
     rng = np.random.default_rng(0)
     shapes = {"pan": (4, 16, 16, 1), "ms": (4, 4, 4, 2), "lms": (4, 16, 16, 2)}

@@ -66,6 +66,7 @@ class DiffusionStep:
             planes += [jnp.where(row["last"], nearer, mean), squares]
         return jnp.concatenate(planes, axis=-1)
 
+    @jax.default_matmul_precision("highest")
     def _predict(self, state: State, pan, ms, lms, field):
         """The network on tiles, with its newest estimate where it is conditioned on it."""
         bands = self.field.bands

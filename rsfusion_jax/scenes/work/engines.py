@@ -57,7 +57,7 @@ def network_engine(fuser: Fuser, spec: WindowSpec) -> Engine:
     model = fuser.model
     if model.predicts != "fused":
         raise UserError(
-            f"{type(model).__name__} predicts {model.predicts!r} step by step, and no window is "
+            f"{model.title} predicts {model.predicts!r} step by step, and no window is "
             "fused without its neighbours; use `rsfusion fuse` or another network"
         )
     return Engine(spec, functools.partial(_network, model), fuser.variables)
@@ -87,6 +87,7 @@ def classical_engine(spec: WindowSpec, setting: Setting, coefficients) -> Engine
     )
 
 
+@jax.default_matmul_precision("highest")
 def _network(model, variables, pan, ms, lms):
     return model.apply(variables, pan, ms, lms)["fused"]
 

@@ -126,7 +126,7 @@ def network_spec(
     model = fuser.model
     ratio, field = model.ratio, model.receptive_field
     common = {
-        "name": type(model).__name__.lower(),
+        "name": model.title.lower(),
         "ratio": ratio,
         "phase": fuser.ms_phase,
         "num_bands": model.num_bands,
