@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from rsfusion_jax.compilation import compiler_options
+from rsfusion_jax.compilation import compiler_options, platform_of
 from rsfusion_jax.errors import UserError
 from rsfusion_jax.scenes.pair.geometry import Scene
 from rsfusion_jax.scenes.work.engines import Engine
@@ -74,7 +74,7 @@ def plan(engine: Engine, scene: Scene, budget: int, side: int | None, batch: int
     Raises:
         UserError: not even the smallest block fits.
     """
-    on_cpu = jax.default_backend() == "cpu"
+    on_cpu = platform_of(engine.state) == "cpu"
     batch = batch or (1 if on_cpu else _ACCELERATOR_BATCH)
     halo = -(-engine.halo // engine.align) * engine.align
     base = held() + CACHE + _COMPILER
@@ -113,7 +113,11 @@ def _compile(engine: Engine, windows: Windows, batch: int):
         for key, value in sample.items()
     }
     state = jax.tree.map(lambda x: jax.ShapeDtypeStruct(jnp.shape(x), x.dtype), engine.state)
-    return jax.jit(engine.run).lower(state, shapes).compile(compiler_options())
+    return (
+        jax.jit(engine.run)
+        .lower(state, shapes)
+        .compile(compiler_options(platform_of(engine.state)))
+    )
 
 
 def _needed(
