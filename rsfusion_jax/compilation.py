@@ -1,4 +1,4 @@
-"""Options of the compiler for programs that run networks."""
+"""Compiler options for programs that run networks."""
 
 import functools
 from collections.abc import Callable
@@ -12,43 +12,61 @@ _WITHOUT_LIBRARY_CONVOLUTIONS = {
 }
 
 
+def platform_of(*arguments) -> str:
+    """Name the platform that a program with these arguments runs on.
+
+    Args:
+        arguments: trees whose arrays lie on devices; other leaves are ignored.
+
+    Returns:
+        "cpu", "gpu" or "tpu": of the first array's devices, without an array of the default device.
+    """
+    arrays = [leaf for leaf in jax.tree.leaves(arguments) if isinstance(leaf, jax.Array)]
+    if not arrays:
+        arrays = [jax.device_put(0)]
+    return next(iter(arrays[0].devices())).platform
+
+
 @functools.cache
-def compiler_options() -> dict[str, str]:
-    """What `compile` or `jax.jit` is given besides the program; on accelerators nothing.
+def compiler_options(platform: str) -> dict[str, str]:
+    """Return the options for `jax.jit` or `compile` that fit a platform.
 
     On CPUs XLA leaves convolutions to a library that runs those of up to 64 channels on one thread
-    and takes four times as long for a kernel's gradient over 16 images as XLA's own, which this
-    chooses. What else goes to the library by default, products and sums, stays there.
+    and takes four times as long for a kernel's gradient over 16 images as XLA's own code, which
+    these options choose. Products and sums stay with the library. Elsewhere there are none.
+
+    Args:
+        platform: where the program will run, as `platform_of` names it.
     """
-    if jax.default_backend() != "cpu":
+    if platform != "cpu":
         return {}
     options = _WITHOUT_LIBRARY_CONVOLUTIONS
     try:
         jax.jit(lambda: 0, compiler_options=options).lower().compile()
-    except jax.errors.JaxRuntimeError:  # experimental: a release of jax may not know it
+    except jax.errors.JaxRuntimeError:  # An experimental option: a release of jax may not know it.
         return {}
     return options
 
 
 def jit(function: Callable, **settings) -> Callable:
-    """`jax.jit` with the options above, which are asked for at the first call only.
+    """Wrap `jax.jit` with the options above, chosen at each call by where the arguments lie.
 
     Within another traced function it is `jax.jit` alone: options are for whole programs.
 
     Args:
-        function: as of `jax.jit`.
+        function: as for `jax.jit`.
         settings: further arguments of `jax.jit`.
     """
     as_part = jax.jit(function, **settings)
 
     @functools.cache
-    def as_program():
-        return jax.jit(function, compiler_options=compiler_options(), **settings)
+    def as_program(platform):
+        return jax.jit(function, compiler_options=compiler_options(platform), **settings)
 
     @functools.wraps(function)
     def call(*args, **kwargs):
         leaves = jax.tree.leaves((args, kwargs))
         traced = any(isinstance(leaf, jax.core.Tracer) for leaf in leaves)
-        return (as_part if traced else as_program())(*args, **kwargs)
+        return (as_part if traced else as_program(platform_of(leaves)))(*args, **kwargs)
 
     return call

@@ -1,12 +1,14 @@
 """Networks are compiled without the library that convolutions go to on CPUs."""
 
+from unittest import mock
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from rsfusion_jax import compilation
-from rsfusion_jax.compilation import compiler_options, jit
+from rsfusion_jax.compilation import compiler_options, jit, platform_of
 
 on_cpu = pytest.mark.skipif(jax.default_backend() != "cpu", reason="the options are for CPUs")
 
@@ -36,7 +38,7 @@ def test_no_convolution_is_left_to_the_library(arrays):
         entry = text[text.index("ENTRY") :]
         return [x for x in entry.splitlines() if "ynn_fusion" in x and "conv_general" in x]
 
-    assert not in_library(program.compile(compiler_options()).as_text())
+    assert not in_library(program.compile(compiler_options("cpu")).as_text())
     if not in_library(program.compile().as_text()):
         pytest.skip("this release of jax leaves none to it by default")
 
@@ -44,12 +46,19 @@ def test_no_convolution_is_left_to_the_library(arrays):
 @on_cpu
 def test_a_release_without_the_option_compiles_without_it(monkeypatch):
     monkeypatch.setattr(compilation, "_WITHOUT_LIBRARY_CONVOLUTIONS", {"xla_cpu_unknown": "1"})
-    assert compiler_options.__wrapped__() == {}
+    assert compiler_options.__wrapped__("cpu") == {}
 
 
-def test_accelerators_get_no_options(monkeypatch):
-    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-    assert compiler_options.__wrapped__() == {}
+def test_accelerators_get_no_options():
+    assert compiler_options("gpu") == {}
+
+
+def test_the_platform_is_that_of_the_arguments_not_of_the_host():
+    assert platform_of() == platform_of(np.zeros(3), "static") == jax.devices()[0].platform
+    assert platform_of({"weights": jax.device_put(1.0, jax.devices("cpu")[0])}) == "cpu"
+    on_gpu = mock.MagicMock(spec=jax.Array)
+    on_gpu.devices.return_value = {mock.Mock(platform="gpu")}
+    assert platform_of(np.zeros(3), {"weights": on_gpu}) == "gpu"
 
 
 def test_jit_computes_what_the_function_does(arrays):

@@ -169,7 +169,7 @@ def _ours(task: Task, limit: Callable) -> tuple[Callable, dict]:
     import jax.numpy as jnp
     import optax
 
-    from rsfusion_jax.compilation import compiler_options
+    from rsfusion_jax.compilation import compiler_options, platform_of
     from rsfusion_jax.models import cost, create_model, init_params
     from rsfusion_jax.runs.state import create_state
     from rsfusion_jax.training.step import make_train_step
@@ -202,7 +202,9 @@ def _ours(task: Task, limit: Callable) -> tuple[Callable, dict]:
         holder, function = [params], jax.jit(fuse)
     limit()
     start = time.perf_counter()
-    compiled = function.lower(holder[0], batches[0]).compile(compiler_options())
+    compiled = function.lower(holder[0], batches[0]).compile(
+        compiler_options(platform_of(batches[0]))
+    )
     analysis = compiled.cost_analysis() or {}
     device = jax.devices()[0]
     report = {

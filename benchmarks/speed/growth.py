@@ -24,7 +24,7 @@ import optax
 from benchmarks import record
 from benchmarks.command_line import parser, words
 from configs import small
-from rsfusion_jax.compilation import compiler_options
+from rsfusion_jax.compilation import compiler_options, platform_of
 from rsfusion_jax.inference.draw import Diffusion
 from rsfusion_jax.models import abstract_params, create_model, input_shapes
 from rsfusion_jax.models.catalogue import SMALL_WIDTHS
@@ -101,7 +101,7 @@ def measure(network: str, mode: str, size: dict) -> dict:
     function, shapes = program(network, mode, **size)
     runs = size["side"] <= LARGEST
     lowered = jax.jit(function).lower(*shapes)
-    compiled = lowered.compile(compiler_options=compiler_options() if runs else UNOPTIMISED)
+    compiled = lowered.compile(compiler_options(platform_of()) if runs else UNOPTIMISED)
     row = {"network": network, "mode": mode, **size}
     row["temporary_bytes"] = compiled.memory_analysis().temp_size_in_bytes
     if runs:

@@ -1,8 +1,8 @@
 """Convolutions whose kernels change from pixel to pixel, without unfolding the image.
 
-The taps of the kernel are visited one after the other in a loop that is compiled once, and visited
-again in the backward pass: the k k shifted copies of the image, or the k k numbers that a kernel
-has per pixel and channel, are never held together.
+The taps of the kernel are processed one after the other in a loop, and again in the backward pass:
+neither the k k shifted copies of the image nor the k k kernel values of every pixel and channel are
+in memory at once.
 """
 
 import jax
@@ -10,10 +10,12 @@ import jax.numpy as jnp
 
 
 def adaptive_conv(x, kernel, weights, *, precision=None):
-    """y[p, m] = sum_o weights[p, o] sum_n x[p + o, n] kernel[o, n, m], zeros beyond the border.
+    """Convolve with a kernel whose taps are weighted anew at every pixel.
+
+    y[p, m] = sum_o weights[p, o] sum_n x[p + o, n] kernel[o, n, m].
 
     Args:
-        x: (B, H, W, n).
+        x: (B, H, W, n), zeros beyond the border.
         kernel: (k, k, n, m), k odd.
         weights: (B, H, W, k k), taps row by row; (B, 1, 1, k k) where all pixels share them.
         precision: matrix-product precision, as `jax.lax.Precision`.
@@ -31,10 +33,10 @@ def adaptive_conv(x, kernel, weights, *, precision=None):
 
 
 def shared_kernels(x, kernels):
-    """y[p, c] = sum_o kernels[p, o] x[p + o, c], zeros beyond the border.
+    """Filter every channel with its pixel's own kernel: y[p, c] = sum_o kernels[p, o] x[p + o, c].
 
     Args:
-        x: (B, H, W, C).
+        x: (B, H, W, C), zeros beyond the border.
         kernels: (B, H, W, k k), taps row by row, k odd.
 
     Returns:
@@ -48,11 +50,13 @@ def shared_kernels(x, kernels):
 
 
 def predicted_kernels(x, source, weights, biases, *, precision=None):
-    """y[p, c] = sum_o K_o[p, c] x[p + o, c] with K_o = source weights_o + biases_o.
+    """Filter with kernels that a linear layer predicts for every pixel and channel.
+
+    y[p, c] = sum_o K_o[p, c] x[p + o, c] with K_o = source weights_o + biases_o.
 
     Args:
         x: (B, H, W, C), zeros beyond the border.
-        source: (B, H, W, n), what the kernels are linear in.
+        source: (B, H, W, n), the input of the linear layer.
         weights: (k k, n, C), taps row by row, k odd.
         biases: (k k, C).
         precision: matrix-product precision, as `jax.lax.Precision`.
@@ -87,10 +91,10 @@ def _sum_over_taps(x, tap, entries):
 
 
 def _weighed(x, weights):
-    """(B, H, W, C) by (B, H, W) or (B, 1, 1)."""
+    """(B, H, W, C) times (B, H, W) or (B, 1, 1)."""
     if weights.shape != x.shape[:3]:
         return weights[..., None] * x
-    # Rows of all images as one axis: for the gradient of the weights XLA's CPU takes 40 times as
-    # long over a single image's four axes.
+    # Rows of all images become one axis: with the four axes of a single image XLA's CPU backend
+    # takes 40 times as long for the gradient of the weights.
     rows = weights.reshape(-1, weights.shape[2], 1) * x.reshape(-1, *x.shape[2:])
     return rows.reshape(x.shape)

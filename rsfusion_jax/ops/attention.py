@@ -7,26 +7,26 @@ import jax
 import jax.numpy as jnp
 
 from rsfusion_jax.ops.by_device import by_device
+from rsfusion_jax.ops.cpu.schedule import attention_blocks
 
-_MAX_LOGITS = {"cpu": 2**19}
-"""Attention weights held at once per backend. On a CPU they should stay in its caches (2 MB in
-float32): measured 1.5 to 2 times faster than blocks of 2**22, forward and backward."""
-_MAX_LOGITS_ACCELERATOR = 2**26
-"""Elsewhere few large blocks are better: 256 MB in float32."""
-_MAX_KEYS = {"cpu": 1024}
-"""Keys taken at once per backend, elsewhere all: with 65,536 of them a block of 2**19 weights has
-eight queries, and a product with eight rows reads all keys for little work."""
+_MOST_WEIGHTS = 2**26
+"""Attention weights per block on accelerators, all heads together: 256 MB in float32."""
 
 
 def attention(query, key, value, *, precision=None):
-    """softmax(query key^T / sqrt(d)) value, one block of queries and keys at a time.
+    """Compute softmax(query key^T / sqrt(d)) value, one block of queries and keys at a time.
 
-    The sums over a block of keys are scaled to those of all, so the softmax is exact. The backward
-    pass forms a block's weights again from the sums that the forward pass kept (T. Dao et al.,
-    FlashAttention, NeurIPS 2022): nothing quadratic in tokens is ever stored.
+    The sums over one block of keys are rescaled to those over all, so the softmax is exact. The
+    backward pass computes a block's weights again from the sums that the forward pass stored: what
+    is quadratic in tokens never exists as a whole.
 
-    On a CPU images and heads take turns: a block of one head has more rows than one of many, and a
-    plain product uses all threads where a batch of them does not.
+    Accelerators process all heads and all keys together, in few large blocks. On CPUs images and
+    heads are processed one after the other, in blocks that fit the caches: a block of one head has
+    more rows than one of many heads, and one product uses all threads where a batch of products
+    does not.
+
+    T. Dao et al., "FlashAttention: Fast and Memory-Efficient Exact Attention with IO-Awareness",
+    NeurIPS 2022.
 
     Args:
         query: (B, N, heads, d).
@@ -38,41 +38,60 @@ def attention(query, key, value, *, precision=None):
         (B, N, heads, e) in the inputs' dtype; the softmax itself is at least float32.
     """
     batch, tokens, heads, d = query.shape
-    backend = jax.default_backend()
-    in_turn = backend == "cpu"
-    parts = math.ceil(key.shape[1] / _MAX_KEYS.get(backend, key.shape[1]))
-    keys = math.ceil(key.shape[1] / parts)  # so that little is padded
-    held = _MAX_LOGITS.get(backend, _MAX_LOGITS_ACCELERATOR)
-    block = held // (keys if in_turn else batch * heads * keys)
-    sizes = (max(1, min(tokens, block)), keys)
-
-    def of_head(given):
-        query, key, value = given
-        return _attend(_padded(query, sizes[0]), key, value, sizes, precision)[:tokens]
-
-    def of_heads(*given):
-        return jax.lax.map(of_head, given) if in_turn else jax.vmap(of_head)(given)
 
     def by_head(x):
         return jnp.swapaxes(x, 1, 2).reshape(batch * heads, x.shape[1], -1)
 
-    out = by_device(of_heads, by_head(query / math.sqrt(d)), by_head(key), by_head(value))
+    attend = functools.partial(_attend, precision)
+    out = by_device(attend, by_head(query / math.sqrt(d)), by_head(key), by_head(value))
     return jnp.swapaxes(out.reshape(batch, heads, tokens, -1), 1, 2)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(3, 4))
-def _attend(query, key, value, sizes, precision):
-    """softmax(query key^T) value, (N, d) x (M, d) x (M, e) -> (N, e)."""
-    return _forward(query, key, value, sizes, precision)[0]
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _attend(precision, query, key, value):
+    """softmax(query key^T) value of every head, (heads, N, d) x (heads, M, d) x (heads, M, e)."""
+    return _attend_fwd(precision, query, key, value)[0]
 
 
-def _forward(query, key, value, sizes, precision):
+def _attend_fwd(precision, query, key, value):
+    out, log_total = _over_heads(functools.partial(_forward, precision), query, key, value)
+    return out, (query, key, value, out, log_total)
+
+
+def _attend_bwd(precision, residuals, d_out):
+    query, key, value, out, log_total = residuals
+    mean = (d_out.astype(log_total.dtype) * out).sum(-1, keepdims=True)
+    backward = functools.partial(_backward, precision)
+    return _over_heads(backward, query, key, value, d_out, log_total, mean)
+
+
+_attend.defvjp(_attend_fwd, _attend_bwd)
+
+
+def _over_heads(function, query, key, *arrays):
+    """`function(block sizes, query, key, *arrays)` of every head, as the platform needs it."""
+    heads, num_queries, _ = query.shape
+    num_keys = key.shape[1]
+
+    def one_by_one(*arrays):
+        sizes = attention_blocks(num_queries, num_keys)
+        return jax.lax.map(lambda of_head: function(sizes, *of_head), arrays)
+
+    def together(*arrays):
+        queries = max(1, min(num_queries, _MOST_WEIGHTS // (heads * num_keys)))
+        return jax.vmap(functools.partial(function, (queries, num_keys)))(*arrays)
+
+    return jax.lax.platform_dependent(query, key, *arrays, cpu=one_by_one, default=together)
+
+
+def _forward(precision, sizes, query, key, value):
+    """One head: (N, d) x (M, d) x (M, e) -> (N, e) and the log of the softmax's denominators."""
     queries = _split(query, sizes[0])
 
-    def add_keys(sums, given):
-        key, value, absent = given
+    def add_keys(sums, block):
+        key, value, absent = block
 
-        def of_block(query):
+        def of_queries(query):
             logits = _logits(query, key, absent, precision)
             highest = logits.max(-1, keepdims=True)
             weights = _once(jnp.exp(logits - highest))
@@ -81,7 +100,7 @@ def _forward(query, key, value, sizes, precision):
             return out / total, highest + jnp.log(total)
 
         out, log_total = sums
-        part, log_part = map(_join, jax.lax.map(of_block, queries))
+        part, log_part = (_join(x, len(query)) for x in jax.lax.map(of_queries, queries))
         log_both = jnp.logaddexp(log_total, log_part)
         out = out * jnp.exp(log_total - log_both) + part * jnp.exp(log_part - log_both)
         return (out, log_both), None
@@ -92,23 +111,22 @@ def _forward(query, key, value, sizes, precision):
         jnp.full((len(query), 1), -jnp.inf, dtype),
     )
     (out, log_total), _ = jax.lax.scan(add_keys, start, _by_keys(key, value, sizes[1]))
-    out = out.astype(value.dtype)
-    return out, (query, key, value, out, log_total)
+    return out.astype(value.dtype), log_total
 
 
-def _backward(sizes, precision, kept, d_out):
-    query, key, value, out, log_total = kept
-    mean = (d_out.astype(log_total.dtype) * out).sum(-1, keepdims=True)
+def _backward(precision, sizes, query, key, value, d_out, log_total, mean):
+    """One head: gradients of query, key and value; `mean` is the sum of d_out * out, (N, 1)."""
+    # Padded queries, keys and values are zero and so is their d_out: they add nothing to the sums.
     queries = tuple(_split(x, sizes[0]) for x in (query, d_out, log_total, mean))
 
-    def of_keys(d_query, given):
-        key, value, absent = given
+    def of_keys(d_query, block):
+        key, value, absent = block
 
-        # Sums over queries, at least float32, are kept transposed, (channels, M): their products
+        # Sums over queries, at least float32, are stored transposed, (channels, M): their products
         # then run along rows of the weights, which is twice as fast on CPUs.
-        def add_block(sums, given):
+        def add_queries(sums, block):
             d_key, d_value = sums
-            query, d_out, log_total, mean = given
+            query, d_out, log_total, mean = block
             weights = _once(jnp.exp(_logits(query, key, absent, precision) - log_total))
             d_value += _product("ne,nm->em", d_out, weights.astype(d_out.dtype), precision)
             d_weights = _product("ne,me->nm", d_out, value, precision)
@@ -117,26 +135,23 @@ def _backward(sizes, precision, kept, d_out):
             return (d_key, d_value), _product("nm,md->nd", d_logits, key, precision)
 
         start = tuple(jnp.zeros_like(x.T, mean.dtype) for x in (key, value))
-        sums, part = jax.lax.scan(add_block, start, queries)
-        return d_query + _join(part), sums
+        sums, part = jax.lax.scan(add_queries, start, queries)
+        return d_query + _join(part, len(d_query)), sums
 
     start = jnp.zeros_like(query, log_total.dtype)
     d_query, sums = jax.lax.scan(of_keys, start, _by_keys(key, value, sizes[1]))
     # (blocks, channels, keys) -> (M, channels)
-    d_key, d_value = (_join(jnp.swapaxes(x, 1, 2))[: len(key)] for x in sums)
+    d_key, d_value = (_join(jnp.swapaxes(x, 1, 2), len(key)) for x in sums)
     return d_query.astype(query.dtype), d_key.astype(key.dtype), d_value.astype(value.dtype)
 
 
-_attend.defvjp(_forward, _backward)
-
-
-def _by_keys(key, value, block):
-    """Blocks of keys, of values and, where the last one is padded, of what is added to logits."""
+def _by_keys(key, value, size):
+    """Blocks of keys, of values and, where the last block is padded, of numbers added to logits."""
     absent = None
-    if len(key) % block:
+    if len(key) % size:
         present = jnp.zeros((len(key), 1), jnp.promote_types(key.dtype, jnp.float32))
-        absent = jnp.swapaxes(_split(_padded(present, block, -jnp.inf), block), 1, 2)
-    return *(_split(_padded(x, block), block) for x in (key, value)), absent
+        absent = jnp.swapaxes(_split(present, size, -jnp.inf), 1, 2)
+    return _split(key, size), _split(value, size), absent
 
 
 def _logits(query, key, absent, precision):
@@ -149,21 +164,17 @@ def _product(axes, a, b, precision):
     return jnp.einsum(axes, a, b, precision=precision)
 
 
-def _padded(x, block, value=0):
-    """(N, c) -> (N', c), N' a multiple of `block`."""
-    return jnp.pad(x, ((0, -len(x) % block), (0, 0)), constant_values=value)
+def _split(x, size, value=0):
+    """(N, c) -> (blocks, size, c), the last block padded with `value`."""
+    padded = jnp.pad(x, ((0, -len(x) % size), (0, 0)), constant_values=value)
+    return padded.reshape(-1, size, x.shape[-1])
 
 
-def _split(x, block):
-    """(blocks * block, c) -> (blocks, block, c)."""
-    return x.reshape(-1, block, x.shape[-1])
-
-
-def _join(x):
-    """(blocks, block, c) -> (blocks * block, c)."""
-    return x.reshape(-1, x.shape[-1])
+def _join(x, length):
+    """(blocks, size, c) -> (length, c)."""
+    return x.reshape(-1, x.shape[-1])[:length]
 
 
 def _once(x):
-    """Keeps XLA from computing `x` anew in everything that uses it, exponentials included."""
+    """Keep XLA from computing `x` again in everything that uses it, exponentials included."""
     return jax.lax.optimization_barrier(x)

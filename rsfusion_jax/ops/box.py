@@ -4,13 +4,13 @@ from rsfusion_jax.ops.resample import check_image
 
 
 def box_lowpass(image, size: int = 5):
-    """Mean over size x size pixels, borders mirrored without repeating the edge.
+    """Average over size x size pixels, with borders mirrored without repeating the edge.
 
     OpenCV's `boxFilter` with its default border (reflect-101).
 
     Args:
         image: (..., H, W, C), float, numpy or jax.
-        size: odd side of the box.
+        size: odd side of the box in pixels.
 
     Returns:
         (..., H, W, C) of the same kind and dtype.

@@ -1,4 +1,4 @@
-"""Work that is done image by image, each device on its own ones of a batch."""
+"""Work on a batch of images that is spread over devices, without communication between them."""
 
 import functools
 
@@ -8,20 +8,21 @@ from jax.sharding import PartitionSpec as P
 
 
 def by_device(function, *batches, shared=()):
-    """`function(*shared, *batches)`, under a mesh inside `jax.shard_map`.
+    """Compute `function(*shared, *batches)`, each device on its own images of the batch.
 
-    Without it the compiler gathers the batch, for a Fourier transform or a loop over its images.
-    The batch is spread over all axes of the mesh; outside a mesh, or where its devices cannot share
-    the batch evenly, nothing is split.
+    Under a mesh the call is wrapped in `jax.shard_map`: otherwise the compiler gathers the whole
+    batch on every device for a Fourier transform or a loop over images. The batch is spread over
+    all axes of the mesh. Outside a mesh, or where the devices cannot share the batch evenly, it is
+    a plain call.
 
     Args:
-        function: of arrays with the batch first; treats every image alone.
+        function: treats every image alone; takes and returns arrays with the batch first.
         batches: arrays (B, ...).
-        shared: arrays, or trees of them, that every device has whole. What is differentiated
-            belongs here: `function` must not close over it.
+        shared: arrays, or trees of them, that every device has as a whole. What is differentiated
+            must be here or in `batches`: `function` must not close over it.
 
     Returns:
-        What `function` returns, an array or a tree of them, the batch first.
+        What `function` returns, an array or a tree of arrays.
     """
     if not all(isinstance(x, jax.core.Tracer) for x in batches):
         return function(*shared, *batches)
@@ -31,7 +32,8 @@ def by_device(function, *batches, shared=()):
     devices = functools.reduce(lambda n, axis: n * mesh.shape[axis], axes, 1)
     if devices == 1 or len(batches[0]) % devices:
         return function(*shared, *batches)
-    # No `check_vma`: it refuses loops whose sums begin as a constant, the same on all devices.
+    # `check_vma` would refuse loops whose sums start from a constant, which is the same on all
+    # devices.
     split = jax.shard_map(
         function,
         in_specs=(P(),) * len(shared) + (P(axes),) * len(batches),
@@ -40,24 +42,3 @@ def by_device(function, *batches, shared=()):
         check_vma=False,
     )
     return split(*shared, *batches)
-
-
-def in_turn(function, *batches, shared=()):
-    """`function(*shared, *batches)`, on a CPU for one image after the other.
-
-    What is held of one image stays in the processor's caches, and nothing is held of all of them.
-    Elsewhere images are taken together. Arguments are those of `by_device`.
-    """
-    if jax.default_backend() != "cpu" or len(batches[0]) == 1:
-        return function(*shared, *batches)
-
-    def of_images(*given):
-        shared_here, batches_here = given[: len(shared)], given[len(shared) :]
-
-        def of_one(images):
-            out = function(*shared_here, *(x[None] for x in images))
-            return jax.tree.map(lambda x: x[0], out)
-
-        return jax.lax.map(of_one, batches_here)
-
-    return by_device(of_images, *batches, shared=shared)

@@ -1,9 +1,9 @@
-"""The one door to the 2-D Fourier transform, for numpy and jax arrays alike.
+"""Two-dimensional Fourier transforms of numpy and jax arrays; nothing else calls `jnp.fft`.
 
 Transforms run in at least float32: a half-precision image is promoted, a float64 one stays.
 
-The compiler does not split a Fourier transform over devices: it gathers the whole batch on each of
-them. So a batch, (B, ..., H, W, C), goes through `by_device`.
+XLA does not split a Fourier transform over devices: it gathers the whole batch on each of them.
+Therefore a batch, (B, ..., H, W, C), is transformed within `by_device`.
 """
 
 import jax
@@ -18,7 +18,11 @@ NEGLIGIBLE = 1e-6
 
 
 def rfft2(image, size: tuple[int, int]):
-    """Half spectrum of the two spatial axes of (..., H, W, C), zero-padded to `size`.
+    """Compute the half spectrum of the two spatial axes, zero-padded to `size`.
+
+    Args:
+        image: real (..., H, W, C).
+        size: (H', W') after padding.
 
     Returns:
         Complex (..., size[0], size[1] // 2 + 1, C).
@@ -29,17 +33,28 @@ def rfft2(image, size: tuple[int, int]):
 
 
 def irfft2(spectrum, size: tuple[int, int]):
-    """Real (..., H, W, C) image of `size` whose half spectrum is given."""
+    """Compute the real image of a half spectrum, the inverse of `rfft2`.
+
+    Args:
+        spectrum: complex (..., H, W // 2 + 1, C).
+        size: (H, W) of the image.
+
+    Returns:
+        Real (..., H, W, C).
+    """
     xp = spectrum.__array_namespace__()
     return _transformed(lambda x: xp.fft.irfft2(x, s=size, axes=AXES), spectrum)
 
 
 def fft2(image):
-    """Whole spectrum, unscaled, of the two spatial axes of a real (..., H, W, C) image.
+    """Compute the whole spectrum, unscaled, of the two spatial axes.
 
-    The bins that are their own mirror images, up to four, have the imaginary part +0 exactly, so
-    that the phase of a negative one is +pi and never -pi; columns beyond the middle are the
+    The up to four bins that are their own mirror images have an imaginary part of exactly +0, so
+    that the phase of a negative one is +pi and never -pi. Columns beyond the middle are the
     conjugates of those before it.
+
+    Args:
+        image: real (..., H, W, C).
 
     Returns:
         Complex (..., H, W, C), bin (0, 0) first.
@@ -56,20 +71,27 @@ def fft2(image):
 
 
 def ifft2(spectrum):
-    """Complex (..., H, W, C) image whose whole spectrum is given, scaled by 1 / (H W)."""
+    """Compute the image of a whole spectrum, scaled by 1 / (H W): the inverse of `fft2`.
+
+    Args:
+        spectrum: complex (..., H, W, C), bin (0, 0) first.
+
+    Returns:
+        Complex (..., H, W, C).
+    """
     xp = spectrum.__array_namespace__()
     return _transformed(lambda x: xp.fft.ifft2(x, axes=AXES), spectrum)
 
 
 @jax.custom_jvp
 def magnitude(z):
-    """|z| of complex (..., H, W, C); the gradient is 0 where |z| is negligible (`NEGLIGIBLE`)."""
+    """Compute |z| of complex (..., H, W, C), with gradient 0 where |z| is below `NEGLIGIBLE`."""
     return jnp.abs(z)
 
 
 @jax.custom_jvp
 def phase(z):
-    """Angle in (-pi, pi] of complex (..., H, W, C); the gradient is 0 where |z| is negligible.
+    """Compute the angle in (-pi, pi] of complex (..., H, W, C), gradient 0 where |z| is negligible.
 
     A constant, saturated or clipped image has mostly empty bins, whose angles have no derivative.
     """
@@ -101,5 +123,5 @@ def _direction(z):
 
 
 def _transformed(transform, x):
-    """`transform(x)`; a single image has no batch to spread."""
+    """`transform(x)`, spread over devices where `x` has a batch axis."""
     return by_device(transform, x) if x.ndim > 3 else transform(x)

@@ -1,4 +1,4 @@
-"""Group normalisation and what follows it, with the gradient in closed form."""
+"""Group normalisation followed by an activation, with the gradient in closed form."""
 
 import functools
 from collections.abc import Callable
@@ -9,10 +9,10 @@ import jax.numpy as jnp
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(3, 4, 5))
 def group_norm(x, scale, bias, groups: int, epsilon: float, activation: Callable):
-    """activation((x - mean) / sqrt(variance + epsilon) * scale + bias), per image and group.
+    """Normalise per image and group: activation((x - mean) / sqrt(var + epsilon) * scale + bias).
 
-    Kept for the backward pass are the image and two numbers per group; differentiated operation by
-    operation it takes twice the working memory. The variance is that of what the mean leaves.
+    The backward pass stores the image and two numbers per group; automatic differentiation would
+    take twice the working memory. The variance is computed after the mean has been subtracted.
 
     Y. Wu, K. He, "Group Normalization", ECCV 2018.
 
@@ -20,12 +20,12 @@ def group_norm(x, scale, bias, groups: int, epsilon: float, activation: Callable
         x: (B, H, W, C).
         scale: (C,).
         bias: (C,).
-        groups: of neighbouring channels; divides C.
+        groups: number of groups of neighbouring channels; divides C.
         epsilon: added to the variance.
-        activation: of single numbers.
+        activation: element-wise function.
 
     Returns:
-        (B, H, W, C) in at least float32, as mean and variance are.
+        (B, H, W, C) in at least float32, the dtype of mean and variance.
     """
     return _forward(x, scale, bias, groups, epsilon, activation)[0]
 
@@ -34,16 +34,16 @@ def _forward(x, scale, bias, groups, epsilon, activation):
     wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
     mean = _of_groups(wide.mean((1, 2)), groups)
     variance = _of_groups(jnp.square(wide - mean).mean((1, 2)), groups)
-    kept = (x, mean, jax.lax.rsqrt(variance + epsilon), scale, bias)
-    return activation(_normalised(*kept[:3]) * scale + bias), kept
+    residuals = (x, mean, jax.lax.rsqrt(variance + epsilon), scale, bias)
+    return activation(_normalised(*residuals[:3]) * scale + bias), residuals
 
 
-def _backward(groups, epsilon, activation, kept, gradient):
-    x, mean, inverse, scale, bias = kept
+def _backward(groups, epsilon, activation, residuals, gradient):
+    x, mean, inverse, scale, bias = residuals
     normalised = _normalised(x, mean, inverse)
     gradient = jax.vjp(activation, normalised * scale + bias)[1](gradient)[0]
     d_bias, d_scale = gradient.sum((1, 2)), (gradient * normalised).sum((1, 2))  # (B, C)
-    # What the mean and the variance take along with them.
+    # The gradients that pass through the mean and through the variance.
     pixels = x.shape[1] * x.shape[2]
     of_mean, of_variance = (_of_groups(d * scale / pixels, groups) for d in (d_bias, d_scale))
     d_x = inverse * (gradient * scale - of_mean - normalised * of_variance)
@@ -59,7 +59,7 @@ def _normalised(x, mean, inverse):
 
 
 def _of_groups(means, groups):
-    """Means per channel (B, C) -> those of their groups, once per channel, (B, 1, 1, C)."""
+    """Means per channel (B, C) -> means of their groups, repeated per channel, (B, 1, 1, C)."""
     batch, channels = means.shape
     grouped = means.reshape(batch, groups, -1).mean(-1, keepdims=True)
     return jnp.broadcast_to(grouped, (batch, groups, channels // groups)).reshape(

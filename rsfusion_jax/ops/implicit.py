@@ -1,8 +1,8 @@
-"""Geometry of the local implicit ensemble: what a fine pixel sees of a coarse feature map.
+"""Local implicit ensemble: reading coarse feature maps on a fine grid.
 
-A fine pixel asks the four coarse pixels around it. Y. Chen, S. Liu, X. Wang, "Learning Continuous
-Image Representation with Local Implicit Image Function", CVPR 2021 (LIIF); the conventions are
-those of RAMSF and FeINFN, which share it.
+Every fine pixel combines predictions from the four coarse pixels around it. Y. Chen, S. Liu,
+X. Wang, "Learning Continuous Image Representation with Local Implicit Image Function", CVPR 2021
+(LIIF); the conventions are those of RAMSF and FeINFN, which share it.
 """
 
 import functools
@@ -13,14 +13,14 @@ import jax.numpy as jnp
 import numpy as np
 from jax.ad_checkpoint import checkpoint_name
 
-from rsfusion_jax.ops.by_device import in_turn
+from rsfusion_jax.ops.cpu.schedule import in_turn
 
 CORNERS = tuple((row, column) for row in (0, 1) for column in (0, 1))
-"""Above or below, left or right of the fine pixel, in the order of the published networks."""
+"""(row, column) of the coarse pixel: 0 above or left of the fine pixel, 1 below or right of it."""
 
 
 def corner_values(feature, size: tuple[int, int], corner: tuple[int, int]):
-    """The coarse pixel that every fine pixel finds in one direction; zero beyond the border.
+    """Gather for every fine pixel its neighbouring coarse pixel in one direction.
 
     The coarse position of fine pixel i is p = (i + 1/2) h / H - 1/2; the corners are its floor and
     its ceiling. The published code rounds p - 1/2 and p + 1/2 to the nearest instead, which is the
@@ -33,7 +33,7 @@ def corner_values(feature, size: tuple[int, int], corner: tuple[int, int]):
         corner: one of `CORNERS`.
 
     Returns:
-        (B, H, W, c).
+        (B, H, W, c), zero where the coarse pixel lies beyond the border.
     """
     for axis, (fine, side) in enumerate(zip(size, corner, strict=True), 1):
         feature = _along(feature, fine, side, axis)
@@ -41,16 +41,16 @@ def corner_values(feature, size: tuple[int, int], corner: tuple[int, int]):
 
 
 def corner_offsets(low: tuple[int, int], size: tuple[int, int], corner: tuple[int, int], dtype):
-    """Position of every fine pixel relative to its corner, in halves of a coarse pixel.
+    """Compute every fine pixel's position relative to its corner, in halves of a coarse pixel.
 
-    Where the corner lies beyond the border, in rows or in columns, both are relative to the centre
-    of the image instead, as the published networks have it.
+    Where the corner lies beyond the border, in rows or in columns, both coordinates are relative to
+    the centre of the image instead, as in the published networks.
 
     Args:
         low: (h, w) of the coarse grid.
         size: (H, W) of the fine grid.
         corner: one of `CORNERS`.
-        dtype: of the result.
+        dtype: dtype of the result.
 
     Returns:
         (H, W, 2): row, column.
@@ -73,13 +73,13 @@ def corner_offsets(low: tuple[int, int], size: tuple[int, int], corner: tuple[in
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(3,))
 def add_offsets(x, offsets, matrix, precision=None):
-    """x + offsets matrix, formed within the sum. The offsets are taken as constant.
+    """Add a linear map of the offsets, x + offsets @ matrix; no gradient flows to the offsets.
 
     Args:
         x: (B, H, W, c).
-        offsets: (H, W, 2), of `corner_offsets`.
+        offsets: (H, W, 2) from `corner_offsets`.
         matrix: (2, c).
-        precision: of the product in derivatives, as `jax.lax.Precision`.
+        precision: precision of the product in derivatives, as `jax.lax.Precision`.
 
     Returns:
         (B, H, W, c).
@@ -89,8 +89,8 @@ def add_offsets(x, offsets, matrix, precision=None):
 
 @add_offsets.defjvp
 def _add_offsets_jvp(precision, primals, tangents):
-    # As one product over all pixels of the batch, so that the gradient of `matrix` is one too: with
-    # a sum over the batch first, it takes fifty times as long on CPUs.
+    # One product over all pixels of the batch, so that the gradient of `matrix` is one product too:
+    # with a sum over the batch first it takes fifty times as long on CPUs.
     _, offsets, _ = primals
     d_x, _, d_matrix = tangents
     rows = jnp.broadcast_to(offsets, (*d_x.shape[:-1], 2)).reshape(-1, 2)
@@ -99,15 +99,16 @@ def _add_offsets_jvp(precision, primals, tangents):
 
 
 def query(prepare: Callable, layers, guide, *coarse):
-    """Coarse maps read on the grid of `guide`: four predictions per pixel, weighed by their logits.
+    """Read coarse maps on the grid of `guide`: four predictions per pixel, weighted by logits.
 
-    The corners take turns in a loop that is compiled once. For the backward pass their predictions
-    are kept, and one corner's prediction is formed again at a time.
+    The corners are processed one after the other in a loop. The backward pass stores their
+    predictions and computes everything else again, one corner at a time.
 
     Args:
-        prepare: `layers`, `guide` and `coarse` -> (low, predict), low (B, h, w, c). `predict` takes
-            low's `corner_values` (B, H, W, c) and `corner_offsets`, and returns (B, H, W, M + 1),
-            a logit last. Images are treated alone, and come one by one on CPUs.
+        prepare: function of `layers`, `guide` and `coarse` that returns (low, predict), with low
+            (B, h, w, c). `predict` takes low's `corner_values` (B, H, W, c) and `corner_offsets`,
+            and returns (B, H, W, M + 1), the last channel being a logit. It must treat every image
+            alone: on CPUs it is called with one image at a time.
         layers: tree of parameters.
         guide: (B, H, W, g).
         coarse: maps with the batch first.
@@ -128,7 +129,7 @@ def query(prepare: Callable, layers, guide, *coarse):
 
 
 def _at_corners(predict, low, size):
-    """(4, B, H, W, M + 1)."""
+    """Predictions of the four corners, one after the other, (4, B, H, W, M + 1)."""
 
     def at(corner):
         return lambda low: (
@@ -142,7 +143,7 @@ def _at_corners(predict, low, size):
 
 
 def _blend(predictions):
-    """Weighed by the softmax, at least float32, of their last channel."""
+    """Mean of the predictions, weighted by the softmax of their last channel."""
     logits = jnp.stack([prediction[..., -1] for prediction in predictions])
     logits = logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
     weights = jax.nn.softmax(logits, axis=0).astype(predictions[0].dtype)[..., None]
@@ -151,7 +152,7 @@ def _blend(predictions):
 
 
 def _positions(coarse: int, fine: int) -> np.ndarray:
-    # In integers as far as possible: whether a position is whole must not be left to rounding.
+    # In integers as far as possible: rounding must not decide whether a position is whole.
     return ((2 * np.arange(fine) + 1) * coarse - fine) / (2 * fine)
 
 
@@ -165,9 +166,9 @@ def _along(feature, fine: int, side: int, axis: int):
         positions = _positions(coarse, fine)
         indices = (np.ceil(positions) if side else np.floor(positions)).astype(int) + 1
         return jnp.take(padded, indices, axis=axis)
-    # Every pixel, the border included, is found by `ratio` fine pixels: repeat, then cut.
+    # Every pixel, the border included, is the corner of `ratio` fine pixels: repeat, then cut.
     first = 2 * ratio - (ratio + 1) // 2 if side else (ratio + 1) // 2
-    # Stacked, not `jnp.repeat`, whose gradient sums over an axis: adding slices is quicker on CPUs.
+    # Not `jnp.repeat`: its gradient is a sum over an axis, slower on CPUs than adding slices.
     shape = (*padded.shape[:axis], -1, *padded.shape[axis + 1 :])
     repeated = jnp.stack([padded] * ratio, axis=axis + 1).reshape(shape)
     return jax.lax.slice_in_dim(repeated, first, first + fine, axis=axis)

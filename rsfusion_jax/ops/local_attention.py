@@ -12,16 +12,17 @@ import jax.numpy as jnp
 
 
 def local_attention(query, key, value, window: int):
-    """out(p) = sum_o softmax_o(query(p) . key(p + o)) value(p + o), o over the window around p.
+    """Attend to a window: out(p) = sum_o softmax_o(query(p) . key(p + o)) value(p + o).
 
-    `key` and `value` continue beyond the border by reflection. Offsets are visited one row of the
-    window after the other, twice: for the highest logit, then for the sums; the backward pass
-    visits them again. What lives at a time is pixels x side of the window, not pixels x window.
+    `key` and `value` are reflected at the border. The rows of the window are processed one after
+    the other, first for the highest logit, then for the sums, and again in the backward pass: at
+    any time memory holds pixels x side of the window, not pixels x window.
 
     Args:
         query: (B, H, W, heads, d), already scaled.
-        key, value: (B, H, W, heads, d).
-        window: odd side of the window; H and W exceed half of it.
+        key: (B, H, W, heads, d).
+        value: (B, H, W, heads, d).
+        window: odd side of the window in pixels; H and W must exceed half of it.
 
     Returns:
         (B, H, W, heads, d) in the inputs' dtype; the softmax itself is at least float32.
@@ -80,8 +81,8 @@ def _forward(query, key, value, window, stride):
     return out, (query, key, value, out, highest + jnp.log(total))
 
 
-def _backward(window, stride, kept, d_out):
-    query, key, value, out, log_total = kept
+def _backward(window, stride, residuals, d_out):
+    query, key, value, out, log_total = residuals
     length, more = query.shape[-1], window - 1
     d_start = jnp.zeros_like(key), jnp.zeros_like(value)
     # Pixels of no weight on both sides: what a key receives is then a sum over shifted pieces too.
@@ -101,13 +102,14 @@ def _backward(window, stride, kept, d_out):
             (d * keys[..., step] for d, step in zip(d_logits, steps, strict=True)), d_query
         )
 
-        def received(sums, factors, given):
+        def add_received(sums, factors, images):
             pieces = zip(factors, steps_back, strict=True)
             old = _row(sums, row, stride, length + more)
-            new = _sum((factor[..., step] * given[..., step] for factor, step in pieces), old)
+            new = _sum((factor[..., step] * images[..., step] for factor, step in pieces), old)
             return jax.lax.dynamic_update_slice_in_dim(sums, new, row * stride, axis=2)
 
-        return d_query, received(d_key, d_logits, query), received(d_value, weights, d_out)
+        d_key = add_received(d_key, d_logits, query)
+        return d_query, d_key, add_received(d_value, weights, d_out)
 
     start = jnp.zeros_like(query), *d_start
     d_query, d_key, d_value = jax.lax.fori_loop(0, window, add_row, start)
@@ -140,5 +142,5 @@ def _sum(terms, start):
 
 
 def _once(x):
-    """Keeps XLA from computing `x` anew in everything that uses it, exponentials included."""
+    """Keep XLA from computing `x` again in everything that uses it, exponentials included."""
     return jax.lax.optimization_barrier(x)

@@ -1,4 +1,4 @@
-"""Bringing a fusion sample to a size that a network can halve, and back."""
+"""Padding of a fusion sample to sizes that a network can halve."""
 
 import jax.numpy as jnp
 
@@ -6,7 +6,7 @@ from rsfusion_jax.errors import UserError
 
 
 def pad_sample(pan, ms, lms, *, ratio: int, multiple: int):
-    """Reflects a sample at the bottom and the right until `pan` is a multiple of `multiple`.
+    """Reflect a sample at the bottom and the right until `pan`'s sides are multiples of `multiple`.
 
     `ms` grows by k pixels and `pan`, `lms` by ratio * k, so that the grids stay in phase.
 
@@ -14,11 +14,11 @@ def pad_sample(pan, ms, lms, *, ratio: int, multiple: int):
         pan: (B, H, W, G) guide, H = ratio * h.
         ms: (B, h, w, C) low-resolution image.
         lms: (B, H, W, C) `ms` on the PAN grid, or None.
-        ratio: r.
+        ratio: r, PAN pixels per MS pixel.
         multiple: divisor that H and W must have after padding.
 
     Returns:
-        The padded `pan`, `ms` and `lms`; the arrays themselves where nothing is to do.
+        The padded `pan`, `ms` and `lms`; the same arrays where no padding is needed.
 
     Raises:
         UserError: `pan` is not exactly `ratio` times `ms`.
@@ -42,7 +42,7 @@ def pad_sample(pan, ms, lms, *, ratio: int, multiple: int):
 
 
 def check_sizes(pan, ms, ratio: int) -> None:
-    """Raises UserError unless `pan` (B, H, W, G) is exactly `ratio` times `ms` (B, h, w, C)."""
+    """Raise UserError unless `pan` (B, H, W, G) is exactly `ratio` times `ms` (B, h, w, C)."""
     height, width = ms.shape[-3], ms.shape[-2]
     if pan.shape[-3:-1] != (ratio * height, ratio * width):
         raise UserError(
@@ -52,5 +52,5 @@ def check_sizes(pan, ms, ratio: int) -> None:
 
 
 def _missing(size: int, ratio: int, multiple: int) -> int:
-    """Smallest k for which ratio * (size + k) is divisible by `multiple`."""
+    """Find the smallest k for which ratio * (size + k) is divisible by `multiple`."""
     return next(k for k in range(multiple) if ratio * (size + k) % multiple == 0)

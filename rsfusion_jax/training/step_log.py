@@ -7,7 +7,7 @@ import time
 import jax
 import numpy as np
 
-from rsfusion_jax.compilation import compiler_options
+from rsfusion_jax.compilation import compiler_options, platform_of
 from rsfusion_jax.runs.processes import barrier
 from rsfusion_jax.training.writers import RunLog
 
@@ -65,7 +65,7 @@ class StepLog:
         comes to it 30 s after another, and compilation alone can take that much longer.
         """
         start = time.perf_counter()
-        compiled = function.lower(*args).compile(compiler_options())
+        compiled = function.lower(*args).compile(compiler_options(platform_of(args)))
         barrier("compiled")
         self._compiling += time.perf_counter() - start
         return compiled

@@ -8,6 +8,7 @@ import zipfile
 import jax
 import numpy as np
 import pytest
+from platforms import accelerator_branches
 
 import rsfusion_jax as rsf
 from rsfusion_jax.inference.export import export_fuser
@@ -30,9 +31,10 @@ def fuser():
     return rsf.Fuser(model, {"params": init_params(model, jax.random.key(0))}, sensor="qb")
 
 
-def test_runs_without_the_package(tmp_path, fuser):
+@pytest.mark.parametrize("platforms", [("cpu",), ("cuda", "cpu")])
+def test_runs_without_the_package(tmp_path, fuser, platforms):
     path = tmp_path / "fuse.rsfusion"
-    export_fuser(fuser, path, tile=32, batch=2)
+    export_fuser(fuser, path, tile=32, batch=2, platforms=platforms)
     card = json.loads(zipfile.ZipFile(path).read("card.json"))
     assert card["pan"] == [2, 32, 32, 1] and card["ms"] == [2, 8, 8, 4] and card["ms_phase"] == 2
     random = np.random.default_rng(0)
@@ -43,6 +45,25 @@ def test_runs_without_the_package(tmp_path, fuser):
     subprocess.run([sys.executable, "-c", ALONE, *files], check=True)
     fused = np.clip(np.load(files[2]), 0, 2047)
     np.testing.assert_allclose(fused, fuser(pan, ms), atol=0.01)
+
+
+def test_the_program_is_that_of_its_platform_whatever_the_host(tmp_path):
+    """A file for GPUs that a CPU writes has the loops of the accelerator's formulations."""
+
+    model = rsf.create_model("u2net", num_bands=4, dim=16)
+    fuser = rsf.Fuser(model, {"params": init_params(model, jax.random.key(0))}, sensor="qb")
+
+    def loops(platform, name):
+        path = tmp_path / name
+        export_fuser(fuser, path, tile=32, platforms=(platform,))
+        program = jax.export.deserialize(zipfile.ZipFile(path).read("fuse.stablehlo"))
+        return program.mlir_module().count("stablehlo.while")
+
+    with accelerator_branches():
+        expected = loops("cpu", "accelerator")
+    # Attention, five times: blocks of queries within blocks of keys, on CPUs within heads.
+    assert loops("cuda", "cuda") == expected == 10
+    assert loops("cpu", "cpu") == 15
 
 
 @pytest.mark.parametrize(

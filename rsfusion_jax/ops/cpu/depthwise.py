@@ -1,6 +1,7 @@
-"""Depthwise convolution on CPUs, all taps of a pixel in one sweep over the image.
+"""Depthwise convolution on CPUs: all taps of a pixel are added in one pass over the image.
 
-XLA's takes tens of times as long there, and hundreds of times as long inside a loop.
+XLA's own depthwise convolution takes tens of times as long on CPUs, and hundreds of times as long
+inside a loop.
 """
 
 import functools
@@ -11,11 +12,11 @@ import numpy as np
 
 
 @jax.custom_vjp
-def in_one_sweep(x, kernel):
-    """y[p, c] = sum_o kernel[o, 0, c] x[p + o, c], zeros beyond the border.
+def depthwise_conv(x, kernel):
+    """Convolve every channel with its own kernel: y[p, c] = sum_o kernel[o, 0, c] x[p + o, c].
 
     Args:
-        x: (B, H, W, C).
+        x: (B, H, W, C), zeros beyond the border.
         kernel: (k, k, 1, C), k odd.
 
     Returns:
@@ -30,36 +31,34 @@ def in_one_sweep(x, kernel):
     return functools.reduce(jnp.add, taps)
 
 
-def _in_one_sweep_fwd(x, kernel):
-    return in_one_sweep(x, kernel), (x, kernel)
+def _depthwise_conv_fwd(x, kernel):
+    return depthwise_conv(x, kernel), (x, kernel)
 
 
-def _in_one_sweep_bwd(saved, gradient):
-    x, kernel = saved
-    return in_one_sweep(gradient, kernel[::-1, ::-1]), _kernel_gradient(x, gradient, kernel)
+def _depthwise_conv_bwd(residuals, d_y):
+    x, kernel = residuals
+    return depthwise_conv(d_y, kernel[::-1, ::-1]), _kernel_gradient(x, d_y, kernel)
 
 
-in_one_sweep.defvjp(_in_one_sweep_fwd, _in_one_sweep_bwd)
+depthwise_conv.defvjp(_depthwise_conv_fwd, _depthwise_conv_bwd)
 
 
-def _kernel_gradient(x, gradient, kernel):
-    # Row by row into a sum per tap, column and channel: one look at either image, where a sum over
-    # all pixels for each tap would read them k k times.
+def _kernel_gradient(x, d_y, kernel):
+    # Row by row, with one running sum per tap, column and channel: each image is read once. A sum
+    # over all pixels for each tap would read both images k k times.
     height, width = x.shape[1:3]
     padded = _pad(x, kernel.shape[0] // 2)
     taps = list(np.ndindex(kernel.shape[:2]))
 
-    def add(sums, y):
-        of_row = jax.lax.dynamic_slice_in_dim(gradient, y, 1, axis=1)
+    def add_row(sums, y):
+        d_row = jax.lax.dynamic_slice_in_dim(d_y, y, 1, axis=1)
         rows = jax.lax.dynamic_slice_in_dim(padded, y, kernel.shape[0], axis=1)
-        products = [
-            rows[:, row : row + 1, column : column + width] * of_row for row, column in taps
-        ]
+        products = [rows[:, row : row + 1, column : column + width] * d_row for row, column in taps]
         return [total + product for total, product in zip(sums, products, strict=True)], None
 
-    wide = jnp.promote_types(x.dtype, jnp.float32)
-    start = [jnp.zeros((x.shape[0], 1, width, x.shape[-1]), wide) for _ in taps]
-    sums, _ = jax.lax.scan(add, start, jnp.arange(height))
+    dtype = jnp.promote_types(x.dtype, jnp.float32)
+    start = [jnp.zeros((x.shape[0], 1, width, x.shape[-1]), dtype) for _ in taps]
+    sums, _ = jax.lax.scan(add_row, start, jnp.arange(height))
     return jnp.stack([s.sum((0, 1, 2)) for s in sums]).reshape(kernel.shape).astype(kernel.dtype)
 
 

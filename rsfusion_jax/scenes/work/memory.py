@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import psutil
 
-from rsfusion_jax.compilation import compiler_options
+from rsfusion_jax.compilation import compiler_options, platform_of
 from rsfusion_jax.errors import UserError
 from rsfusion_jax.scenes.pair.geometry import ScenePair
 from rsfusion_jax.scenes.work.batch import WindowBatch
@@ -81,7 +81,7 @@ def plan_work(
     Raises:
         UserError: not even the smallest block fits.
     """
-    on_cpu = jax.default_backend() == "cpu"
+    on_cpu = platform_of(program.state) == "cpu"
     batch_size = batch_size or (1 if on_cpu else _ACCELERATOR_BATCH)
     base = resident_bytes() + CACHE + _COMPILER
     sides = [side] if side else list(SIDES)
@@ -117,7 +117,11 @@ def _compile(program: WindowProgram, windows: WindowReader, batch_size: int):
         lambda array: jax.ShapeDtypeStruct((batch_size, *array.shape), array.dtype), window
     )
     state = jax.tree.map(lambda x: jax.ShapeDtypeStruct(jnp.shape(x), x.dtype), program.state)
-    return jax.jit(program.run).lower(state, shapes).compile(compiler_options())
+    return (
+        jax.jit(program.run)
+        .lower(state, shapes)
+        .compile(compiler_options(platform_of(program.state)))
+    )
 
 
 def _needed(
