@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 
-def adaptive_conv(x, kernel, weights, *, precision=None):
+def adaptive_conv(x, kernel, weights):
     """Convolve with a kernel whose taps are weighted anew at every pixel.
 
     y[p, m] = sum_o weights[p, o] sum_n x[p + o, n] kernel[o, n, m].
@@ -18,7 +18,6 @@ def adaptive_conv(x, kernel, weights, *, precision=None):
         x: (B, H, W, n), zeros beyond the border.
         kernel: (k, k, n, m), k odd.
         weights: (B, H, W, k k), taps row by row; (B, 1, 1, k k) where all pixels share them.
-        precision: matrix-product precision, as `jax.lax.Precision`.
 
     Returns:
         (B, H, W, m).
@@ -26,7 +25,7 @@ def adaptive_conv(x, kernel, weights, *, precision=None):
 
     def tap(shifted, entry):
         matrix, weight = entry
-        return _weighed(jnp.matmul(shifted, matrix, precision=precision), weight)
+        return _weighed(jnp.matmul(shifted, matrix), weight)
 
     matrices = kernel.reshape(-1, *kernel.shape[2:])
     return _sum_over_taps(x, tap, (matrices, jnp.moveaxis(weights, -1, 0)))
@@ -49,7 +48,7 @@ def shared_kernels(x, kernels):
     return _sum_over_taps(x, tap, jnp.moveaxis(kernels, -1, 0))
 
 
-def predicted_kernels(x, source, weights, biases, *, precision=None):
+def predicted_kernels(x, source, weights, biases):
     """Filter with kernels that a linear layer predicts for every pixel and channel.
 
     y[p, c] = sum_o K_o[p, c] x[p + o, c] with K_o = source weights_o + biases_o.
@@ -59,7 +58,6 @@ def predicted_kernels(x, source, weights, biases, *, precision=None):
         source: (B, H, W, n), the input of the linear layer.
         weights: (k k, n, C), taps row by row, k odd.
         biases: (k k, C).
-        precision: matrix-product precision, as `jax.lax.Precision`.
 
     Returns:
         (B, H, W, C).
@@ -67,7 +65,7 @@ def predicted_kernels(x, source, weights, biases, *, precision=None):
 
     def tap(shifted, entry):
         weight, bias = entry
-        return (jnp.matmul(source, weight, precision=precision) + bias) * shifted
+        return (jnp.matmul(source, weight) + bias) * shifted
 
     return _sum_over_taps(x, tap, (weights, biases))
 

@@ -13,7 +13,7 @@ _MOST_WEIGHTS = 2**26
 """Attention weights per block on accelerators, all heads together: 256 MB in float32."""
 
 
-def attention(query, key, value, *, precision=None):
+def attention(query, key, value):
     """Compute softmax(query key^T / sqrt(d)) value, one block of queries and keys at a time.
 
     The sums over one block of keys are rescaled to those over all, so the softmax is exact. The
@@ -32,7 +32,6 @@ def attention(query, key, value, *, precision=None):
         query: (B, N, heads, d).
         key: (B, M, heads, d).
         value: (B, M, heads, e).
-        precision: matrix-product precision, as `jax.lax.Precision`.
 
     Returns:
         (B, N, heads, e) in the inputs' dtype; the softmax itself is at least float32.
@@ -42,27 +41,25 @@ def attention(query, key, value, *, precision=None):
     def by_head(x):
         return jnp.swapaxes(x, 1, 2).reshape(batch * heads, x.shape[1], -1)
 
-    attend = functools.partial(_attend, precision)
-    out = by_device(attend, by_head(query / math.sqrt(d)), by_head(key), by_head(value))
+    out = by_device(_attend, by_head(query / math.sqrt(d)), by_head(key), by_head(value))
     return jnp.swapaxes(out.reshape(batch, heads, tokens, -1), 1, 2)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _attend(precision, query, key, value):
+@jax.custom_vjp
+def _attend(query, key, value):
     """softmax(query key^T) value of every head, (heads, N, d) x (heads, M, d) x (heads, M, e)."""
-    return _attend_fwd(precision, query, key, value)[0]
+    return _attend_fwd(query, key, value)[0]
 
 
-def _attend_fwd(precision, query, key, value):
-    out, log_total = _over_heads(functools.partial(_forward, precision), query, key, value)
+def _attend_fwd(query, key, value):
+    out, log_total = _over_heads(_forward, query, key, value)
     return out, (query, key, value, out, log_total)
 
 
-def _attend_bwd(precision, residuals, d_out):
+def _attend_bwd(residuals, d_out):
     query, key, value, out, log_total = residuals
     mean = (d_out.astype(log_total.dtype) * out).sum(-1, keepdims=True)
-    backward = functools.partial(_backward, precision)
-    return _over_heads(backward, query, key, value, d_out, log_total, mean)
+    return _over_heads(_backward, query, key, value, d_out, log_total, mean)
 
 
 _attend.defvjp(_attend_fwd, _attend_bwd)
@@ -84,7 +81,7 @@ def _over_heads(function, query, key, *arrays):
     return jax.lax.platform_dependent(query, key, *arrays, cpu=one_by_one, default=together)
 
 
-def _forward(precision, sizes, query, key, value):
+def _forward(sizes, query, key, value):
     """One head: (N, d) x (M, d) x (M, e) -> (N, e) and the log of the softmax's denominators."""
     queries = _split(query, sizes[0])
 
@@ -92,11 +89,11 @@ def _forward(precision, sizes, query, key, value):
         key, value, absent = block
 
         def of_queries(query):
-            logits = _logits(query, key, absent, precision)
+            logits = _logits(query, key, absent)
             highest = logits.max(-1, keepdims=True)
             weights = _once(jnp.exp(logits - highest))
             total = weights.sum(-1, keepdims=True)
-            out = _product("nm,me->ne", weights.astype(value.dtype), value, precision)
+            out = jnp.einsum("nm,me->ne", weights.astype(value.dtype), value)
             return out / total, highest + jnp.log(total)
 
         out, log_total = sums
@@ -114,7 +111,7 @@ def _forward(precision, sizes, query, key, value):
     return out.astype(value.dtype), log_total
 
 
-def _backward(precision, sizes, query, key, value, d_out, log_total, mean):
+def _backward(sizes, query, key, value, d_out, log_total, mean):
     """One head: gradients of query, key and value; `mean` is the sum of d_out * out, (N, 1)."""
     # Padded queries, keys and values are zero and so is their d_out: they add nothing to the sums.
     queries = tuple(_split(x, sizes[0]) for x in (query, d_out, log_total, mean))
@@ -127,12 +124,12 @@ def _backward(precision, sizes, query, key, value, d_out, log_total, mean):
         def add_queries(sums, block):
             d_key, d_value = sums
             query, d_out, log_total, mean = block
-            weights = _once(jnp.exp(_logits(query, key, absent, precision) - log_total))
-            d_value += _product("ne,nm->em", d_out, weights.astype(d_out.dtype), precision)
-            d_weights = _product("ne,me->nm", d_out, value, precision)
+            weights = _once(jnp.exp(_logits(query, key, absent) - log_total))
+            d_value += jnp.einsum("ne,nm->em", d_out, weights.astype(d_out.dtype))
+            d_weights = jnp.einsum("ne,me->nm", d_out, value)
             d_logits = _once((weights * (d_weights - mean)).astype(query.dtype))
-            d_key += _product("nd,nm->dm", query, d_logits, precision)
-            return (d_key, d_value), _product("nm,md->nd", d_logits, key, precision)
+            d_key += jnp.einsum("nd,nm->dm", query, d_logits)
+            return (d_key, d_value), jnp.einsum("nm,md->nd", d_logits, key)
 
         start = tuple(jnp.zeros_like(x.T, mean.dtype) for x in (key, value))
         sums, part = jax.lax.scan(add_queries, start, queries)
@@ -154,14 +151,10 @@ def _by_keys(key, value, size):
     return _split(key, size), _split(value, size), absent
 
 
-def _logits(query, key, absent, precision):
-    logits = _product("nd,md->nm", query, key, precision)
+def _logits(query, key, absent):
+    logits = jnp.einsum("nd,md->nm", query, key)
     logits = logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
     return logits if absent is None else logits + absent
-
-
-def _product(axes, a, b, precision):
-    return jnp.einsum(axes, a, b, precision=precision)
 
 
 def _split(x, size, value=0):

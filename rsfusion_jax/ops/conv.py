@@ -7,7 +7,7 @@ import jax
 from rsfusion_jax.ops.cpu import conv as on_cpu
 
 
-def conv(x, kernel, *, stride: int = 1, precision=None):
+def conv(x, kernel, *, stride: int = 1):
     """Convolve images with zeros beyond the border: y[p] = sum_o x[stride p + o] kernel[o].
 
     A kernel with fewer input channels than `x` makes the convolution grouped: each group of
@@ -18,17 +18,16 @@ def conv(x, kernel, *, stride: int = 1, precision=None):
         x: (B, H, W, C).
         kernel: (k, k, C / groups, M).
         stride: step along both axes.
-        precision: matrix-product precision, as `jax.lax.Precision`.
 
     Returns:
         (B, H', W', M), with (k - 1) // 2 zeros at each border: the size of `x` for stride 1, k odd.
     """
-    cpu = functools.partial(on_cpu.conv, stride=stride, precision=precision)
-    default = functools.partial(_plain_conv, stride=stride, precision=precision)
+    cpu = functools.partial(on_cpu.conv, stride=stride)
+    default = functools.partial(_plain_conv, stride=stride)
     return jax.lax.platform_dependent(x, kernel, cpu=cpu, default=default)
 
 
-def _plain_conv(x, kernel, *, stride: int = 1, precision=None):
+def _plain_conv(x, kernel, *, stride: int = 1):
     """Compute `conv` as XLA's own convolution on any platform; arguments as for `conv`."""
     padding = (kernel.shape[0] - 1) // 2
     return jax.lax.conv_general_dilated(
@@ -38,5 +37,4 @@ def _plain_conv(x, kernel, *, stride: int = 1, precision=None):
         padding=((padding, padding), (padding, padding)),
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
         feature_group_count=x.shape[-1] // kernel.shape[2],
-        precision=precision,
     )

@@ -71,15 +71,14 @@ def corner_offsets(low: tuple[int, int], size: tuple[int, int], corner: tuple[in
     return jnp.stack(offsets, axis=-1)
 
 
-@functools.partial(jax.custom_jvp, nondiff_argnums=(3,))
-def add_offsets(x, offsets, matrix, precision=None):
+@jax.custom_jvp
+def add_offsets(x, offsets, matrix):
     """Add a linear map of the offsets, x + offsets @ matrix; no gradient flows to the offsets.
 
     Args:
         x: (B, H, W, c).
         offsets: (H, W, 2) from `corner_offsets`.
         matrix: (2, c).
-        precision: precision of the product in derivatives, as `jax.lax.Precision`.
 
     Returns:
         (B, H, W, c).
@@ -88,14 +87,14 @@ def add_offsets(x, offsets, matrix, precision=None):
 
 
 @add_offsets.defjvp
-def _add_offsets_jvp(precision, primals, tangents):
+def _add_offsets_jvp(primals, tangents):
     # One product over all pixels of the batch, so that the gradient of `matrix` is one product too:
     # with a sum over the batch first it takes fifty times as long on CPUs.
     _, offsets, _ = primals
     d_x, _, d_matrix = tangents
     rows = jnp.broadcast_to(offsets, (*d_x.shape[:-1], 2)).reshape(-1, 2)
-    product = jnp.matmul(rows, d_matrix, precision=precision)
-    return add_offsets(*primals, precision), d_x + product.reshape(d_x.shape)
+    product = jnp.matmul(rows, d_matrix)
+    return add_offsets(*primals), d_x + product.reshape(d_x.shape)
 
 
 def query(prepare: Callable, layers, guide, *coarse):

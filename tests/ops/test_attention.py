@@ -50,9 +50,9 @@ def test_blocks_are_as_large_as_the_work_of_one_device_allows(monkeypatch):
     """16 images of two heads over eight devices: four heads on each, all their queries at once."""
     blocks = []
 
-    def forward(precision, sizes, *arrays, original=module._forward):
+    def forward(sizes, *arrays, original=module._forward):
         blocks.append(sizes)
-        return original(precision, sizes, *arrays)
+        return original(sizes, *arrays)
 
     monkeypatch.setattr(module, "_forward", forward)
     monkeypatch.setattr(module, "_MOST_WEIGHTS", 4 * 12 * 12)

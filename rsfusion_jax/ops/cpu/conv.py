@@ -23,7 +23,7 @@ _STRIPS = 8
 """Strips into which such a batch is cut in total."""
 
 
-def conv(x, kernel, *, stride: int = 1, precision=None):
+def conv(x, kernel, *, stride: int = 1):
     """Compute what `ops.conv.conv` computes, in the form that is fastest on CPUs.
 
     - Depthwise, size unchanged: one pass over the image that adds all taps of a pixel.
@@ -36,7 +36,6 @@ def conv(x, kernel, *, stride: int = 1, precision=None):
         x: (B, H, W, C).
         kernel: (k, k, C / groups, M).
         stride: step along both axes.
-        precision: matrix-product precision, as `jax.lax.Precision`.
 
     Returns:
         (B, H', W', M).
@@ -47,11 +46,10 @@ def conv(x, kernel, *, stride: int = 1, precision=None):
     if same_size and 1 < groups == x.shape[-1] == outputs:
         return depthwise_conv(x, kernel)
     if groups > 1:
-        kernel = _without_groups(kernel, groups)
-        return conv(x, kernel, stride=stride, precision=precision)
+        return conv(x, _without_groups(kernel, groups), stride=stride)
     if same_size and inputs * outputs <= _FEW_CHANNELS:
-        return _conv_few_channels(x, kernel, precision)
-    return _conv(precision, stride, x, kernel)
+        return _conv_few_channels(x, kernel)
+    return _conv(stride, x, kernel)
 
 
 def _without_groups(kernel, groups):
@@ -62,7 +60,7 @@ def _without_groups(kernel, groups):
     return (own_group * kernel).reshape(size, size, groups * inputs, outputs)
 
 
-def _conv_few_channels(x, kernel, precision):
+def _conv_few_channels(x, kernel):
     """Convolution with up to eight neighbouring pixels of a row as channels of one pixel.
 
     Matrix products of 2 by 2 channels leave most of a vector register empty; those of 16 by 16 take
@@ -71,7 +69,7 @@ def _conv_few_channels(x, kernel, precision):
     batch, height, width, _ = x.shape
     pixels = math.gcd(width, _NEIGHBOURS)
     x = x.reshape(batch, height, width // pixels, -1)
-    y = _conv(precision, 1, x, _kernel_between_blocks(kernel, pixels))
+    y = _conv(1, x, _kernel_between_blocks(kernel, pixels))
     return y.reshape(batch, height, width, -1)
 
 
@@ -90,27 +88,27 @@ def _kernel_between_blocks(kernel, pixels):
     return between.reshape(size, 2 * reach + 1, pixels * inputs, pixels * outputs)
 
 
-@functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1))
-def _conv(precision, stride, x, kernel):
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _conv(stride, x, kernel):
     """Ordinary convolution; its gradients are convolutions that are fast inside loops too.
 
     XLA's CPU backend has fast code for one order of axes. It reorders the axes of other
     convolutions outside loops only; inside loops those take tens of times as long.
     """
-    return _convolve(x, kernel, stride=stride, precision=precision)
+    return _convolve(x, kernel, stride=stride)
 
 
 @_conv.defjvp
-def _conv_jvp(precision, stride, primals, tangents):
+def _conv_jvp(stride, primals, tangents):
     # The axes are chosen such that the transposes of these convolutions, which are the gradients,
     # have the fast order.
     x, kernel = primals
     d_x, d_kernel = tangents
-    y = _conv(precision, stride, x, kernel)
+    y = _conv(stride, x, kernel)
     batch, height = x.shape[:2]
     few_images = batch <= _FEW_IMAGES and y.shape[1] == height
     strips = math.gcd(height, _STRIPS // batch) if few_images else 1
-    convolve = functools.partial(_convolve, stride=stride, precision=precision)
+    convolve = functools.partial(_convolve, stride=stride)
 
     @jax.checkpoint  # The backward pass keeps the image, not its transposed copies.
     def through_kernel(x, d_kernel):
@@ -138,7 +136,7 @@ def _as_strips(x, count, reach):
     return jnp.stack(strips, axis=1).reshape(-1, height + 2 * reach, *x.shape[2:])
 
 
-def _convolve(x, kernel, *, stride, precision, padding=None, axes=("NHWC", "HWIO", "NHWC")):
+def _convolve(x, kernel, *, stride, padding=None, axes=("NHWC", "HWIO", "NHWC")):
     """XLA's convolution; `padding`: zeros before and after rows, columns; None: (k - 1) // 2."""
     rows, columns = padding or ((side - 1) // 2 for side in kernel.shape[:2])
     return jax.lax.conv_general_dilated(
@@ -147,5 +145,4 @@ def _convolve(x, kernel, *, stride, precision, padding=None, axes=("NHWC", "HWIO
         window_strides=(stride, stride),
         padding=((rows, rows), (columns, columns)),
         dimension_numbers=axes,
-        precision=precision,
     )
