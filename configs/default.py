@@ -1,4 +1,4 @@
-"""The quickstart: a small U2Net on built-in synthetic scenes, minutes on two CPU cores.
+"""The quickstart: FusionNet on built-in synthetic scenes, minutes on two CPU cores.
 
     rsfusion train
 

@@ -2,9 +2,9 @@
 
     rsfusion train --config=small:ramsf
 
-The argument is the network. Everything else is the quickstart's, with patches
-of 32 pixels; MMAPP and DDIF, a diffusion network, have their own objectives, some networks another
-rate. The table of networks and tasks in docs/networks.md was made with these widths.
+The argument is the network. Everything else is the quickstart's; MMAPP and DDIF, a diffusion
+network, have their own objectives, some networks another learning rate. The table of networks and
+tasks in docs/networks.md was made with these widths.
 """
 
 from rsfusion_jax.errors import UserError
@@ -19,8 +19,7 @@ def get_config(network: str = "u2net"):
     config = default_config()
     config.name = f"{network}_small"
     config.model = {"name": network, **WIDTHS[network]}
-    config.data.patch_size = 32
-    config.train.steps = 1500
+    config.train.update(steps=1500, eval_every=1500, checkpoint_every=1000)
     if network == "u2net":
         # It learns its own enlargement: at 2e-3 a thousand steps leave it behind the classical.
         config.optim.update(learning_rate=5e-3, clip_norm=1.0)

@@ -28,7 +28,11 @@ def make_parser(prog: str) -> Parser:
     parser.add_argument("--max-value", type=float, help="divisor of --data; default its full scale")
     parser.add_argument("--ratio", type=int, help="PAN pixels per MS pixel; default the sensor's")
     parser.add_argument("--batch-size", type=int, default=4, help="images fused at once")
-    parser.add_argument("--out", metavar="FOLDER", help="folder of the report; default the run's")
+    parser.add_argument(
+        "--out",
+        metavar="FOLDER",
+        help="folder of the report; default evaluations/DATE in the run folder",
+    )
     parser.add_argument(
         "--save-mat", action="store_true", help="also write the fused images as MATLAB files"
     )

@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+import textwrap
 from pathlib import Path
 
 from rsfusion_jax.cli.parser import Parser
@@ -27,7 +28,7 @@ ADAPT = "auto"
 
 def make_parser(prog: str) -> Parser:
     """Build the command's parser."""
-    fuse = Parser(prog, "PAN MS OUT [options]", description=HELP)
+    fuse = Parser(prog, "PAN MS OUT [options]", _methods_and_sensors, description=HELP)
     fuse.add_argument("pan", help="PAN image, .tif")
     fuse.add_argument("ms", help="MS image, .tif")
     fuse.add_argument("out", help="new .tif on PAN's grid, in MS's units and type")
@@ -45,10 +46,14 @@ def make_parser(prog: str) -> Parser:
     how.add_argument("--overlap", type=int, help="PAN pixels that such tiles share; default half")
     drawn = fuse.add_argument_group("diffusion networks")
     drawn.add_argument("--sampler", help="ddim, ddpm, dpm2 or dpm3; default that of the weights")
-    drawn.add_argument("--steps", type=int, help="of the sampler; default that of the weights")
-    drawn.add_argument("--seed", type=int, help="of the noise; default 0")
-    drawn.add_argument("--draws", type=int, help="so many, and their mean is written; default 1")
-    drawn.add_argument("--std", metavar="TIF", help="also their standard deviation, in MS's units")
+    drawn.add_argument(
+        "--steps", type=int, help="number of sampler steps; default that of the weights"
+    )
+    drawn.add_argument("--seed", type=int, help="seed of the noise; default 0")
+    drawn.add_argument("--draws", type=int, help="number of draws to average; default 1")
+    drawn.add_argument(
+        "--std", metavar="TIF", help="also write the standard deviation of the draws, in MS's units"
+    )
     adapt = fuse.add_argument_group("adaptation: train on this scene alone, then fuse it")
     adapt.add_argument(
         "--adapt",
@@ -78,7 +83,7 @@ def make_parser(prog: str) -> Parser:
         "--fine-tune",
         type=int,
         metavar="STEPS",
-        help="then so many steps on that consistency alone",
+        help="then train for this number of steps on that consistency alone",
     )
     grids = fuse.add_argument_group("grids")
     grids.add_argument(
@@ -198,6 +203,18 @@ def _print_result(result, out: str) -> None:
         f"{figures['valid']:.1%}"
     )
     print("seconds: " + ", ".join(f"{name} {value:.2f}" for name, value in seconds.items()))
+
+
+def _methods_and_sensors() -> str:
+    """What --method and --sensor take."""
+    from rsfusion_jax.classical import list_methods
+    from rsfusion_jax.sensors import list_sensors
+
+    lists = {"methods": list_methods(), "sensors": list_sensors()}
+    return "".join(
+        "\n" + textwrap.fill(f"{title}: {', '.join(names)}", 79, subsequent_indent="  ") + "\n"
+        for title, names in lists.items()
+    )
 
 
 def _integers(text: str) -> tuple[int, ...]:

@@ -5,20 +5,34 @@ import sys
 from collections.abc import Sequence
 
 from rsfusion_jax import __version__
-from rsfusion_jax.cli import check, convert, evaluate, export, fuse, models, port, simulate, train
+from rsfusion_jax.cli import (
+    check,
+    convert,
+    evaluate,
+    export,
+    fuse,
+    models,
+    port,
+    sample,
+    sensors,
+    simulate,
+    train,
+)
 from rsfusion_jax.cli.entry import guarded
 from rsfusion_jax.cli.parser import Parser
 
 COMMANDS = {
+    "sample": sample,
+    "fuse": fuse,
     "train": train,
     "evaluate": evaluate,
-    "fuse": fuse,
     "port": port,
     "simulate": simulate,
     "check": check,
     "convert": convert,
     "export": export,
     "models": models,
+    "sensors": sensors,
 }
 
 

@@ -5,7 +5,6 @@ import argparse
 from rsfusion_jax.cli.parser import Parser
 
 HELP = "the networks: where they were published, their sizes and costs"
-_NUM_BANDS = 8
 
 
 def make_parser(prog: str) -> Parser:
@@ -19,19 +18,18 @@ def run(arguments: argparse.Namespace) -> None:
     from rich.table import Table
 
     from rsfusion_jax.models import list_models
-    from rsfusion_jax.models.catalogue import PUBLICATIONS
-    from rsfusion_jax.models.cost import SIDE, size_and_cost
+    from rsfusion_jax.models.catalogue import COSTS, PUBLICATIONS
 
     table = Table()
     for name in ("name", "published in", "year", "tasks", "parameters", "GMAC"):
         table.add_column(name, justify="right" if name in ("parameters", "GMAC") else "left")
     notes = [
-        f"GMAC: convolutions and matrix products of one pass over a PAN of {SIDE} x {SIDE}, at "
-        f"{_NUM_BANDS} bands, one guide band and ratio 4, as the parameters."
+        "Parameters and GMAC are those of 8 bands, one guide band and ratio 4. GMAC: billions of "
+        "multiplications in the convolutions and matrix products for a PAN of 64 x 64 pixels."
     ]
     for name in list_models():
         publication = PUBLICATIONS[name]
-        parameters, cost = size_and_cost(name, _NUM_BANDS)
+        parameters, cost = COSTS[name]
         row = (publication.venue, str(publication.year), ", ".join(publication.tasks))
         table.add_row(name, *row, f"{parameters:,}", f"{cost / 1e9:.3f}")
         if publication.why:

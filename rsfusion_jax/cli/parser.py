@@ -3,22 +3,31 @@
 import argparse
 import difflib
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 
 class Parser(argparse.ArgumentParser):
     """An `ArgumentParser` whose flags are written with dashes and accepted with underscores."""
 
-    def __init__(self, prog: str, arguments: str, **options):
+    def __init__(
+        self, prog: str, arguments: str, more_help: Callable[[], str] | None = None, **options
+    ):
         """Create a parser without arguments.
 
         Args:
             prog: the command as users type it, such as "rsfusion fuse".
             arguments: what the usage line shows after it, such as "PAN MS OUT [options]".
+            more_help: returns what --help shows at its end; called only then, since it may import
+                much.
             **options: of `argparse.ArgumentParser`.
         """
         super().__init__(prog=prog, usage=f"{prog} {arguments}".rstrip(), **options)
+        self._more_help = more_help
+
+    def format_help(self) -> str:
+        """Return the text of --help."""
+        return super().format_help() + ("" if self._more_help is None else self._more_help())
 
     def parse_args(self, args: Sequence[str], namespace=None) -> argparse.Namespace:
         """Parse all arguments; those that the command does not know end the program."""

@@ -1,5 +1,6 @@
 """Scores of several methods on one data set, which may be a run's own test set."""
 
+import datetime
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,6 +10,8 @@ from rsfusion_jax.data.source import Source
 from rsfusion_jax.errors import UserError
 from rsfusion_jax.evaluation.leaderboard import leaderboard
 from rsfusion_jax.evaluation.methods import find_method
+from rsfusion_jax.evaluation.report import REPORT
+from rsfusion_jax.runs.checkpoint import LATEST
 
 
 def evaluate(
@@ -23,10 +26,21 @@ def evaluate(
     out: str | None,
     save_mat: bool = False,
 ) -> None:
-    """Scores methods on one set; prints all metrics and leaves report.json and pictures.
+    """Score methods on one set, print all metrics and write a report and pictures.
+
+    Args:
+        workdir: run folder or checkpoint to score; None for none.
+        methods: run folders, `network:file.pth` and classical methods to score.
+        data: set to score on; None for the test set of the first run.
+        sensor: name of the sensor of `data`; None for that of the first run.
+        max_value: divisor of `data`; None for the full scale that it states.
+        ratio: PAN pixels per MS pixel; None for the sensor's.
+        batch_size: images fused at once.
+        out: folder of the report; None for a new one, `evaluations/<date>` in the run folder.
+        save_mat: whether to write the fused images as MATLAB files too.
 
     Raises:
-        UserError: nothing to score or nothing to score it on.
+        UserError: nothing to score or nothing to score it on, or `out` holds a report.
     """
     specs = ([workdir] if workdir else []) + list(methods)
     if not specs:
@@ -42,11 +56,30 @@ def evaluate(
         source = _own_test_set(card)
     else:
         raise UserError("no set to score on; give --data=FILE and --sensor=NAME")
-    found = [find_method(spec, source.info) for spec in specs if spec != "exp"]
-    folder = Path(out or workdir or "evaluation")
-    folder.mkdir(parents=True, exist_ok=True)
-    leaderboard(found, source, folder, batch_size=batch_size, save_mat=save_mat)
+    folder = _new_folder(out, workdir)
+    scored = [find_method(spec, source.info) for spec in specs if spec != "exp"]
+    leaderboard(scored, source, folder, batch_size=batch_size, save_mat=save_mat)
     print(f"report and pictures in {folder}")
+
+
+def _new_folder(out: str | None, workdir: str | None) -> Path:
+    """Make the folder of the report: the user's, or a dated one that holds no earlier report."""
+    if out:
+        folder = Path(out)
+        if (folder / REPORT).exists():
+            raise UserError(f"{folder} holds the report of an earlier evaluation; name another")
+    else:
+        # A checkpoint's folder is left as it is.
+        is_run = workdir is not None and (Path(workdir) / LATEST).is_dir()
+        date = datetime.datetime.now().strftime("%Y-%m-%d_%H%M%S")
+        folder = Path(workdir if is_run else ".") / "evaluations" / date
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"{folder} cannot be made ({error.strerror}); name another --out"
+        ) from error
+    return folder
 
 
 def _first_card(specs: Sequence[str], workdir: str | None) -> dict | None:

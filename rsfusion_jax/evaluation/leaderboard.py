@@ -13,6 +13,8 @@ from rsfusion_jax.evaluation.panels import panel, save_picture, zoom
 from rsfusion_jax.evaluation.report import print_table, write_report
 from rsfusion_jax.evaluation.score import Scores, protocol, score
 from rsfusion_jax.inference.fuser import Fuser
+from rsfusion_jax.progress import ProgressBar
+from rsfusion_jax.runs.processes import is_first
 
 _PICTURES = 3
 _CLOSING_COLUMNS = ("SAM", "ERGAS", "PSNR", "Q2n")
@@ -41,10 +43,11 @@ def leaderboard(
         Scores by label.
     """
     methods = {m.label: m for m in (classical_method("exp", source.info), *methods)}
-    rows = {
-        label: score(method.fuse, source, batch_size=batch_size)
-        for label, method in methods.items()
-    }
+    rows = {}
+    with ProgressBar(f"scoring on {len(source)} images", len(methods), quiet=not is_first()) as bar:
+        for label, method in methods.items():
+            rows[label] = score(method.fuse, source, batch_size=batch_size)
+            bar.advance(note=label)
     title = f"{source.info.name}: {len(source)} images, mean±std, * best, + second"
     print_table(methods, rows, title, metrics)
     write_report(folder, methods, rows, protocol(source))
@@ -78,6 +81,7 @@ def closing_report(fuser: Fuser, test_set: Source, config, workdir: Path) -> Non
     print(f"run folder   {workdir}")
     print(f"picture      {workdir / f'panel_{file_name(name)}.png'}")
     print(f"TensorBoard  tensorboard --logdir {workdir}")
+    print(f"next         rsfusion fuse PAN.tif MS.tif OUT.tif --weights {workdir}")
 
 
 def file_name(label: str) -> str:

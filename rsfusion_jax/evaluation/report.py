@@ -15,6 +15,9 @@ from rsfusion_jax.evaluation.score import Scores
 
 _MARKS = {0: "*", 1: "+"}
 
+REPORT = "report.json"
+"""Name of the report in its folder."""
+
 
 def ranks(rows: Mapping[str, Scores], metric: str) -> dict[str, int]:
     """Place of each method by its mean, 0 for the best; equal means share a place."""
@@ -83,7 +86,7 @@ def write_report(
     }
     unfinished = folder / "report.tmp"
     unfinished.write_text(json.dumps(_finite(report), indent=1) + "\n")
-    unfinished.replace(folder / "report.json")
+    unfinished.replace(folder / REPORT)
     _write_csv(folder / "report.csv", rows)
     (folder / "report.tex").write_text(_latex(rows))
 

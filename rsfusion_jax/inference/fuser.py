@@ -57,6 +57,14 @@ class Fuser:
         self.ms_phase = float(model.ratio // 2 if ms_phase is None else ms_phase)
         self.diffusion = None if model.predicts == "fused" else Diffusion(**(diffusion or {}))
 
+    def __repr__(self) -> str:
+        model, sensor = self.model, "" if self.sensor is None else f", sensor {self.sensor.name!r}"
+        units = "images in [0, 1]" if self.max_value == 1 else f"counts up to {self.max_value:g}"
+        return (
+            f"<Fuser: {model.title}, {model.num_bands} bands guided by {model.guide_bands}, ratio "
+            f"{model.ratio}, {units}{sensor}>"
+        )
+
     def __call__(
         self,
         pan,

@@ -136,6 +136,8 @@ def fuse_placed(placed: Placed, out, options: Options) -> Result:
         prepared = _prepare(placed, out, options, run, resumed, files)
         side = options.block or (_SHARD_SIDE if options.shard[1] > 1 else None)
         side, batch_size = resumed.get("side", side), resumed.get("batch", options.batch)
+        if not options.quiet:
+            print("compiling: seconds, less the next time", file=sys.stderr)
         plan = memory.plan_work(prepared.engine, scene, budget, side, batch_size)
         windows = plan.windows
         pixels = choose_format(scene.pan, scene.ms, options.dtype, scene.reaches_beyond)

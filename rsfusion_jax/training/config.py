@@ -1,7 +1,7 @@
 """Every field of a training run: what it means and its default value.
 
-The defaults together are the quickstart, a small U2Net on built-in synthetic scenes that trains in
-minutes on two CPU cores. Recipes (`configs/`) and adaptation state what differs from them.
+The defaults together are the quickstart: FusionNet on built-in synthetic scenes, trained in minutes
+on two CPU cores. Recipes (`configs/`) and adaptation state what differs from them.
 """
 
 import ml_collections
@@ -20,9 +20,7 @@ def default_config() -> ml_collections.ConfigDict:
     # The network: `name` is one of those that `rsfusion models` lists, all other fields are fields
     # of its module. The numbers of bands and the ratio are not written here: the data set has them.
     config.model = ml_collections.ConfigDict()
-    config.model.name = "u2net"
-    config.model.dim = 16
-    config.model.dim_head = 8
+    config.model.name = "fusionnet"
 
     # The weights to start from, instead of the authors' random initialisation: a run folder, one of
     # its checkpoints, the authors' .pth file, or "default", the packaged weights of the network
@@ -40,7 +38,7 @@ def default_config() -> ml_collections.ConfigDict:
     data.test = "synthetic"  # "" ends the run without scoring it
     data.ratio = placeholder(int)  # PAN pixels per MS pixel; unset: the sensor's
     data.max_value = placeholder(float)  # divisor of files that state none; unset: the sensor's
-    data.patch_size = 24  # side of a training crop in PAN pixels; 0 takes whole images
+    data.patch_size = 32  # side of a training crop in PAN pixels; 0 takes whole images
     data.crops_per_sample = 16  # crops of each image in one epoch
     data.augment = "none"  # or "d4": flips and quarter turns; `ms` then comes from `lms`
     data.workers = 0  # loader processes; 0 reads in threads, which is faster on few cores
@@ -76,7 +74,7 @@ def default_config() -> ml_collections.ConfigDict:
     train.full_resolution = 0.0  # weight of the loss at full resolution; with `--adapt` only
     train.teacher_steps = 8  # "distillation": teacher steps that one student step replaces
     train.batch_size = 4  # images per step, over all devices
-    train.steps = 3000  # 0: computed from train.epochs
+    train.steps = 1500  # 0: computed from train.epochs
     train.epochs = 0  # with train.steps=0: passes over the training set
     train.accumulate = 1  # micro-batches per step, whose gradients are averaged
     train.remat = False  # compute activations twice: less memory, more time
@@ -86,8 +84,8 @@ def default_config() -> ml_collections.ConfigDict:
     train.ema_start = 0  # until this step the average is a copy of the weights
     train.ema_warmup = False  # raise the decay to ema_decay as 1 - (1 + step)^(-2/3)
     train.log_every = 200  # steps between lines of the log
-    train.eval_every = 1500  # steps between validations; the best checkpoint is stored as well
-    train.checkpoint_every = 1000  # steps between checkpoints: what a killed run can lose at most
+    train.eval_every = 500  # steps between validations; the best checkpoint is stored as well
+    train.checkpoint_every = 500  # steps between checkpoints: what a killed run can lose at most
     # What happens when the loss is not finite: "stop" ends the run; "rollback" resumes the last
     # checkpoint with other data, at most max_rollbacks times per start of the program.
     train.on_bad_loss = "stop"

@@ -44,6 +44,7 @@ from rsfusion_jax.training.validation import Validation, check_options
 from rsfusion_jax.training.writers import RunLog
 
 _DTYPES = {"float32": None, "bfloat16": jnp.bfloat16}
+_COMPILING = "compiling the training step: seconds to minutes the first time, then kept"
 _PRECISIONS = ("default", "high", "highest")
 _ON_BAD_LOSS = ("stop", "rollback")
 
@@ -234,6 +235,7 @@ def _train(config, workdir: Path, sets, stop: StopRequest, profile: bool, beside
             step += 1
             batch = sharding.put_batch(mesh, step_log.timed(next, batches))
             if compiled is None:
+                bar.move_to(step - 1, _COMPILING)
                 with jax.default_matmul_precision(config.train.precision):
                     compiled = step_log.compile(step_fn, state, batch)
             tracer.before(step)

@@ -1,0 +1,49 @@
+"""`rsfusion sensors`: the table of sensors."""
+
+import argparse
+
+from rsfusion_jax.cli.parser import Parser
+
+HELP = "the sensors: bands, bit depth, MTF gains and where these numbers come from"
+
+
+def make_parser(prog: str) -> Parser:
+    """Build the command's parser."""
+    return Parser(prog, "", description=HELP)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Print the record of every sensor."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from rsfusion_jax.sensors import get_sensor, list_sensors
+
+    table = Table()
+    for name in ("name", "bands", "ratio", "bits", "MTF gain of MS", "of PAN", "source"):
+        table.add_column(name, justify="right" if name in ("ratio", "bits") else "left")
+    for name in list_sensors():
+        sensor = get_sensor(name)
+        table.add_row(
+            name,
+            _bands(sensor),
+            str(sensor.ratio),
+            str(sensor.bit_depth),
+            _gains(sensor.mtf_ms),
+            "-" if sensor.mtf_pan is None else f"{sensor.mtf_pan:g}",
+            sensor.source,
+        )
+    console = Console()
+    console.print(table)
+    console.print("MTF gain: modulation transfer function at the Nyquist frequency.")
+
+
+def _bands(sensor) -> str:
+    shown = ", ".join(sensor.bands[:13])
+    return shown if sensor.num_bands <= 13 else f"{sensor.num_bands}"
+
+
+def _gains(gains) -> str:
+    if gains is None:
+        return "-"
+    return f"{gains[0]:g}" if len(set(gains)) == 1 else ", ".join(f"{gain:g}" for gain in gains)
