@@ -59,6 +59,7 @@ def _sentence(error: Exception) -> str:
     """Return the message of a field's error in one line, without ml_collections' quotes."""
     message = str(error)
     if isinstance(error, AttributeError):
-        detail = message.strip("'").replace("\\n", ": ").replace("\\", "")
-        message = f"the config has no field {detail}"
+        name, _, advice = message.replace("\\", "").strip("'\"").partition("nDid you")
+        name, advice = name.strip("'"), advice and f"did you{advice}"
+        message = f"the config has no field {name!r}" + (f": {advice}" if advice else "")
     return " ".join(message.split())
