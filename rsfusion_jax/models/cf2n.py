@@ -24,7 +24,6 @@ from rsfusion_jax.ops.adaptive_conv import predicted_kernels, shared_kernels
 from rsfusion_jax.ops.box import box_lowpass
 from rsfusion_jax.ops.haar import Subbands, dwt, idwt
 from rsfusion_jax.ops.low_pass import gaussian_low_pass
-from rsfusion_jax.ops.softmax import softmax
 
 SPLITS = ("gaussian", "pool")
 INITIAL_CUTOFF = 0.15  # cycles per pixel
@@ -60,9 +59,10 @@ class AWF(Layer):
         size = 1 if a.shape[1:3] == (1, 1) else 3
         both = jnp.concatenate([a, b], axis=-1)
         hidden = leaky_relu(Conv(channels, size, name="weights0")(both))
-        logits = Conv(2 * channels, size, name="weights1")(hidden)
-        of_a, of_b = softmax(jnp.stack(jnp.split(logits, 2, axis=-1)), axis=0)
-        complementary = of_a * a + of_b * b
+        logits = at_least_float32(Conv(2 * channels, size, name="weights1")(hidden))
+        of_a, of_b = jnp.split(logits, 2, axis=-1)
+        weight = nn.sigmoid(of_a - of_b).astype(a.dtype)  # that of a in a softmax over the two
+        complementary = weight * a + (1 - weight) * b
         unique = Conv(channels, size, name="unique")(a - b)
         return complementary + unique
 

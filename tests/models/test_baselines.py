@@ -63,6 +63,7 @@ def test_port_round_trip(shared, network, sensor):
     parity.assert_round_trip(model, case)
 
 
+@jax.default_matmul_precision("highest")
 def _fused(model, variables, io):
     images = (parity.nhwc(io[name]) for name in ("pan", "ms", "lms"))
     return parity.nchw(model.apply(variables, *images)["fused"])

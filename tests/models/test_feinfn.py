@@ -64,6 +64,7 @@ def test_port_round_trip(shared, name):
     parity.assert_round_trip(model, case)
 
 
+@jax.default_matmul_precision("highest")
 def test_intermediates(shared):
     case, model = _case(shared, CASES[0])
     images = [parity.nhwc(case.io[key]) for key in ("pan", "ms", "lms")]

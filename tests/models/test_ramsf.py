@@ -59,6 +59,7 @@ def test_port_round_trip(shared, name):
     parity.assert_round_trip(model, case)
 
 
+@jax.default_matmul_precision("highest")
 def test_one_step_is_the_authors(shared):
     """Their checkpoint was saved after one step of Adam: ours arrives at it, moments included."""
     case, model = _case(shared, "hisr31_rgb_32_small")
