@@ -4,7 +4,7 @@
 
 The argument is the network. Everything else is the quickstart's; MMAPP and DDIF, a diffusion
 network, have their own objectives, some networks another learning rate. The table of networks and
-tasks in docs/networks.md was made with these widths.
+tasks in docs/results.md was made with these widths.
 """
 
 from rsfusion_jax.errors import UserError

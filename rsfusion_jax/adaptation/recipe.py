@@ -9,7 +9,7 @@ from rsfusion_jax.models.catalogue import SMALL_WIDTHS
 from rsfusion_jax.training.config import default_config
 
 SMALL, LARGE = "bandwise", "fusionnet"
-"""Default networks for small and for large scenes: see docs/adapt.md."""
+"""Default networks for small and for large scenes: see docs/results.md."""
 ENOUGH = 20_000
 """MS pixels to train on from which a scene is large: between those of the two scores there."""
 STEPS, FEW = 2000, 120

@@ -8,7 +8,7 @@ from rsfusion_jax.evaluation.methods import classical_method
 from rsfusion_jax.evaluation.score import score
 
 RIVALS = ("bdsd_pc", "bt_h", "gsa", "mtf_glp_fs", "mtf_glp_hpm", "awlp")
-"""Classical methods that came first on one of the real scenes of docs/adapt.md or close to it."""
+"""Classical methods that came first on one of the real scenes of docs/results.md or close to it."""
 
 Row = dict[str, float]
 

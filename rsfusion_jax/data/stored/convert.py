@@ -3,7 +3,7 @@
 That is an HDF5 file again, with the same names and values, but uncompressed, image after image, and
 in the axis order of the networks: an image is one read at a known place and needs no turning.
 ArrayRecord, the usual store beside `grain`, was about as fast by the clock and took more CPU time
-(docs/scale.md); it would be a second format, which only programs made for it can open.
+(docs/results.md); it would be a second format, which only programs made for it can open.
 """
 
 from pathlib import Path
