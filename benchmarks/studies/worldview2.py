@@ -3,9 +3,9 @@
     python -m benchmarks.studies.worldview2 --data=FOLDER [--weights=u2net:200000_iter.pth,...]
 
 Run from the clone's root. Data: the WorldView-2 image that benchmarks/images.py names; `--data` is
-its folder. `--weights` takes `network:file.pth` pairs, separated by commas. The table of docs/results.md has
-the authors' WorldView-3 weights: U2Net's of https://github.com/PSRben/U2Net (weights/), and those
-of PNN, PanNet, FusionNet, DiCNN, MSDCNN and DRPNN of
+its folder. `--weights` takes `network:file.pth` pairs, separated by commas. The table of
+docs/results.md has the authors' WorldView-3 weights: U2Net's of https://github.com/PSRben/U2Net
+(weights/), and those of PNN, PanNet, FusionNet, DiCNN, MSDCNN and DRPNN of
 https://github.com/liangjiandeng/DLPan-Toolbox, "01-DL-toolbox(Pytorch)/UDL/pretrained-model/WV3".
 Without `--weights` classical methods alone are scored.
 
