@@ -191,7 +191,8 @@ def adapt_to(
         )
         sets, verdict, beside = {"train": Windows(train_windows, info)}, None, ""
         print(
-            f"{name}: {len(train_windows)} windows to train on, {len(held_out_windows)} held out; {source}"
+            f"{name}: {len(train_windows)} windows to train on, {len(held_out_windows)} held out; "
+            f"{source}"
         )
         if held_out_windows:
             sets["valid"] = Windows(held_out_windows, info)

@@ -1,4 +1,4 @@
-"""FeINFN's tensors as the authors' file names them."""
+"""Tensors of FeINFN in the state dict of its authors."""
 
 from collections.abc import Iterator
 
@@ -6,11 +6,11 @@ from rsfusion_jax.models.feinfn import HIGH_PASS, FeINFN, wave_table
 from rsfusion_jax.porting.tensors import Constant, Dead, Live, Tensor, weight_and_bias
 
 MAX_VALUE: dict[str, float] = {}
-"""The authors trained on hyperspectral sets that are stored in [0, 1]."""
+"""Empty, because the authors' hyperspectral data sets are stored in [0, 1]."""
 
 
 def tensors(model: FeINFN) -> Iterator[Tensor]:
-    """Every tensor of the authors' state dict for this configuration."""
+    """Yield every tensor of the authors' state dict for this configuration."""
     yield from _encoder("spatial_encoder", model.spa_edsr_num)
     yield from _encoder("spectral_encoder", model.spe_edsr_num)
     layers = range(len(model.mlp_dim) + 1)
@@ -37,7 +37,7 @@ def tensors(model: FeINFN) -> Iterator[Tensor]:
 
 
 def _encoder(name: str, blocks: int) -> Iterator[Tensor]:
-    # Shifts by the mean colour of photographs: built, never applied.
+    # Layers that shift by the mean colour of photographs; the authors' network never calls them.
     for shift in ("sub_mean", "add_mean"):
         yield Dead(f"{name}.{shift}.weight", (3, 3, 1, 1))
         yield Dead(f"{name}.{shift}.bias", (3,))

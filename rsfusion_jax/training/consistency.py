@@ -67,9 +67,8 @@ def inconsistency(fused, pan, ms, lms, sensor: Sensor):
     ratio = sensor.ratio
     inside = _inner(_BORDER)
     low = reprojected(fused, sensor, ratio, (ratio - 1) / 2)
-    level = (
-        ms.mean(axis=(-3, -2), keepdims=True) + 0.02
-    )  # the same offset as in `objectives.relative`
+    # The same offset as in `objectives.relative`.
+    level = ms.mean(axis=(-3, -2), keepdims=True) + 0.02
     reprojection = (jnp.abs(low - ms) / level)[inside].mean()
 
     blur = float(np.mean(mtf_gains(sensor, ms.shape[-1])))
