@@ -127,7 +127,9 @@ class Adaptation:
         """One line of text with the scores on the held-out windows."""
         verdict = self.verdict
         if verdict is None:
-            return "nothing was held out: whether the network beats a formula here is not known"
+            return (
+                "no windows were held out, so the network was not compared with classical methods"
+            )
         network, formula = verdict.network["ERGAS"], verdict.classical["ERGAS"]
         name, model = verdict.method, self.fuser.model.title
         before = verdict.before_tuning
@@ -261,7 +263,7 @@ def start(wish: Wish, pixels: int, guide_bands: int) -> tuple[str | dict, str]:
         network = provenance()["network"]
     if network is None:
         if Path(init).is_file():
-            raise UserError(f"{init} holds tensors alone; name their network")
+            raise UserError(f"{init} has weights but not the name of their network; name it")
         stored = read_card(find_checkpoint(init))["network"]
         ignored = ("num_bands", "guide_bands", "ratio")
         network = {k: v for k, v in stored.items() if k not in ignored}

@@ -104,13 +104,13 @@ def make_windows(
             return train, validation
     if not windows:
         raise UserError(
-            f"every window of {side}x{side} MS pixels {refused.most_common(1)[0][0]}, so that the "
-            "scene cannot teach a network; use a classical method or trained weights"
+            f"every window of {side}x{side} MS pixels {refused.most_common(1)[0][0]}, so that no "
+            "network can be trained on the scene; use a classical method or trained weights"
         )
     raise UserError(
         f"the scene is too small to hold out a part of it: of {len(windows)} windows of "
-        f"{side}x{side} MS pixels that can be used, {len(train)} lie {GAP} pixels from the one "
-        f"held out, expected at least {_LEAST}; adapt without holding out, or use a classical "
+        f"{side}x{side} MS pixels that can be used, {len(train)} lie {GAP} pixels or more from the "
+        f"one held out, expected at least {_LEAST}; adapt without holding out, or use a classical "
         "method"
     )
 

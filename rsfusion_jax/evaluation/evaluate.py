@@ -55,7 +55,7 @@ def evaluate(
     elif card and "config" in card:
         source = _own_test_set(card)
     else:
-        raise UserError("no set to score on; give --data=FILE and --sensor=NAME")
+        raise UserError("no data set to score on; give --data=FILE and --sensor=NAME")
     folder = _new_folder(out, workdir)
     scored = [find_method(spec, source.info) for spec in specs if spec != "exp"]
     leaderboard(scored, source, folder, batch_size=batch_size, save_mat=save_mat)
@@ -128,5 +128,5 @@ def _own_test_set(card: dict) -> Source:
     config = ml_collections.ConfigDict(card["config"])
     source = open_split(config.data, "test", config.seed)
     if source is None:
-        raise UserError("this run names no test set of its own; give --data=FILE")
+        raise UserError("the config of this run has no test set; give --data=FILE")
     return source

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 _INCHES = 2.2
-_STRETCH = (1, 99)  # percentiles of the ground truth that become black and white
+_STRETCH = (1, 99)  # percentiles of the ground truth that are drawn as black and white
 
 
 def panel(samples: list[dict], fused: list[np.ndarray], rgb: tuple[int, int, int]) -> Figure:

@@ -64,7 +64,7 @@ def score(
     """Fuse and score every image of a data set, in float32 on the device.
 
     Args:
-        fuse: the method; its output is scored as it is, so that networks must clip it themselves.
+        fuse: the method. Its output is scored unclipped: networks must clip it themselves.
         source: the data set; without `gt`, no-reference metrics are computed.
         batch_size: number of images fused at once; the last batch is padded, and its padding does
             not count in the scores.

@@ -92,9 +92,13 @@ def wavelet_modulation(name: str, path: tuple[str, ...], same: bool) -> Iterator
         same: whether the block keeps the number of channels.
     """
     yield from norm(f"{name}.prenorm_x", (*path, "norm"))
-    for theirs, ours in (("q", "query"), ("kv", "key_value")):
-        yield Live(f"{name}.{theirs}.0.weight", (*path, f"{ours}_depthwise", "kernel"), "conv")
-        yield from weight_and_bias(f"{name}.{theirs}.1", (*path, f"{ours}_pointwise"), "conv")
+    for torch_name, flax_name in (("q", "query"), ("kv", "key_value")):
+        yield Live(
+            f"{name}.{torch_name}.0.weight", (*path, f"{flax_name}_depthwise", "kernel"), "conv"
+        )
+        yield from weight_and_bias(
+            f"{name}.{torch_name}.1", (*path, f"{flax_name}_pointwise"), "conv"
+        )
     yield from weight_and_bias(f"{name}.attn_out", (*path, "out"), "conv")
     if not same:
         yield from weight_and_bias(f"{name}.attn_res", (*path, "residual"), "conv")

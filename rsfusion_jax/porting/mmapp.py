@@ -32,8 +32,8 @@ def tensors(model: MMAPP) -> Iterator[Tensor]:
             Dead(tensor.name, _shape(tensor)) for tensor in _units("F3.0.", 1, model.blocks)
         )
     yield from weight_and_bias(f"conv_f{count + 1}", (f"conv{count + 1}",), "conv")
-    for theirs, ours in ((0, "tail1"), (2, "tail2")):
-        yield from afm(f"tail_conv.{theirs}.", (ours,))
+    for torch_name, flax_name in ((0, "tail1"), (2, "tail2")):
+        yield from afm(f"tail_conv.{torch_name}.", (flax_name,))
 
 
 def _branch(prefix: str, unit: str, direction: str, path: Path, module: Callable, count: int):
@@ -43,8 +43,8 @@ def _branch(prefix: str, unit: str, direction: str, path: Path, module: Callable
             number = "" if stage == 2 else str(stage)
             yield from module(f"{prefix}mid_conv{number}.", (*path, f"mid{stage}"))
         for conv in ("conv1", "conv2"):
-            theirs = f"{prefix}E{stage}.0.{unit}RB1.{conv}."
-            yield from module(theirs, (*path, f"unit{stage}", conv))
+            torch_name = f"{prefix}E{stage}.0.{unit}RB1.{conv}."
+            yield from module(torch_name, (*path, f"unit{stage}", conv))
         if direction == "u":
             yield from pixel_shuffle(f"{prefix}up{stage}.", (*path, f"up{stage}"))
         yield from module(f"{prefix}conv_{direction}{2**stage}_out.", (*path, f"out{stage}"))

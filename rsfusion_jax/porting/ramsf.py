@@ -19,9 +19,9 @@ _BLOCKS = ("pan", "lms", "HL", "LH", "HH", "HH_HH", "PAN")
 
 def tensors(model: RAMSF) -> Iterator[Tensor]:
     """Yield every tensor of the authors' state dict."""
-    for theirs, ours in _ENCODERS.items():
-        yield from weight_and_bias(f"{theirs}.0", (ours,), "conv")
-        yield Live(f"{theirs}.1.weight", (f"{ours}_prelu", "slope"))
+    for torch_name, flax_name in _ENCODERS.items():
+        yield from weight_and_bias(f"{torch_name}.0", (flax_name,), "conv")
+        yield Live(f"{torch_name}.1.weight", (f"{flax_name}_prelu", "slope"))
     for block in _BLOCKS:
         for conv in ("conv0", "conv1"):
             yield from weight_and_bias(f"DE_{block}.{conv}", (f"DE_{block}", conv), "conv")

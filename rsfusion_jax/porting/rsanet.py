@@ -35,5 +35,5 @@ def self_attention(prefix: str, path: tuple[str, ...]) -> Iterator[Tensor]:
 def windowed_attention(prefix: str, path: tuple[str, ...]) -> Iterator[Tensor]:
     """Yield the tensors of the three projections and the position map."""
     layers = {"conv1": "q", "conv2": "k", "conv3": "v", "conv_p": "position"}
-    for theirs, ours in layers.items():
-        yield from weight_and_bias(f"{prefix}{theirs}", (*path, ours), "conv")
+    for torch_name, flax_name in layers.items():
+        yield from weight_and_bias(f"{prefix}{torch_name}", (*path, flax_name), "conv")

@@ -75,9 +75,9 @@ def _check_config(workdir: Path, config, defaults) -> bool:
     if workdir.exists() and not workdir.is_dir():
         raise UserError(f"run folder {workdir} is a file; choose another --workdir")
     if not path.exists():
-        # A new run, or files of a run that was killed before it wrote the config.
-        ours = {START, f"{_CONFIG}.tmp", *lock.FILES}
-        if workdir.is_dir() and any(path.name not in ours for path in workdir.iterdir()):
+        # The run is new, or an earlier start was killed before it wrote the config.
+        own_files = {START, f"{_CONFIG}.tmp", *lock.FILES}
+        if workdir.is_dir() and any(path.name not in own_files for path in workdir.iterdir()):
             raise UserError(
                 f"{workdir} is no run folder but holds other files; choose another --workdir"
             )
@@ -88,17 +88,23 @@ def _check_config(workdir: Path, config, defaults) -> bool:
         raise UserError(
             f"{path} cannot be read; choose another --workdir or delete this run folder"
         ) from error
-    theirs, ours, default = (
+    previous, current, default = (
         flax.traverse_util.flatten_dict(tree, sep=".")
         for tree in (stored, _plain(config), {} if defaults is None else _plain(defaults))
     )
     # Fields of `mesh` may differ, because a run can be resumed on other devices. A field that the
     # older run does not have may be off or have its default.
-    keys = [key for key in theirs | ours if not key.startswith("mesh.")]
-    keys = [key for key in keys if key in theirs or (ours[key] and ours[key] != default.get(key))]
-    changed = sorted(key for key in keys if theirs.get(key) != ours.get(key))
+    keys = [key for key in previous | current if not key.startswith("mesh.")]
+    keys = [
+        key
+        for key in keys
+        if key in previous or (current[key] and current[key] != default.get(key))
+    ]
+    changed = sorted(key for key in keys if previous.get(key) != current.get(key))
     if changed:
-        shown = "; ".join(f"{k}: {theirs.get(k)!r} there, {ours.get(k)!r} now" for k in changed[:5])
+        shown = "; ".join(
+            f"{k}: {previous.get(k)!r} there, {current.get(k)!r} now" for k in changed[:5]
+        )
         more = f" and {len(changed) - 5} more" if len(changed) > 5 else ""
         raise UserError(
             f"run folder {workdir} was made with another config ({shown}{more}); choose another "

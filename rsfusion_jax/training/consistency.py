@@ -73,9 +73,9 @@ def inconsistency(fused, pan, ms, lms, sensor: Sensor):
 
     blur = float(np.mean(mtf_gains(sensor, ms.shape[-1])))
     inside = _inner(_BORDER * ratio)
-    reached = _correlation(fused[inside], pan[inside], ratio)
+    correlation = _correlation(fused[inside], pan[inside], ratio)
     limit = _correlation(lms[inside], mtf_filter(pan, blur, ratio)[inside], ratio)
-    return reprojection, jnp.where(reached < limit, 1 - reached, 0).mean()
+    return reprojection, jnp.where(correlation < limit, 1 - correlation, 0).mean()
 
 
 def _inner(border: int):

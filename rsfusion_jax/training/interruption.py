@@ -72,6 +72,6 @@ class StopRequest:
             signal.raise_signal(signal.SIGTERM)
         elif not self._deferred:
             raise Interrupted(
-                f"stopped by {self.signal.name} outside of training steps, where nothing is left "
-                "to save; start the same command again to go on"
+                f"stopped by {self.signal.name} outside of training steps, where there is nothing "
+                "to save; start the same command again to resume"
             )

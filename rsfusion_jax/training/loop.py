@@ -44,7 +44,7 @@ from rsfusion_jax.training.validation import Validation, check_options
 from rsfusion_jax.training.writers import RunLog
 
 _DTYPES = {"float32": None, "bfloat16": jnp.bfloat16}
-_COMPILING = "compiling the training step: seconds to minutes the first time, then kept"
+_COMPILING = "compiling the training step: seconds to minutes the first time, then cached"
 _PRECISIONS = ("default", "high", "highest")
 _ON_BAD_LOSS = ("stop", "rollback")
 
@@ -271,13 +271,13 @@ def _train(config, workdir: Path, sets, stop: StopRequest, profile: bool, beside
                 log.go_back(step)
                 log.scalars(step, {"guard/went_back_from": bad.step})
                 step_log.restart()
-                note = f"{bad}: back to the checkpoint of step {step}, on with the next data"
+                note = f"{bad}: resumed from the checkpoint of step {step} with other data"
             bar.move_to(step, note)
             if stopping:
                 checkpoints.wait()
                 raise Interrupted(
                     f"stopped by {stop.signal.name}: step {step} of {steps} is saved in {workdir}; "
-                    "start the same command again to go on"
+                    "start the same command again to resume"
                 )
     return steps
 
@@ -295,9 +295,9 @@ def _open_checkpoints(workdir: Path):
         if not is_full_disk(error):
             raise
         raise UserError(
-            f"the disk of {workdir} is full; the last whole checkpoint is "
+            f"the disk of {workdir} is full; the last complete checkpoint is "
             f"{checkpoints.latest_path() or 'none'}: free some space and start the same command "
-            "again to go on from it"
+            "again to resume from it"
         ) from error
 
 
@@ -311,4 +311,6 @@ def _check_rollback(bad: BadLossError, options, checkpoints: Checkpoints, rollba
             f"{bad}{tried}; the last good checkpoint is {saved or 'none'}; lower "
             "optim.learning_rate, set optim.clip_norm, or set train.on_bad_loss='rollback'"
         )
-    warnings.warn(f"{bad}; the run goes back to {saved} and on with other data", stacklevel=2)
+    warnings.warn(
+        f"{bad}; the run goes back to {saved} and continues with other data", stacklevel=2
+    )
