@@ -11,8 +11,8 @@ from rsfusion_jax.training.config import default_config
 SMALL, LARGE = "bandwise", "fusionnet"
 """Default networks for small and for large scenes; docs/adapt.md has the scores."""
 ENOUGH = 20_000
-"""Number of MS pixels for training from which a scene counts as large: between the two scene sizes
-for which docs/adapt.md has scores."""
+"""Number of MS pixels for training from which a scene counts as large. It lies between the sizes in
+docs/adapt.md at which FusionNet has too few pixels and enough of them."""
 STEPS, FEW = 2000, 120
 """Default numbers of steps, for training and for a start from the packaged weights. The latter need
 few; with more, the network overfits the degraded scale."""

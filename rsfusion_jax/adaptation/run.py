@@ -111,8 +111,8 @@ class Adaptation:
     """Result of an adaptation.
 
     Attributes:
-        fuser: the network, with the weights that are best on the held-out windows, or the last ones
-            if there are no such windows.
+        fuser: the network, with the weights that are best on the held-out windows; with the last
+            weights if there are no such windows or after fine-tuning.
         verdict: comparison with classical methods; None without held-out windows.
         finer: scores at full resolution; None without held-out windows or without a loss at full
             resolution.

@@ -21,7 +21,7 @@ def network_card(
         diffusion: `inference.draw.Diffusion` of a diffusion network.
 
     Returns:
-        A dict of JSON types.
+        The card, which can be written as JSON.
     """
     # JSON reads tuples back as lists, and a stored card must equal a new one.
     fields = {key: list(v) if isinstance(v, tuple) else v for key, v in fields.items()}
