@@ -1,1 +1,1 @@
-"""Recipes of training runs: the quickstart and the published training of every network."""
+"""Training recipes: the quickstart, and the published training of every network."""

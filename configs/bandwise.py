@@ -1,11 +1,11 @@
-"""BandWise, ours: the weights that come with the package, from built-in scenes alone.
+"""BandWise, a network of this project: the training of the packaged weights, on built-in scenes.
 
     rsfusion train --config=bandwise
 
-About ten CPU minutes. Every scene has a camera of its own: 3, 4 or 8 bands, MTF, noise, PAN out of
-register. `python -m benchmarks.studies.default_weights --out=rsfusion_jax/weights` trains this and
-stores the weights.
-Arguments: "cameras", or the data sets of configs/data_sets.py.
+Takes about ten minutes on a CPU. Every scene has a camera of its own, with 3, 4 or 8 bands and its
+own MTF, noise and misregistration of PAN. To train and store the packaged weights, run
+`python -m benchmarks.studies.default_weights --out=rsfusion_jax/weights`.
+The argument is "cameras" (the default) or a data set of configs/data_sets.py.
 """
 
 from rsfusion_jax.training.config import default_config
@@ -16,7 +16,7 @@ CAMERAS = "cameras"
 
 
 def get_config(data_set: str = CAMERAS):
-    """The recipe of the packaged weights, or the same on one data set."""
+    """Return the recipe of the packaged weights, or the same for one data set."""
     config = default_config()
     config.name = f"bandwise_{data_set}"
     config.model = {"name": "bandwise"}

@@ -1,33 +1,33 @@
-"""The data sets that the recipes take as their argument; not a run of its own."""
+"""The data sets that recipes take as their argument (not a recipe itself)."""
 
 from rsfusion_jax.errors import UserError
 
 _PANCOLLECTION = ("wv3", "qb", "gf2", "wv2")
-# Below CAVE's and Harvard's folders, names end as they were published, once without `_rgb`.
+# Endings of the published file names of CAVE and Harvard; one of them has no `_rgb`.
 _HISR = {"cave_x4": "x4", "cave_x8": "x8_rgb", "harvard_x4": "x4_rgb", "harvard_x8": "x8_rgb"}
 _HYPERSPECTRAL = ("pavia", "chikusei")
 
 
 def names() -> list[str]:
-    """What `select` takes."""
+    """Return the names that `select` accepts."""
     return ["synthetic", *_PANCOLLECTION, *_HISR, *_HYPERSPECTRAL, "sen12ms_cr"]
 
 
 def select(config, data_set: str, max_value: float | None = 2047.0) -> None:
-    """Points a config at a data set.
+    """Set the fields of a config that select a data set.
 
-    File names are those under which the sets are published, below the working folder; others are
-    given as `--config.data.train=...` and so on.
+    The files have their published names, relative to the working directory. For other files, set
+    `--config.data.train=...` and so on.
 
     Args:
-        config: a run's config, whose batch size and number of epochs are set already.
-        data_set: one of `names()`; `synthetic` means built-in scenes at the recipe's full width
-            (for a GPU). WorldView-2 is published as a test set alone.
-        max_value: divisor of PanCollection's counts; the recipes here divide every sensor's by
-            2047. Other sets have their own scale.
+        config: config of a run, whose batch size and number of epochs are already set.
+        data_set: one of `names()`. "synthetic" trains a network of full width on built-in scenes,
+            which needs a GPU. Of WorldView-2 only a test set is published.
+        max_value: divisor of the counts of PanCollection, 2047 for every sensor in most recipes.
+            Other data sets have their own scale.
 
     Raises:
-        UserError: an unknown data set.
+        UserError: the data set is unknown.
     """
     if data_set not in names():
         raise UserError(f"data set {data_set!r}; choose one of {', '.join(names())}")
@@ -47,7 +47,7 @@ def select(config, data_set: str, max_value: float | None = 2047.0) -> None:
         data.ratio = int(ratio)
         for split, name in (("train", "train"), ("valid", "validation"), ("test", "test")):
             data[split] = f"{data_set}/{name}_{data.sensor}(with_up){_HISR[data_set]}.h5"
-        config.eval.methods = ()  # the classical methods take one PAN band
+        config.eval.methods = ()  # the classical methods need a PAN image of one band
     elif data_set in _HYPERSPECTRAL:
         data.sensor = data_set
         for split in ("train", "valid", "test"):

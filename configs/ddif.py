@@ -2,10 +2,11 @@
 
     rsfusion train --config=ddif:wv3 --config.data.train=train_wv3.h5 ...
 
-300,000 steps, the rate times 0.2 after 100,000, 200,000 and 350,000; gradient norms of at most
-0.003; a moving average of the weights, a plain copy until step 20,000, is what is validated, with
-25 steps of DDIM. Arguments: the data sets of configs/data_sets.py; the authors divide GaoFen-2's
-counts by 1023 and have CAVE and Harvard in [0, 1].
+The training has 300,000 steps. The learning rate is multiplied by 0.2 after 100,000, 200,000 and
+350,000 steps, and gradients are clipped to norm 0.003. Validation uses 25 steps of DDIM and a
+moving average of the weights, which is a copy of them until step 20,000.
+The argument is a data set of configs/data_sets.py. The authors divide GaoFen-2's counts by 1023;
+CAVE and Harvard are in [0, 1].
 """
 
 from rsfusion_jax.training.config import default_config
@@ -14,7 +15,7 @@ from . import data_sets
 
 
 def get_config(data_set: str = "wv3"):
-    """The published recipe on one data set."""
+    """Return the published recipe for one data set."""
     config = default_config()
     config.name = f"ddif_{data_set}"
     config.model = {"name": "ddif"}

@@ -1,9 +1,9 @@
-"""The quickstart: FusionNet on built-in synthetic scenes, minutes on two CPU cores.
+"""The quickstart: FusionNet on built-in synthetic scenes, in minutes on two CPU cores.
 
     rsfusion train
 
-Every field that a config has is explained in rsfusion_jax/training/config.py. The other files of
-this folder state what differs for one network and its published recipe.
+All fields of a config are explained in rsfusion_jax/training/config.py. The other recipes set those
+that differ for one network and its published training.
 """
 
 from rsfusion_jax.training.config import default_config

@@ -1,7 +1,8 @@
-"""The recipes of DLPan-Toolbox for its networks; not a run of its own.
+"""The recipes of DLPan-Toolbox for its networks (not a recipe itself).
 
-L.-J. Deng et al., "Machine Learning in Pansharpening: A Benchmark, from Shallow to Deep Networks",
-IEEE GRSM 10(3), 2022, doi:10.1109/MGRS.2022.3187652; numbers as in its training scripts.
+Reference: L.-J. Deng et al., "Machine Learning in Pansharpening: A Benchmark, from Shallow to Deep
+Networks", IEEE GRSM 10(3), 2022, doi:10.1109/MGRS.2022.3187652. The values are those of the
+toolbox's training scripts.
 """
 
 import dataclasses
@@ -14,14 +15,14 @@ from . import data_sets
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """What differs between the networks: MSE, clipping at 10 and patches of 64 they share."""
+    """Settings that differ between networks; MSE, clipping at 10 and patches of 64 are common."""
 
     learning_rate: float
     epochs: int
     batch_size: int
     optimizer: str = "adam"
     weight_decay: float = 0.0
-    step_epochs: int = 0  # the rate falls to a tenth after each of these; 0: never
+    step_epochs: int = 0  # epochs after which the rate is divided by 10; 0: never
 
 
 RECIPES = {
@@ -30,12 +31,12 @@ RECIPES = {
     "fusionnet": Recipe(3e-4, 400, 32),
     "msdcnn": Recipe(1e-6, 500, 64, weight_decay=1e-5, step_epochs=40),
     "pannet": Recipe(1e-3, 450, 32),
-    "pnn": Recipe(1e-4 * 17 * 17, 12_000, 64, optimizer="sgd"),  # per band of the image
+    "pnn": Recipe(1e-4 * 17 * 17, 12_000, 64, optimizer="sgd"),  # multiplied by the number of bands
 }
 
 
 def recipe(network: str, data_set: str):
-    """The toolbox's training of one network."""
+    """Return the toolbox's recipe for one network."""
     config, numbers = default_config(), RECIPES[network]
     config.name = f"{network}_{data_set}"
     config.model = {"name": network}

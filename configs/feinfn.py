@@ -2,9 +2,10 @@
 
     rsfusion train --config=feinfn:cave_x4 --config.data.train=train.h5 ...
 
-The learning rate goes down a cosine to 1e-5 in 300 epochs, up again in the next 300, and so on for
-2000 epochs. Arguments: the data sets of configs/data_sets.py; the sets that it was published on are
-stored in [0, 1]. The authors' code names no EMA decay for this network; its siblings' reach 0.999.
+The learning rate falls to 1e-5 along a cosine in 300 epochs, rises again in the next 300, and so on
+for 2000 epochs. The authors' code names no EMA decay for this network; related networks of theirs
+have 0.999.
+The argument is a data set of configs/data_sets.py. Those of the paper are stored in [0, 1].
 """
 
 from rsfusion_jax.training.config import default_config
@@ -13,7 +14,7 @@ from . import data_sets
 
 
 def get_config(data_set: str = "cave_x4"):
-    """The published recipe on one data set."""
+    """Return the published recipe for one data set."""
     config = default_config()
     config.name = f"feinfn_{data_set}"
     config.seed = 3407
@@ -29,5 +30,5 @@ def get_config(data_set: str = "cave_x4"):
     if data_set == "synthetic":
         config.data.sensor = "cave"
         config.data.synthetic.guide = "rgb"
-        config.eval.methods = ()  # the classical methods take one PAN band
+        config.eval.methods = ()  # the classical methods need a PAN image of one band
     return config

@@ -2,12 +2,12 @@
 
     rsfusion train --config=fusionnet:wv3 --config.data.train=train_wv3.h5 ...
 
-Arguments: the data sets of configs/data_sets.py.
+The argument is a data set of configs/data_sets.py.
 """
 
 from . import dlpan
 
 
 def get_config(data_set: str = "wv3"):
-    """The published recipe on one data set."""
+    """Return the published recipe for one data set."""
     return dlpan.recipe("fusionnet", data_set)

@@ -1,13 +1,13 @@
-"""RAMSF (TGRS 2025) with its collection's recipe: L1, Adam 3e-4, batch 32, 600 epochs.
+"""RAMSF (TGRS 2025), the recipe of the RSMIF collection: L1, Adam 3e-4, batch 32, 600 epochs.
 
     rsfusion train --config=ramsf:wv3 --config.data.train=train_wv3.h5 ...
 
-Arguments: the data sets of configs/data_sets.py.
+The argument is a data set of configs/data_sets.py.
 """
 
 from . import rsmif
 
 
 def get_config(data_set: str = "wv3"):
-    """The published recipe on one data set."""
+    """Return the published recipe for one data set."""
     return rsmif.recipe("ramsf", data_set)

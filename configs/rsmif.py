@@ -1,4 +1,4 @@
-"""The recipe that the networks of the RSMIF collection share; not a run of its own."""
+"""The common recipe of the networks of the RSMIF collection (not a recipe itself)."""
 
 from rsfusion_jax.training.config import default_config
 
@@ -6,7 +6,15 @@ from . import data_sets
 
 
 def recipe(network: str, data_set: str):
-    """L1, Adam 3e-4 times 0.9 after 100 of 600 epochs, batch 32, patches of 64 pixels, seed 42."""
+    """Return the recipe of one network.
+
+    L1, batch 32, patches of 64 pixels, seed 42, 600 epochs of Adam at a learning rate of 3e-4,
+    which is multiplied by 0.9 after 100 epochs.
+
+    Args:
+        network: name of the network.
+        data_set: one of `data_sets.names()`.
+    """
     config = default_config()
     config.name = f"{network}_{data_set}"
     config.seed = 42

@@ -4,8 +4,8 @@
         --config.data.train=train_wv3.h5 --config.data.valid=valid_wv3.h5 \
         --config.data.test=test_wv3_multiExm1.h5
 
-Arguments: the data sets of configs/data_sets.py. The authors divide every sensor's counts by 2047;
-published scores of the wv3 recipe: SAM 2.888, ERGAS 2.149, Q8 0.920.
+The argument is a data set of configs/data_sets.py. The authors divide the counts of every sensor by
+2047. Published scores on wv3: SAM 2.888, ERGAS 2.149, Q8 0.920.
 """
 
 from rsfusion_jax.training.config import default_config
@@ -14,7 +14,7 @@ from . import data_sets
 
 
 def get_config(data_set: str = "wv3"):
-    """The published recipe on one data set."""
+    """Return the published recipe for one data set."""
     config = default_config()
     config.name = f"u2net_{data_set}"
     config.seed = 1

@@ -29,8 +29,8 @@ import rsfusion_jax
 
 for module in pkgutil.walk_packages(rsfusion_jax.__path__, "rsfusion_jax."):
     importlib.import_module(module.name)
-from rsfusion_jax.scenes.work.memory import held
-assert held() > 0
+from rsfusion_jax.scenes.work.memory import resident_bytes
+assert resident_bytes() > 0
 
 from rsfusion_jax.cli.main import run
 try:

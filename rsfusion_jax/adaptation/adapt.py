@@ -1,4 +1,4 @@
-"""`rsf.adapt`: arrays of one scene to a Fuser for it."""
+"""`rsf.adapt`: train a network on the arrays of the scene that it will sharpen."""
 
 import warnings
 from collections.abc import Mapping
@@ -23,30 +23,33 @@ def adapt(
     valid=None,
     **wish,
 ) -> Fuser:
-    """Trains a network on the scene that it shall sharpen: no training set is needed.
+    """Train a network on the scene that it will sharpen, without any other training data.
 
-    Degraded by its own ratio, the scene's MS is the truth (Wald's protocol); what is learnt there
-    is applied at full resolution. Windows are held out, 32 MS pixels from the others: the best
-    weights on them are kept, and a formula that is better there is named in a warning.
+    The pair is degraded by its own ratio, so that the original MS is the ground truth (Wald's
+    protocol); the trained network is then applied at full resolution. Some windows are held out, at
+    least 32 MS pixels from the training windows. The weights with the best score on them are
+    selected, and a warning names the classical method that scores better there, if there is one.
 
     Args:
-        pan: (r h, r w, G), or (r h, r w); any dtype, nodata as NaN or by `valid`.
-        ms: (h, w, C) in the same units.
-        sensor: whose pixels these are, for the MTF gains; None measures one gain against PAN.
-        max_value: what stands for 1 in the weights; default the power of two (less one for
-            counts) that holds all values.
-        ms_phase: PAN index of the centre of MS pixel 0: default r // 2, where the Fuser expects
-            it; (r - 1) / 2 for a pair whose corners coincide.
-        valid: (h, w) bool: MS pixels that may be used.
+        pan: PAN image, (r h, r w, G) or (r h, r w), of any dtype. Mark nodata as NaN or by `valid`.
+        ms: MS image, (h, w, C), in the same units.
+        sensor: sensor of the images, which has their MTF gains; None estimates one gain for all
+            bands by comparing MS with PAN.
+        max_value: full scale, which the network sees as 1; by default the smallest power of two
+            (less one for counts) that holds all values.
+        ms_phase: PAN index of the centre of MS pixel 0: by default r // 2, which the Fuser expects;
+            (r - 1) / 2 for a pair whose outer corners coincide.
+        valid: boolean mask of the MS pixels that may be used, (h, w).
         **wish: fields of `adaptation.run.Wish`: steps or seconds, network, init, mtf,
             pan_degradation, full_resolution, fine_tune, held_out, strict, keep, seed, quiet.
 
     Returns:
-        A Fuser in the units of the input. The run, with its scores, stays in `keep`.
+        A Fuser in the units of the input. If `keep` names a folder, the run and its scores are
+        stored there.
 
     Raises:
-        UserError: arrays that do not fit each other, a scene too small to hold out, saturated or
-            constant, or, where `strict`, a network that does not win.
+        UserError: the arrays do not fit each other; the scene is too small to hold out a part, or
+            saturated or constant; or, with `strict`, a classical method scores better.
     """
     unknown = sorted(set(wish) - set(Wish.__dataclass_fields__))
     if unknown:

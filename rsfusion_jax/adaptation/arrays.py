@@ -1,4 +1,4 @@
-"""Arrays as a scene, for `rsf.adapt`."""
+"""Make a scene from arrays, for `rsf.adapt`."""
 
 import numpy as np
 
@@ -11,8 +11,8 @@ class ArrayImage(Image):
     """An image in memory.
 
     Args:
-        image: (H, W, C).
-        valid: (H, W) bool; None where all of it is.
+        image: pixel values, (H, W, C). Pixels with NaN or infinite values are not valid.
+        valid: boolean mask of the valid pixels, (H, W); None if all are.
     """
 
     def __init__(self, image: np.ndarray, valid: np.ndarray | None = None):
@@ -23,21 +23,25 @@ class ArrayImage(Image):
             self._valid = self._valid & np.isfinite(image).all(axis=-1)
 
     def inside(self, rows: slice, columns: slice):
-        """A window of the array."""
+        """Read a window: its pixels, (C, h, w), and their mask, (h, w)."""
         return np.moveaxis(self._image[rows, columns], -1, 0), self._valid[rows, columns]
 
 
 def array_scene(pan, ms, ms_phase: float | None, valid=None) -> tuple[ScenePair, int]:
-    """The scene of a pair, and its ratio.
+    """Make the scene of a pair of arrays.
 
     Args:
-        pan: (r h, r w, G), or (r h, r w).
-        ms: (h, w, C).
-        ms_phase: PAN index of the centre of MS pixel 0; None for the field's, r // 2.
-        valid: (h, w) bool: what may be used; None for all.
+        pan: PAN image, (r h, r w, G) or (r h, r w).
+        ms: MS image, (h, w, C).
+        ms_phase: PAN index of the centre of MS pixel 0; None for r // 2, the convention of the
+            public data sets.
+        valid: boolean mask of the MS pixels that may be used, (h, w); None for all.
+
+    Returns:
+        The scene, and its ratio r.
 
     Raises:
-        UserError: sizes that do not fit each other.
+        UserError: the sizes do not fit each other.
     """
     pan, ms = np.asarray(pan), np.asarray(ms)
     pan = pan[..., None] if pan.ndim == 2 else pan

@@ -1,4 +1,4 @@
-"""How many steps fit into a time."""
+"""Number of training steps that fit into a given time."""
 
 import contextlib
 import copy
@@ -16,10 +16,16 @@ _TRIAL, _HALVES = 40, 2
 
 
 def parse_budget(text: str) -> dict[str, float]:
-    """`60s`, `2m` or a number of steps, as the keyword of `adapt` that it stands for; `auto`: none.
+    """Parse the value of `--adapt` into a keyword argument of `adapt`.
+
+    Args:
+        text: a time ("60s", "2m"), a number of steps ("1000"), or "auto".
+
+    Returns:
+        {"seconds": ...}, {"steps": ...}, or, for "auto", an empty dict.
 
     Raises:
-        UserError: neither of them.
+        UserError: the text is none of these.
     """
     if text == "auto":
         return {}
@@ -34,9 +40,14 @@ def parse_budget(text: str) -> dict[str, float]:
 
 
 def steps_within(seconds: float, config, sets: Mapping[str, Source]) -> int:
-    """Steps of a config that take so many seconds here, by a short trial; validation not counted.
+    """Estimate by a short trial run how many steps of a config fit into a time on this machine.
 
-    The learning rate falls over a number of steps, so that this must be known beforehand.
+    The number must be known before training, because the learning rate decays over it.
+
+    Args:
+        seconds: time for training, without validation.
+        config: config of the run.
+        sets: data sets in memory, of which "train" is used.
     """
     trial = copy.deepcopy(config)
     trial.train.update(steps=_TRIAL, log_every=_TRIAL // _HALVES, eval_every=_TRIAL)
@@ -46,5 +57,5 @@ def steps_within(seconds: float, config, sets: Mapping[str, Source]) -> int:
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
             train(trial, folder, sets={"train": sets["train"]})
         lines = (Path(folder) / "metrics.jsonl").read_text().splitlines()
-    # The first half waits for the loader's threads.
+    # Only the second half is timed, because the first waits for the loader threads to start.
     return max(round(seconds * json.loads(lines[-1])["speed/steps_per_second"]), _TRIAL)

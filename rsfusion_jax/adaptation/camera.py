@@ -1,4 +1,4 @@
-"""The camera that degrades a scene: a sensor's MTF, or a gain measured against PAN."""
+"""The MTF that degrades a scene: that of a sensor, or a gain estimated from MS and PAN."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -16,12 +16,12 @@ _USUAL = 0.3
 _RANGE = 0.1, 0.6
 _PAN_GAIN = 0.15
 _SIDE, _PARTS = 64, 9
-"""MS pixels along a side, and number, of the parts on which a gain is measured."""
+"""Side length in MS pixels, and number, of the parts of the scene on which a gain is estimated."""
 _LOW = 3.0
-"""MS pixels: standard deviation of the blur whose residue is compared. In what is smoother the
-gain leaves no trace."""
+"""Standard deviation in MS pixels of a Gaussian high-pass filter. The parts are compared after it,
+because lower frequencies hardly depend on the gain."""
 _BORDER = 8
-"""MS pixels at a part's border that are not compared."""
+"""Width in MS pixels of the border of each part that is not compared."""
 
 
 def scene_camera(
@@ -30,16 +30,20 @@ def scene_camera(
     sensor: str | Mapping | Sensor | None,
     mtf: str | Mapping | Sensor | None,
 ) -> tuple[Sensor, str]:
-    """The record whose gains degrade a scene, at its ratio, and a sentence on where they are from.
+    """Choose the sensor whose MTF gains degrade a scene.
 
     Args:
-        scene: at the phase (r - 1) / 2.
-        ratio: r.
-        sensor: whose pixels these are; None where unknown.
-        mtf: sensor whose gains are used instead.
+        scene: the pair, registered so that the centre of MS pixel 0 lies at PAN index (r - 1) / 2.
+        ratio: PAN pixels per MS pixel, r.
+        sensor: sensor of the scene; None if unknown.
+        mtf: another sensor whose gains are used instead of those of `sensor`.
+
+    Returns:
+        The sensor, with the ratio of the scene, and a text that names the origin of the gains. The
+        gain is estimated if neither sensor is named.
 
     Raises:
-        UserError: an unknown sensor, or one of another number of bands.
+        UserError: the sensor is unknown or has another number of bands.
     """
     bands = len(scene.ms.bands)
     if sensor is not None:
@@ -69,16 +73,21 @@ def scene_camera(
 
 
 def estimate_gain(scene: ScenePair, ratio: int) -> float | None:
-    """MTF gain at Nyquist with which PAN becomes as sharp as MS; None where nothing tells.
+    """Estimate the MTF gain at the Nyquist frequency with which blurred PAN is as sharp as MS.
 
-    At the right blur PAN's detail is best explained, in the least-squares sense, by that of all MS
-    bands together: the regression-based estimate of Vivone, Restaino, Dalla Mura, Licciardi,
-    Chanussot, "Contrast and error-based fusion schemes for multispectral image pansharpening",
-    IEEE GRSL 11(5), 2014, for one Gaussian instead of a free kernel. Relative to PAN's own MTF.
+    With the right blur, a linear regression of the detail of PAN on the detail of all MS bands has
+    the smallest residual. The gain is relative to the MTF of PAN itself.
+
+    Reference: G. Vivone, R. Restaino, M. Dalla Mura, G. Licciardi, J. Chanussot, "Contrast and
+    error-based fusion schemes for multispectral image pansharpening", IEEE GRSL 11(5), 2014; here
+    the blur is one Gaussian instead of a free kernel.
 
     Args:
-        scene: at the phase (r - 1) / 2.
-        ratio: r.
+        scene: the pair, registered so that the centre of MS pixel 0 lies at PAN index (r - 1) / 2.
+        ratio: PAN pixels per MS pixel, r.
+
+    Returns:
+        The gain, rounded to 0.01; None if the scene has too little structure to estimate it.
     """
     parts = read_parts(scene, _SIDE * ratio, _PARTS)
     inside = np.s_[_BORDER:-_BORDER, _BORDER:-_BORDER]
@@ -90,11 +99,11 @@ def estimate_gain(scene: ScenePair, ratio: int) -> float | None:
     base, _, _ = np.linalg.svd(bands, full_matrices=False)
 
     def unexplained(gain):
-        seen = [
+        degraded = [
             observe(p.pan.mean(-1, keepdims=True), Psf("mtf"), ratio, gains=gain, centred=True)
             for p in parts
         ]
-        values = np.concatenate([_detail(image)[inside].ravel() for image in seen])
+        values = np.concatenate([_detail(image)[inside].ravel() for image in degraded])
         total = float(values @ values)
         return 1 - float(np.square(base.T @ values).sum()) / total if total > 0 else 1.0
 
@@ -105,5 +114,6 @@ def estimate_gain(scene: ScenePair, ratio: int) -> float | None:
 
 
 def _detail(image: np.ndarray) -> np.ndarray:
+    """Return the high-pass filtered image."""
     image = image.astype(np.float64)
     return image - scipy.ndimage.gaussian_filter(image, (_LOW, _LOW, 0))

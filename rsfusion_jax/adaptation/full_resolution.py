@@ -1,4 +1,4 @@
-"""What adaptation does to the full resolution of held-out windows, where there is no truth."""
+"""Scores of an adapted network at full resolution, on held-out windows, without ground truth."""
 
 import dataclasses
 
@@ -16,12 +16,12 @@ SHOWN = "R-ERGAS", "R-SAM", "D_rho"
 
 @dataclasses.dataclass(frozen=True)
 class FullResolution:
-    """Mean indices without ground truth on the held-out windows.
+    """Mean values of no-reference metrics on the held-out windows.
 
     Attributes:
-        exp: of the enlarged MS.
-        network: of the network.
-        before: of the network before it was tuned; None where it was not.
+        exp: those of EXP, the upsampled MS.
+        network: those of the network.
+        before: those of the network before fine-tuning; None without fine-tuning.
     """
 
     exp: Row
@@ -30,37 +30,42 @@ class FullResolution:
 
     @property
     def sentence(self) -> str:
-        """The indices in words."""
+        """One line of text with these values."""
         rows = {"before tuning": self.before, "exp": self.exp}
-        found = [
+        parts = [
             f"{name} {self.network[name]:.3f} ("
             + ", ".join(f"{label} {row[name]:.3f}" for label, row in rows.items() if row)
             + ")"
             for name in SHOWN
         ]
-        return "the same at full resolution: " + ", ".join(found)
+        return "the same at full resolution: " + ", ".join(parts)
 
 
 def full_resolution_windows(windows: list[Window], info: SetInfo) -> Windows:
-    """Held-out windows as they are: PAN, and the MS that is the truth at reduced resolution.
+    """Make the full-resolution data set of windows, from PAN and MS before degradation.
 
     Args:
-        windows: with `pan_full`.
-        info: of their reduced resolution.
+        windows: windows whose samples have `pan_full`. Their `gt` is the MS at full resolution.
+        info: description of the windows at reduced resolution.
     """
-    made = []
+    originals = []
     for window in windows:
         ms = window.sample["gt"]
         lms = np.asarray(enlarged(ms, info.ratio), np.float32)
         sample = {"pan": window.sample["pan_full"], "ms": ms, "lms": lms}
-        made.append(dataclasses.replace(window, sample=sample))
+        originals.append(dataclasses.replace(window, sample=sample))
     centre = (info.ratio - 1) / 2
     info = dataclasses.replace(info, ms_phase=centre, has_gt=False, pan_degradation=None)
-    return Windows(made, info)
+    return Windows(originals, info)
 
 
 def full_resolution_row(windows: Windows, fuse_unit=None) -> Row:
-    """Mean indices of a Fuser's `fuse_unit`; of EXP where there is none."""
+    """Compute the mean no-reference metrics of a method on windows.
+
+    Args:
+        windows: from `full_resolution_windows`.
+        fuse_unit: `fuse_unit` of the Fuser to score; None scores EXP, the upsampled MS.
+    """
 
     def fuse(pan, ms, lms):
         return lms if fuse_unit is None else fuse_unit(pan, decimate(lms, windows.info.ratio), lms)

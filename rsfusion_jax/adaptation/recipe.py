@@ -1,4 +1,4 @@
-"""How a network is trained on one scene: what differs from the default config of a run."""
+"""The config for training on one scene: its differences from the default config of a run."""
 
 import copy
 
@@ -9,14 +9,15 @@ from rsfusion_jax.models.catalogue import SMALL_WIDTHS
 from rsfusion_jax.training.config import default_config
 
 SMALL, LARGE = "bandwise", "fusionnet"
-"""Default networks for small and for large scenes: see docs/results.md."""
+"""Default networks for small and for large scenes; docs/results.md has the scores."""
 ENOUGH = 20_000
-"""MS pixels to train on from which a scene is large: between those of the two scores there."""
+"""Number of MS pixels for training from which a scene counts as large. It lies between the sizes in
+docs/results.md at which FusionNet has too few pixels and enough of them."""
 STEPS, FEW = 2000, 120
-"""Steps, and those of a start from the packaged weights: they need a nudge, and more of it learns
-the coarse scale by heart."""
+"""Default numbers of steps, for training and for a start from the packaged weights. The latter need
+few; with more, the network overfits the degraded scale."""
 SIDE = 32
-"""Pixels along a side of a training patch."""
+"""Side of a training patch in pixels."""
 _VALIDATIONS = 5
 
 

@@ -1,4 +1,4 @@
-"""Adaptation of a network to one scene; read `adapt_to` top to bottom."""
+"""Adaptation: train a network on one scene and compare it with classical methods."""
 
 import contextlib
 import dataclasses
@@ -45,26 +45,27 @@ from rsfusion_jax.training.loop import train
 
 @dataclasses.dataclass(frozen=True)
 class Wish:
-    """What is asked of an adaptation; the keywords of `rsf.adapt`.
+    """Options of an adaptation; the keyword arguments of `rsf.adapt`.
 
     Attributes:
-        steps: optimiser steps; None for the default, or what fits into `seconds`.
-        seconds: of training, about; None.
-        network: a name, or a dict of the name and fields of the module; None for that of `init`,
-            else the default for a scene of this size.
-        init: run folder, checkpoint or `.pth` to start from, or "default", the packaged weights;
-            None for these where they fit the network, else weights drawn by `seed`.
-        mtf: sensor whose gains degrade the scene, where they are not those of its own.
-        pan_degradation: of `data.wald.simulate`. What a network learns of how sharp PAN is holds
-            at the finer scale if one blur degrades both images.
-        full_resolution: weight of a loss beside the supervised one: fused at full resolution, the
-            scene must be consistent with MS and PAN (`training.consistency`); 0 for none.
-        fine_tune: optimiser steps after the others on that loss alone; 0 for none.
-        held_out: whether windows are held out, for the best weights and the verdict.
-        strict: whether a network that does not win is an error.
-        keep: folder in which the run stays; None for none.
-        seed: of weights, windows and patches.
-        quiet: nothing on the screen.
+        steps: number of optimiser steps; None for the default, or for as many as `seconds` allows.
+        seconds: approximate training time, instead of `steps`.
+        network: name of the network, or a dict of its name and fields; None for the network of
+            `init`, or, without `init`, for the default for a scene of this size.
+        init: run folder, checkpoint or `.pth` to start from, or "default" for the packaged weights;
+            None for the packaged weights if they fit the network, else random weights.
+        mtf: sensor whose MTF gains degrade the scene, instead of the scene's own sensor.
+        pan_degradation: argument of `data.simulation.wald.simulate`. With the default, PAN gets
+            the same blur as MS, so that their relative sharpness is the same at both resolutions.
+        full_resolution: weight of an additional loss, the consistency of the image fused at full
+            resolution with MS and PAN (`training.consistency`); 0 for none.
+        fine_tune: number of further optimiser steps at the end with this loss alone; 0 for none.
+        held_out: whether to hold out windows, which select the best weights and decide between the
+            network and classical methods.
+        strict: whether to raise an error if a classical method scores better.
+        keep: folder in which the run is stored; None for a temporary one.
+        seed: seed of the initial weights, the windows and the patches.
+        quiet: whether to print nothing.
     """
 
     steps: int | None = None
@@ -101,18 +102,20 @@ class Wish:
 
     @property
     def looks_finer(self) -> bool:
-        """Whether anything is learnt at full resolution."""
+        """Whether a loss at full resolution is used."""
         return self.full_resolution > 0 or self.fine_tune > 0
 
 
 @dataclasses.dataclass(frozen=True)
 class Adaptation:
-    """What came of it.
+    """Result of an adaptation.
 
     Attributes:
-        fuser: the network with its best weights on the held-out windows, else its last.
-        verdict: None where nothing was held out.
-        finer: None there, and where nothing was learnt at full resolution.
+        fuser: the network, with the weights that are best on the held-out windows; with the last
+            weights if there are no such windows or after fine-tuning.
+        verdict: comparison with classical methods; None without held-out windows.
+        finer: scores at full resolution; None without held-out windows or without a loss at full
+            resolution.
     """
 
     fuser: Fuser
@@ -121,38 +124,41 @@ class Adaptation:
 
     @property
     def sentence(self) -> str:
-        """The verdict in words."""
+        """One line of text with the scores on the held-out windows."""
         verdict = self.verdict
         if verdict is None:
-            return "nothing was held out: whether the network beats a formula here is not known"
+            return (
+                "no windows were held out, so the network was not compared with classical methods"
+            )
         network, formula = verdict.network["ERGAS"], verdict.classical["ERGAS"]
         name, model = verdict.method, self.fuser.model.title
         before = verdict.before_tuning
-        found = (
+        scores = (
             f"held-out ERGAS: {model} {network:.3f}"
             + (f" (before tuning {before['ERGAS']:.3f})" if before else "")
             + f", {name} {formula:.3f}, exp "
             f"{verdict.exp['ERGAS']:.3f}"
         )
-        found = found if verdict.network_wins else f"{found}: {name} is better on this scene"
-        return f"{found}; {self.finer.sentence}" if self.finer else found
+        text = scores if verdict.network_wins else f"{scores}: {name} is better on this scene"
+        return f"{text}; {self.finer.sentence}" if self.finer else text
 
 
 def adapt_to(
     scene: ScenePair, wish: Wish, *, name: str, sensor, max_value: float, ratio: int
 ) -> Adaptation:
-    """Trains a network on a scene degraded by Wald's protocol.
+    """Train a network on a scene degraded by Wald's protocol.
 
     Args:
-        scene: at the phase (r - 1) / 2.
-        wish: what is asked for.
-        name: of the scene, for logs and the kept run.
-        sensor: whose pixels these are; None where unknown.
-        max_value: what stands for 1.
-        ratio: r.
+        scene: the pair, registered so that the centre of MS pixel 0 lies at PAN index (r - 1) / 2.
+        wish: options of the adaptation.
+        name: name of the scene, for logs and the stored run.
+        sensor: sensor of the scene; None if unknown.
+        max_value: full scale of the pixel values, which the network sees as 1.
+        ratio: PAN pixels per MS pixel, r.
 
     Raises:
-        UserError: a scene or wish that cannot be used, or (strict) a network that does not win.
+        UserError: the scene or the options cannot be used, or, with `strict`, a classical method
+            scores better.
     """
     with contextlib.ExitStack() as stack:
         if wish.quiet:
@@ -165,7 +171,7 @@ def adapt_to(
                 "with a single one, leave them out"
             )
         camera, source = scene_camera(scene, ratio, sensor, wish.mtf)
-        train_on, judge_by = make_windows(
+        train_windows, held_out_windows = make_windows(
             scene,
             camera,
             max_value,
@@ -185,13 +191,16 @@ def adapt_to(
             has_gt=True,
             pan_degradation=wish.pan_degradation,
         )
-        sets, verdict, beside = {"train": Windows(train_on, info)}, None, ""
-        print(f"{name}: {len(train_on)} windows to train on, {len(judge_by)} held out; {source}")
-        if judge_by:
-            sets["valid"] = Windows(judge_by, info)
+        sets, verdict, beside = {"train": Windows(train_windows, info)}, None, ""
+        print(
+            f"{name}: {len(train_windows)} windows to train on, {len(held_out_windows)} held out; "
+            f"{source}"
+        )
+        if held_out_windows:
+            sets["valid"] = Windows(held_out_windows, info)
             verdict = classical_verdict(sets["valid"])
             beside = verdict.beside
-        network, init = start(wish, covered(train_on), info.guide_bands)
+        network, init = start(wish, covered(train_windows), info.guide_bands)
         make_config = functools.partial(
             recipe,
             network,
@@ -206,23 +215,23 @@ def adapt_to(
         if wish.seconds is not None:
             config = make_config(steps=steps_within(wish.seconds, config, sets))
         folder = Path(wish.keep or stack.enter_context(tempfile.TemporaryDirectory()))
-        learnt = folder / START if wish.fine_tune else folder
-        fusers = [load(train(config, learnt, sets=sets, beside=beside))]
+        main_run = folder / START if wish.fine_tune else folder
+        fusers = [load(train(config, main_run, sets=sets, beside=beside))]
         if wish.fine_tune:
-            # Without validation: the held-out windows choose nothing here.
-            tuning = fine_tuning(config, wish.fine_tune, str(learnt))
+            # No validation set: the held-out windows must not select the weights here.
+            tuning = fine_tuning(config, wish.fine_tune, str(main_run))
             fusers.append(load(train(tuning, folder, sets={"train": sets["train"]})))
         finer = None
         if verdict is not None:
             for fuser in fusers:
                 verdict = with_network(verdict, fuser, sets["valid"])
         if verdict is not None and wish.looks_finer:
-            fine = full_resolution_windows(judge_by, info)
-            rows = [full_resolution_row(fine, fuser.fuse_unit) for fuser in fusers]
+            full_windows = full_resolution_windows(held_out_windows, info)
+            rows = [full_resolution_row(full_windows, fuser.fuse_unit) for fuser in fusers]
             before = rows[0] if wish.fine_tune else None
-            finer = FullResolution(full_resolution_row(fine), rows[-1], before)
+            finer = FullResolution(full_resolution_row(full_windows), rows[-1], before)
         adaptation = Adaptation(fusers[-1], verdict, finer)
-        _write_provenance(folder, adaptation, wish, info, len(train_on), len(judge_by))
+        _write_provenance(folder, adaptation, wish, info, len(train_windows), len(held_out_windows))
         print(adaptation.sentence, file=sys.stderr)
     if wish.strict and not (verdict and verdict.network_wins):
         raise UserError(f"{adaptation.sentence}; train longer, or leave out strict")
@@ -230,12 +239,18 @@ def adapt_to(
 
 
 def start(wish: Wish, pixels: int, guide_bands: int) -> tuple[str | dict, str]:
-    """The network as `recipe` takes it, and where its weights come from.
+    """Choose the network and its initial weights, as arguments of `recipe`.
 
     Args:
-        wish: what is asked for.
-        pixels: of MS to train on.
-        guide_bands: G; the packaged weights are for one.
+        wish: options of the adaptation.
+        pixels: number of MS pixels to train on.
+        guide_bands: number of bands of PAN; the packaged weights need one.
+
+    Returns:
+        The argument `network` of `recipe`, and its argument `init`.
+
+    Raises:
+        UserError: a PyTorch file is to be loaded, but its network is not named.
     """
     network, init = wish.network, wish.init
     if network is not None and not isinstance(network, str):
@@ -248,17 +263,22 @@ def start(wish: Wish, pixels: int, guide_bands: int) -> tuple[str | dict, str]:
         network = provenance()["network"]
     if network is None:
         if Path(init).is_file():
-            raise UserError(f"{init} holds tensors alone; name their network")
+            raise UserError(f"{init} has weights but not the name of their network; name it")
         stored = read_card(find_checkpoint(init))["network"]
-        free = ("num_bands", "guide_bands", "ratio")
-        network = {k: v for k, v in stored.items() if k not in free}
+        ignored = ("num_bands", "guide_bands", "ratio")
+        network = {k: v for k, v in stored.items() if k not in ignored}
     return network, str(init or "")
 
 
 def _write_provenance(
-    folder: Path, adaptation: Adaptation, wish: Wish, info: SetInfo, train: int, held: int
+    folder: Path,
+    adaptation: Adaptation,
+    wish: Wish,
+    info: SetInfo,
+    num_train: int,
+    num_held_out: int,
 ):
-    """`adaptation.json` in the run folder: what the weights were made from, and the scores."""
+    """Write `adaptation.json` in the run folder: the origin of the weights, and their scores."""
     verdict, finer = adaptation.verdict, adaptation.finer
     record = {
         "scene": info.name,
@@ -268,7 +288,7 @@ def _write_provenance(
         "max_value": info.max_value,
         "full_resolution": wish.full_resolution,
         "fine_tune": wish.fine_tune,
-        "windows": {"trained_on": train, "held_out": held},
+        "windows": {"trained_on": num_train, "held_out": num_held_out},
         "held_out_scores": None if verdict is None else dataclasses.asdict(verdict),
         "held_out_full_resolution": None if finer is None else dataclasses.asdict(finer),
     }

@@ -1,4 +1,4 @@
-"""From GeoTIFF to GeoTIFF: adapt to the scene, then fuse it by what won."""
+"""Adapt a network to a pair of GeoTIFFs, then fuse them with the better method."""
 
 import dataclasses
 
@@ -15,24 +15,26 @@ from rsfusion_jax.scenes.work.placed import place
 
 
 def adapt_and_fuse(opened: Opened, out, wish: Wish, options: Options) -> Result:
-    """Trains a network on a scene and fuses it; by a classical method where that is better.
+    """Train a network on a scene and fuse it; use a classical method if that scores better.
 
     Args:
-        opened: the pair.
-        out: new GeoTIFF.
-        wish: how to adapt.
-        options: of the run.
+        opened: the opened pair.
+        out: path of the new GeoTIFF.
+        wish: options of the adaptation.
+        options: options of the fusion.
 
     Raises:
-        UserError: what `adapt_to` and fusing refuse, and parts of runs: adapt once with `keep`,
-            then fuse with these weights.
+        UserError: the scene or the options cannot be used (see `adapt_to`). In particular,
+            adaptation cannot run in shards or be resumed: adapt once with `keep`, then fuse with
+            those weights.
     """
     if options.shard != (1, 1) or options.resume or options.method is not None:
         raise UserError(
             "--adapt trains for the whole scene, without --shard, --resume and --method; adapt "
             "once with --keep=FOLDER, then fuse with --weights=FOLDER"
         )
-    # What suits any classical method suits an adaptation: one PAN band, and no diffusion options.
+    # Adaptation has the same requirements as any classical method (one PAN band, no diffusion
+    # options), so those of "exp" are checked.
     choice = choose(opened, None, dataclasses.replace(options, method="exp"))
     if choice.relation.ratio < 2:
         raise UserError(
@@ -54,14 +56,14 @@ def adapt_and_fuse(opened: Opened, out, wish: Wish, options: Options) -> Result:
 def adapt_to_pair(
     surveyed: Surveyed, choice: Choice, registration: Registration, wish: Wish, options: Options
 ) -> Adaptation:
-    """The adaptation alone; grids, residual shift, nodata and bands are those of fusing.
+    """Adapt to a pair without fusing it; grids, shift, nodata and bands are as for fusing.
 
     Args:
-        surveyed: the pair.
-        choice: relation of the grids, and sensor.
-        registration: residual shift.
-        wish: how to adapt.
-        options: of the run.
+        surveyed: the surveyed pair.
+        choice: relation of the two grids, and the sensor.
+        registration: residual shift between PAN and MS.
+        wish: options of the adaptation.
+        options: options of the fusion.
     """
     ratio = choice.relation.ratio
     scene = make_scene(

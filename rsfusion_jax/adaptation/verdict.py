@@ -1,4 +1,4 @@
-"""Whether a network is better than formulas on windows that it was not trained on."""
+"""Comparison of a network with classical methods on held-out windows."""
 
 import dataclasses
 
@@ -8,7 +8,7 @@ from rsfusion_jax.evaluation.methods import classical_method
 from rsfusion_jax.evaluation.score import score
 
 RIVALS = ("bdsd_pc", "bt_h", "gsa", "mtf_glp_fs", "mtf_glp_hpm", "awlp")
-"""Classical methods that came first on one of the real scenes of docs/results.md or close to it."""
+"""Classical methods that were the best or nearly the best on a real scene of docs/results.md."""
 
 Row = dict[str, float]
 
@@ -18,11 +18,13 @@ class Verdict:
     """Mean scores on the held-out windows.
 
     Attributes:
-        exp: of the enlarged MS.
-        classical: of the best classical method by ERGAS; that of EXP where none could be fitted.
-        method: its name.
-        network: of the network; None before it is trained.
-        before_tuning: of the network before it was tuned at full resolution; None where it was not.
+        exp: those of EXP, the upsampled MS.
+        classical: those of the classical method with the lowest ERGAS; of EXP if no other could be
+            applied.
+        method: name of that method.
+        network: those of the network; None before it is trained.
+        before_tuning: those of the network before fine-tuning at full resolution; None without
+            fine-tuning.
     """
 
     exp: Row
@@ -38,28 +40,28 @@ class Verdict:
 
     @property
     def beside(self) -> str:
-        """What stands behind the network's score."""
+        """Scores of EXP and the classical method, as printed after each score of the network."""
         label = self.method.upper().replace("_", "-")
         return f"; EXP {self.exp['ERGAS']:.4f}, {label} {self.classical['ERGAS']:.4f}"
 
 
 def classical_verdict(windows: Source) -> Verdict:
-    """What the network has to beat on held-out windows.
+    """Find the best classical method on held-out windows.
 
-    Methods that cannot be fitted are passed over; all but EXP where the guide has several bands.
+    Methods that cannot be applied are skipped; if the guide has several bands, that is all but EXP.
     """
     rows = {"exp": _row("exp", windows)}
     for name in RIVALS if windows.info.guide_bands == 1 else ():
         try:
             rows[name] = _row(name, windows)
-        except UserError:  # too few pixels for it, or no PAN gain
+        except UserError:  # It needs more pixels, or the MTF gain of PAN.
             continue
     best = min((name for name in rows), key=lambda name: rows[name]["ERGAS"])
     return Verdict(rows["exp"], rows[best], best)
 
 
 def with_network(verdict: Verdict, fuser, windows: Source) -> Verdict:
-    """The verdict after training, or, where there is one already, after tuning."""
+    """Add the scores of a network, moving those already there to `before_tuning`."""
     row = score(fuser.fuse_unit, windows).mean()
     return dataclasses.replace(verdict, network=row, before_tuning=verdict.network)
 

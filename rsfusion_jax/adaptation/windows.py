@@ -1,8 +1,9 @@
-"""Windows of a scene whose MS serves as the truth, and which of them are held out.
+"""Cut windows from a scene, degrade them by Wald's protocol and hold some of them out.
 
-A window is read with a margin beyond the reach of the simulation's filters, degraded as one image
-and cut; holes in the margin are filled, so that what is left out (nodata, another area under test)
-is never seen. Memory holds the windows, not the scene.
+The MS of a window is its ground truth. A window is read with a margin wider than the degradation
+filters, degraded as one image, and cropped. Invalid pixels in the margin (nodata, another test
+area) are filled, so that they do not affect the window. Only the windows are in memory, not the
+whole scene.
 """
 
 import collections
@@ -21,24 +22,30 @@ from rsfusion_jax.scenes.work.windows import lattice
 from rsfusion_jax.sensors import Sensor
 
 SIDES = 64, 32
-"""MS pixels along a side of a window: the second where the first leaves too little of a scene."""
+"""Side of a window in MS pixels; the second is used if the first gives too few windows."""
 _MARGIN = 16
-"""MS pixels around it that are simulated too: beyond the reach of the filters, but for tails."""
+"""Margin in MS pixels around a window, wider than the filters except for their tails."""
 _MOST = 384
-"""Windows that are looked at in a scene; with 8 bands they take about 110 MB."""
+"""Largest number of windows read from a scene; with 8 bands they take about 110 MB."""
 _SATURATED = 0.01
-"""Share of saturated pixels that a window may have."""
+"""Largest fraction of saturated pixels in a window."""
 _ROUNDING = 1e-3
-"""Share of full scale that means nothing."""
+"""Fraction of full scale below which a difference may be a rounding error."""
 _HELD_OUT, _SHARE = 8, 0.1
-"""Windows that are held out: at most so many, and about such a share of the scene's area."""
+"""Largest number of held-out windows, and the fraction of the scene's area that they aim at."""
 _LEAST = 4
-"""Windows that must be left for training."""
+"""Smallest number of windows for training."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Window:
-    """One window and its place, the first row and column of MS pixels that may be used."""
+    """One window.
+
+    Attributes:
+        row: its first row, in MS pixels from the start of the usable area.
+        column: its first column, likewise.
+        sample: its images.
+    """
 
     row: int
     column: int
@@ -46,7 +53,7 @@ class Window:
 
 
 class Windows:
-    """Windows as a set: `data.source.Source` in memory."""
+    """A data set of windows in memory; implements `data.source.Source`."""
 
     def __init__(self, windows: list[Window], info: SetInfo):
         self.info, self._windows = info, windows
@@ -67,19 +74,24 @@ def make_windows(
     seed: int,
     full_resolution: bool = False,
 ) -> tuple[list[Window], list[Window]]:
-    """Windows to train on and windows to judge by, degraded by Wald's protocol, in [0, 1].
+    """Make the training windows and the held-out windows of a scene.
 
     Args:
-        scene: at the phase (r - 1) / 2, where MS pixels are the areas that PAN is averaged over.
-        camera: whose MTF gains degrade it.
-        max_value: what stands for 1; counts that reach it are saturated.
-        pan_degradation: of `data.wald.simulate`.
-        held_out: whether to hold out any; those to judge by are none otherwise.
-        seed: chooses places where the scene has more than are looked at.
-        full_resolution: keep PAN as it is too, as `pan_full` (r H, r W, G).
+        scene: the pair, registered so that the centre of MS pixel 0 lies at PAN index (r - 1) / 2:
+            an MS pixel covers exactly r x r PAN pixels.
+        camera: sensor whose MTF gains degrade the scene.
+        max_value: full scale, which becomes 1; pixels that reach it are saturated.
+        pan_degradation: argument of `data.simulation.wald.simulate`.
+        held_out: whether to hold out windows.
+        seed: seed for the choice of windows, if the scene has more than are read.
+        full_resolution: whether samples also have PAN before degradation, as `pan_full`,
+            (r H, r W, G).
+
+    Returns:
+        Training windows and held-out windows, in [0, 1]; the latter are empty without `held_out`.
 
     Raises:
-        UserError: no window can be used, or too few to hold out one; the sentence says why.
+        UserError: no window can be used, or too few to hold one out; the message says why.
     """
     for side in SIDES:
         windows, refused = _cut(
@@ -87,24 +99,24 @@ def make_windows(
         )
         if windows and not held_out:
             return windows, []
-        train, judge = _hold_out(windows) if windows else ([], [])
+        train, validation = _hold_out(windows) if windows else ([], [])
         if len(train) >= _LEAST:
-            return train, judge
+            return train, validation
     if not windows:
         raise UserError(
-            f"every window of {side}x{side} MS pixels {refused.most_common(1)[0][0]}, so that the "
-            "scene cannot teach a network; use a classical method or trained weights"
+            f"every window of {side}x{side} MS pixels {refused.most_common(1)[0][0]}, so that no "
+            "network can be trained on the scene; use a classical method or trained weights"
         )
     raise UserError(
         f"the scene is too small to hold out a part of it: of {len(windows)} windows of "
-        f"{side}x{side} MS pixels that can be used, {len(train)} lie {GAP} pixels from the one "
-        f"held out, expected at least {_LEAST}; adapt without holding out, or use a classical "
+        f"{side}x{side} MS pixels that can be used, {len(train)} lie {GAP} pixels or more from the "
+        f"one held out, expected at least {_LEAST}; adapt without holding out, or use a classical "
         "method"
     )
 
 
-def _cut(scene, camera: Sensor, max_value, pan_degradation, side: int, seed: int, whole_pan: bool):
-    """All windows that can be used, and why others cannot, counted."""
+def _cut(scene, camera: Sensor, max_value, pan_degradation, side: int, seed: int, full_pan: bool):
+    """Return all usable windows, and a count of the reasons why others are not."""
     ratio = camera.ratio
     first, count = _usable(scene, ratio)
     side = side // ratio * ratio
@@ -130,9 +142,9 @@ def _cut(scene, camera: Sensor, max_value, pan_degradation, side: int, seed: int
         core = tuple(
             slice(p - low, p - low + side) for p, (low, _) in zip(place, reading, strict=True)
         )
-        why = _refusal(part, valid, core, ratio, max_value)
-        if why:
-            refused[why] += 1
+        reason = _refusal(part, valid, core, ratio, max_value)
+        if reason:
+            refused[reason] += 1
             continue
         area = simulate(
             part.pan, part.ms, sensor=camera, ratio=ratio, pan_degradation=pan_degradation
@@ -144,7 +156,7 @@ def _cut(scene, camera: Sensor, max_value, pan_degradation, side: int, seed: int
             )
             for key, image in area.items()
         }
-        if whole_pan:
+        if full_pan:
             fine = tuple(slice(ratio * s.start, ratio * s.stop) for s in core)
             sample["pan_full"] = np.ascontiguousarray(part.pan[fine] / max_value, np.float32)
         windows.append(Window(*place, sample))
@@ -152,10 +164,10 @@ def _cut(scene, camera: Sensor, max_value, pan_degradation, side: int, seed: int
 
 
 def _hold_out(windows: list[Window]) -> tuple[list[Window], list[Window]]:
-    """Windows to train on, possibly none, and windows to judge by, `GAP` MS pixels apart.
+    """Split windows into training windows, possibly none, and held-out ones, `GAP` pixels apart.
 
-    Those that are held out lie as far from each other as they can, beginning with a corner: there
-    they stand for the whole scene, and the gaps around them take least of it.
+    The held-out windows lie as far from each other as possible, starting in a corner. So they
+    represent the whole scene, and few windows are lost to the gaps around them.
     """
     side = windows[0].sample["gt"].shape[0]
     places = np.array([(window.row, window.column) for window in windows])
@@ -167,16 +179,16 @@ def _hold_out(windows: list[Window]) -> tuple[list[Window], list[Window]]:
         step = np.square(places - places[order[-1]]).sum(axis=1)
         distance = np.minimum(distance, step)
         order.append(int(distance.argmax()))
-    for judged in (order, order[:1]):
-        apart = [np.abs(places - places[index]).max(axis=1) >= side + GAP for index in judged]
+    for chosen in (order, order[:1]):
+        apart = [np.abs(places - places[index]).max(axis=1) >= side + GAP for index in chosen]
         train = np.flatnonzero(np.all(apart, axis=0))
         if len(train) >= _LEAST:
             break
-    return [windows[i] for i in train], [windows[i] for i in sorted(set(judged))]
+    return [windows[i] for i in train], [windows[i] for i in sorted(set(chosen))]
 
 
 def _usable(scene: ScenePair, ratio: int) -> tuple[list[int], list[int]]:
-    """First PAN pixel from the frame, and number of MS pixels, rows and columns."""
+    """Return the first PAN pixel, counted from the frame, and the number of MS pixels, per axis."""
     first, count = [], []
     for span in (scene.rows, scene.columns):
         inset = span.start - span.frame
@@ -186,7 +198,7 @@ def _usable(scene: ScenePair, ratio: int) -> tuple[list[int], list[int]]:
 
 
 def _places(count: list[int], side: int, ratio: int, seed: int) -> list[tuple[int, int]]:
-    """First MS pixels of windows side by side, overlapping by half where the scene is small."""
+    """Return the first MS pixel of each window; windows overlap by half in small scenes."""
     for step in (side // 2 // ratio * ratio, side):
         along = [lattice(n // ratio * ratio, side, step) for n in count]
         places = list(itertools.product(*along))
@@ -197,12 +209,12 @@ def _places(count: list[int], side: int, ratio: int, seed: int) -> list[tuple[in
 
 
 def _refusal(part, valid, core, ratio: int, max_value: float) -> str:
-    """Why a window cannot be used; empty where it can."""
+    """Return the reason why a window cannot be used, or an empty string if it can."""
     fine = tuple(slice(ratio * s.start, ratio * s.stop) for s in core)
     if not valid[fine].all():
         return "holds nodata"
     truth, guide = part.ms[core], part.pan[fine]
-    # Resampling moves values a little: off full scale, or off a constant.
+    # Resampling changes values slightly, so saturated or constant pixels need a tolerance.
     top, step = (1 - _ROUNDING) * max_value, _ROUNDING * max_value
     saturated = max(float((image >= top).any(-1).mean()) for image in (truth, guide))
     if saturated > _SATURATED:
@@ -215,12 +227,12 @@ def _refusal(part, valid, core, ratio: int, max_value: float) -> str:
 
 
 def covered(windows: list[Window]) -> int:
-    """MS pixels that lie in any of the windows."""
+    """Count the MS pixels that lie in any of the windows."""
     side = windows[0].sample["gt"].shape[0]
     places = np.array([(window.row, window.column) for window in windows])
     unit = int(np.gcd.reduce([side, *places.ravel().tolist()]))
     low, size = places // unit, side // unit
-    seen = np.zeros(low.max(axis=0) + size, bool)
+    mask = np.zeros(low.max(axis=0) + size, bool)
     for row, column in low:
-        seen[row : row + size, column : column + size] = True
-    return int(seen.sum()) * unit**2
+        mask[row : row + size, column : column + size] = True
+    return int(mask.sum()) * unit**2

@@ -1,4 +1,4 @@
-"""Scores of several methods on one data set, which may be a run's own test set."""
+"""Score several methods on one data set, such as the test set of a training run."""
 
 import datetime
 from collections.abc import Sequence
@@ -26,21 +26,21 @@ def evaluate(
     out: str | None,
     save_mat: bool = False,
 ) -> None:
-    """Score methods on one set, print all metrics and write a report and pictures.
+    """Score methods on a data set, print all metrics, and write a report and pictures.
 
     Args:
         workdir: run folder or checkpoint to score; None for none.
         methods: run folders, `network:file.pth` and classical methods to score.
-        data: set to score on; None for the test set of the first run.
+        data: data set to score on; None for the test set of the first run.
         sensor: name of the sensor of `data`; None for that of the first run.
-        max_value: divisor of `data`; None for the full scale that it states.
+        max_value: full scale of `data`; None for the one that it states.
         ratio: PAN pixels per MS pixel; None for the sensor's.
         batch_size: images fused at once.
         out: folder of the report; None for a new one, `evaluations/<date>` in the run folder.
         save_mat: whether to write the fused images as MATLAB files too.
 
     Raises:
-        UserError: nothing to score or nothing to score it on, or `out` holds a report.
+        UserError: there is no method or no data set, or `out` already has a report.
     """
     specs = ([workdir] if workdir else []) + list(methods)
     if not specs:
@@ -55,7 +55,7 @@ def evaluate(
     elif card and "config" in card:
         source = _own_test_set(card)
     else:
-        raise UserError("no set to score on; give --data=FILE and --sensor=NAME")
+        raise UserError("no data set to score on; give --data=FILE and --sensor=NAME")
     folder = _new_folder(out, workdir)
     scored = [find_method(spec, source.info) for spec in specs if spec != "exp"]
     leaderboard(scored, source, folder, batch_size=batch_size, save_mat=save_mat)
@@ -63,13 +63,13 @@ def evaluate(
 
 
 def _new_folder(out: str | None, workdir: str | None) -> Path:
-    """Make the folder of the report: the user's, or a dated one that holds no earlier report."""
+    """Make the folder of the report: `out`, or one named by the date; never one with a report."""
     if out:
         folder = Path(out)
         if (folder / REPORT).exists():
             raise UserError(f"{folder} holds the report of an earlier evaluation; name another")
     else:
-        # A checkpoint's folder is left as it is.
+        # Only run folders get an `evaluations` folder; a checkpoint's folder is not changed.
         is_run = workdir is not None and (Path(workdir) / LATEST).is_dir()
         date = datetime.datetime.now().strftime("%Y-%m-%d_%H%M%S")
         folder = Path(workdir if is_run else ".") / "evaluations" / date
@@ -83,7 +83,7 @@ def _new_folder(out: str | None, workdir: str | None) -> Path:
 
 
 def _first_card(specs: Sequence[str], workdir: str | None) -> dict | None:
-    """The card of the first spec that is a run folder or checkpoint."""
+    """Return the card of the first spec that is a run folder or checkpoint, or None."""
     from rsfusion_jax.runs.checkpoint import find_checkpoint, read_card
 
     for spec in specs:
@@ -100,7 +100,7 @@ def _open(data, sensor, max_value, ratio, card) -> Source:
     scale = card["scale"] if card else {}
     sensor = sensor or scale.get("sensor")
     if sensor is None:
-        raise UserError(f"whose pixels does {data} hold? give --sensor=NAME")
+        raise UserError(f"the sensor of {data} is not known; give --sensor=NAME")
     return open_set(
         data,
         sensor=sensor,
@@ -111,7 +111,7 @@ def _open(data, sensor, max_value, ratio, card) -> Source:
 
 
 def _open_folder(data, ratio, card) -> Source:
-    """The test split of a SEN12MS-CR folder, under the run's own options where there is a run."""
+    """Open the test split of a SEN12MS-CR folder, with the options of the run if there is one."""
     from rsfusion_jax.data.configured import open_folder
     from rsfusion_jax.data.sen12ms_cr import open_sen12ms_cr
 
@@ -128,5 +128,5 @@ def _own_test_set(card: dict) -> Source:
     config = ml_collections.ConfigDict(card["config"])
     source = open_split(config.data, "test", config.seed)
     if source is None:
-        raise UserError("this run names no test set of its own; give --data=FILE")
+        raise UserError("the config of this run has no test set; give --data=FILE")
     return source

@@ -1,4 +1,4 @@
-"""Scoring methods on one set: the table on the screen, the report's files and the pictures."""
+"""Score methods on one data set: print a table, and write the report and pictures."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -29,18 +29,18 @@ def leaderboard(
     metrics: Sequence[str] | None = None,
     save_mat: bool = False,
 ) -> dict[str, Scores]:
-    """Scores methods on a set and leaves the report and the pictures in a folder.
+    """Score methods on a data set, print a table, and write the report and pictures to a folder.
 
     Args:
-        methods: what to score; EXP is put in front.
-        source: the set.
-        folder: where the files go; must exist.
-        batch_size: images fused at once.
-        metrics: columns of the printed table, all by default; the report has all.
-        save_mat: also writes every fused image in counts, as the MATLAB toolbox reads them.
+        methods: methods to score; EXP is added in front.
+        source: the data set.
+        folder: folder of the files; it must exist.
+        batch_size: number of images fused at once.
+        metrics: columns of the printed table; all by default. The report always has all metrics.
+        save_mat: whether to write every fused image in counts as a file for the MATLAB toolbox.
 
     Returns:
-        Scores by label.
+        The scores by label of the method.
     """
     methods = {m.label: m for m in (classical_method("exp", source.info), *methods)}
     rows = {}
@@ -68,7 +68,14 @@ def leaderboard(
 
 
 def closing_report(fuser: Fuser, test_set: Source, config, workdir: Path) -> None:
-    """The end of a training run: its best weights beside EXP and the classical methods."""
+    """Score the best weights of a run next to EXP and classical methods, at its end.
+
+    Args:
+        fuser: the network with its best weights.
+        test_set: the test set of the run.
+        config: config of the run.
+        workdir: the run folder, where report and pictures are written.
+    """
     name = fuser.model.title
     methods = [classical_method(method, test_set.info) for method in config.eval.methods]
     leaderboard(
@@ -85,7 +92,7 @@ def closing_report(fuser: Fuser, test_set: Source, config, workdir: Path) -> Non
 
 
 def file_name(label: str) -> str:
-    """A label as part of a file's name."""
+    """Convert a label to a part of a file name."""
     return "".join(c if c.isalnum() else "_" for c in label.lower()).strip("_")
 
 
@@ -94,7 +101,7 @@ def _fuse_one(method: Method, sample: dict) -> np.ndarray:
 
 
 def _save_mat(method: Method, source: Source, folder: Path) -> None:
-    """`output_mulExm_<i>.mat` with `sr` (H, W, C) in counts, for the toolbox's own evaluation."""
+    """Write `output_mulExm_<i>.mat` with `sr`, (H, W, C) in counts, which the toolbox evaluates."""
     folder.mkdir(exist_ok=True)
     for index in range(len(source)):
         fused = _fuse_one(method, source[index]).astype(np.float64) * source.info.max_value

@@ -1,4 +1,4 @@
-"""What a report measures: sets with a reference, sets without one, and sets with clouds."""
+"""The metrics of a report: with ground truth, without ground truth, and under clouds."""
 
 import functools
 
@@ -29,28 +29,30 @@ FULL = {
     "HQNR": False,
 }
 CLOUDS = {f"{name} clouds": REDUCED[name] for name in ("SAM", "MAE", "RMSE", "PSNR", "SSIM")}
-"""Of the pixels under clouds and their shadows; NaN of an image that has none."""
+"""Metrics of the pixels under clouds and their shadows; NaN for an image without such pixels."""
 LOWER_IS_BETTER = {**REDUCED, **CLOUDS, **FULL}
-"""Every metric of a report, and whether less is better. Full-resolution verdicts rest on R-ERGAS
-and D_rho together: HQNR rewards an image that adds no detail at all."""
+"""Every metric of a report, and whether a lower value is better. To compare methods at full
+resolution, use R-ERGAS and D_rho together: HQNR rewards an image that adds no detail at all."""
 
 
 def reduced_metrics(ratio: int) -> tuple[str, ...]:
-    """Metrics with a reference; ERGAS relates two resolutions, at ratio 1 RMSE takes its place."""
+    """Return the metrics with ground truth; at ratio 1 RMSE replaces ERGAS, which needs a ratio."""
     return tuple(name for name in REDUCED if name != ("ERGAS" if ratio == 1 else "RMSE"))
 
 
 def measure(batch: dict, fused: jax.Array, info: SetInfo) -> dict[str, jax.Array]:
-    """Every metric of every image of a batch, in counts: Q2n rounds them as the toolbox does.
+    """Compute all metrics of each image of a batch.
+
+    They are computed in counts, which Q2n rounds as the MATLAB toolbox does.
 
     Args:
-        batch: `pan`, `ms`, `lms` and, where the set has them, `gt` and `mask`; (B, H, W, .) in
+        batch: `pan`, `ms`, `lms` and, if the data set has them, `gt` and `mask`, (B, H, W, .), in
             [0, 1].
-        fused: (B, H, W, C) in [0, 1].
-        info: what the set's numbers mean.
+        fused: fused images, (B, H, W, C), in [0, 1].
+        info: description of the data set.
 
     Returns:
-        (B,) per metric, float32.
+        Values by metric, (B,), float32.
     """
     scaled = {key: batch[key] for key in ("pan", "ms", "lms", "gt") if key in batch}
     if not info.has_gt:
@@ -62,7 +64,7 @@ def measure(batch: dict, fused: jax.Array, info: SetInfo) -> dict[str, jax.Array
 
 
 def _batched(one):
-    """One image pair -> numbers, as a compiled function of a batch in [0, 1]."""
+    """Turn a function of one image in counts into a compiled function of a batch in [0, 1]."""
 
     @functools.partial(jax.jit, static_argnums=2)
     def many(batch, fused, info):

@@ -1,4 +1,4 @@
-"""Methods by name: classical ones, run folders, checkpoints and the authors' weights."""
+"""Find methods by name: classical methods, run folders, checkpoints and PyTorch weights."""
 
 import dataclasses
 import functools
@@ -22,9 +22,9 @@ class Method:
     """One row of a leaderboard.
 
     Attributes:
-        label: what tables call it.
-        fuse: what it does.
-        parameters: learnt values; 0 for classical methods.
+        label: name in tables.
+        fuse: function that fuses a batch.
+        parameters: number of trained parameters; 0 for classical methods.
     """
 
     label: str
@@ -33,7 +33,7 @@ class Method:
 
 
 def classical_method(name: str, info: SetInfo) -> Method:
-    """A classical method on batches, clipped to [0, 1]; EXP is `lms` as it is."""
+    """Make a classical method for batches, clipped to [0, 1]; EXP returns `lms` unchanged."""
     label = name.upper().replace("_", "-")
     if name == "exp":
         return Method(label, lambda pan, ms, lms: lms)
@@ -47,20 +47,20 @@ def classical_method(name: str, info: SetInfo) -> Method:
 
 
 def network_method(fuser: Fuser, label: str) -> Method:
-    """A network with its weights."""
+    """Make a method from a network with its weights."""
     count = sum(leaf.size for leaf in jax.tree.leaves(fuser.variables))
     return Method(label, fuser.fuse_unit, count)
 
 
 def find_method(spec: str, info: SetInfo) -> Method:
-    """The method that one entry of `--methods` names.
+    """Find the method that an entry of `--methods` names.
 
     Args:
         spec: `exp` or another classical method, a run folder or checkpoint, or `network:file.pth`.
-        info: the set it will be scored on.
+        info: description of the data set that the method will be scored on.
 
     Raises:
-        UserError: no such method or file, or weights that do not fit the set.
+        UserError: the method or file does not exist, or the weights do not fit the data set.
     """
     if spec in classical.list_methods():
         return classical_method(spec, info)
@@ -86,7 +86,7 @@ def find_method(spec: str, info: SetInfo) -> Method:
 
 
 def check_fits(fuser: Fuser, info: SetInfo, label: str) -> None:
-    """Refuses weights whose bands, guide, ratio, scale or phase are not the set's."""
+    """Raise `UserError` unless bands, guide, ratio, scale and registration fit the data set."""
     model = fuser.model
     pairs = {
         "bands": (model.num_bands, info.num_bands),

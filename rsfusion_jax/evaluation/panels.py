@@ -1,4 +1,4 @@
-"""Pictures: guide, inputs, result, truth and error maps side by side."""
+"""Figures with guide, inputs, fused image, ground truth and error maps side by side."""
 
 from pathlib import Path
 
@@ -8,20 +8,20 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 _INCHES = 2.2
-_STRETCH = (1, 99)  # percentiles of the truth that become black and white
+_STRETCH = (1, 99)  # percentiles of the ground truth that are drawn as black and white
 
 
 def panel(samples: list[dict], fused: list[np.ndarray], rgb: tuple[int, int, int]) -> Figure:
-    """Draws one row per image: PAN | MS | EXP | fused | truth | error of EXP | error of fused.
+    """Draw one row per image: PAN | MS | EXP | fused | truth | error of EXP | error of fused.
 
-    Every colour picture of a row has the truth's stretch and both error maps one scale, so that
-    what differs on paper differs in the data. Without truth a row ends at the fused image, and the
-    stretch is EXP's.
+    All colour images of a row have the contrast stretch of the ground truth, and both error maps
+    one scale, so that they can be compared. Without ground truth a row ends at the fused image, and
+    the stretch is that of EXP.
 
     Args:
-        samples: dicts of `pan`, `ms`, `lms` and maybe `gt`, (H, W, .), one scale.
-        fused: (H, W, C) per sample.
-        rgb: indices of the red, green and blue band.
+        samples: dicts of `pan`, `ms`, `lms` and optionally `gt`, (H, W, .), all in one unit.
+        fused: fused image of each sample, (H, W, C).
+        rgb: indices of the red, green and blue bands.
     """
     titles = ("PAN", "MS", "EXP", "fused", "truth", "|EXP - truth|", "|fused - truth|")
     with_truth = "gt" in samples[0]
@@ -58,12 +58,12 @@ def panel(samples: list[dict], fused: list[np.ndarray], rgb: tuple[int, int, int
 
 
 def zoom(sample: dict, fused: dict[str, np.ndarray], rgb: tuple[int, int, int]) -> Figure:
-    """Draws one image by every method: whole, the framed part enlarged, and the error.
+    """Draw one image by every method: the whole image, an enlarged part, and the error map.
 
     Args:
-        sample: dict of `pan`, `ms`, `lms` and maybe `gt`; without it there are no errors.
-        fused: (H, W, C) by method.
-        rgb: indices of the red, green and blue band.
+        sample: dict of `pan`, `ms`, `lms` and optionally `gt`, without which there are no errors.
+        fused: fused image, (H, W, C), by label of the method.
+        rgb: indices of the red, green and blue bands.
     """
     truth = sample.get("gt")
     colour = _stretch(sample["lms"] if truth is None else truth, rgb)
@@ -95,12 +95,12 @@ def zoom(sample: dict, fused: dict[str, np.ndarray], rgb: tuple[int, int, int]) 
 
 
 def _error(image: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """Mean absolute error over the bands, per pixel."""
+    """Return the absolute error of each pixel, averaged over the bands."""
     return np.abs(image - truth).mean(-1)
 
 
 def _busiest(image: np.ndarray, side: int) -> tuple[int, int]:
-    """Top left corner of the tile with the most contrast."""
+    """Return the top left corner of the tile with the highest contrast."""
     corners = [
         (row, column)
         for row in range(0, image.shape[0] - side + 1, side)
@@ -110,18 +110,18 @@ def _busiest(image: np.ndarray, side: int) -> tuple[int, int]:
 
 
 def save_picture(figure: Figure, path: Path) -> None:
-    """Writes a figure as PNG."""
+    """Write a figure as PNG."""
     figure.savefig(path, dpi=110)
 
 
 def as_array(figure: Figure) -> np.ndarray:
-    """The figure's pixels, (H, W, 3) uint8."""
+    """Return the pixels of a figure, (H, W, 3) uint8."""
     figure.canvas.draw()
     return np.asarray(figure.canvas.buffer_rgba())[..., :3].copy()
 
 
 def _stretch(truth: np.ndarray, rgb: tuple[int, int, int]):
-    """Linear stretch per colour, from the truth's percentiles, for every picture of a row."""
+    """Make the linear contrast stretch of each colour from the percentiles of an image."""
     bands = list(rgb)
     low, high = np.percentile(truth[..., bands], _STRETCH, axis=(0, 1))
 

@@ -1,4 +1,4 @@
-"""How a function of one image is applied to a batch."""
+"""Apply a function of one image to a batch."""
 
 from collections.abc import Callable
 
@@ -6,14 +6,14 @@ import jax
 
 
 def per_image(function: Callable, *batches):
-    """Compute `jax.vmap(function)(*batches)`, on CPUs for one image after the other.
+    """Compute `jax.vmap(function)(*batches)`, on CPUs one image after the other.
 
-    Arrays of one image stay in a processor's cache from one step of a metric or a classical method
-    to the next; those of a batch do not and take up to four times as long
-    (benchmarks/speed/metrics_speed.md). An accelerator needs the whole batch to be busy.
+    On a CPU the arrays of one image stay in the cache between the steps of a metric or a classical
+    method; those of a batch do not fit, and take up to four times as long
+    (benchmarks/speed/metrics_speed.md). An accelerator is fully used only by a whole batch.
 
     Args:
-        function: of one image each, compiled by the caller.
+        function: function of one image (one element of each batch); the caller compiles it.
         batches: arrays or trees of arrays with a leading batch axis.
 
     Returns:

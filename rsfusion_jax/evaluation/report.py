@@ -1,4 +1,4 @@
-"""A report: one row per method, on the screen, as JSON, CSV and LaTeX."""
+"""Print scores as a table and write them as JSON, CSV and LaTeX."""
 
 import csv
 import json
@@ -16,11 +16,11 @@ from rsfusion_jax.evaluation.score import Scores
 _MARKS = {0: "*", 1: "+"}
 
 REPORT = "report.json"
-"""Name of the report in its folder."""
+"""File name of the report."""
 
 
 def ranks(rows: Mapping[str, Scores], metric: str) -> dict[str, int]:
-    """Place of each method by its mean, 0 for the best; equal means share a place."""
+    """Rank the methods by their mean of a metric, 0 for the best; equal means share a rank."""
     means = {label: scores.mean()[metric] for label, scores in rows.items()}
     order = sorted(set(means.values()), reverse=not LOWER_IS_BETTER[metric])
     return {label: order.index(value) for label, value in means.items()}
@@ -32,13 +32,13 @@ def print_table(
     title: str,
     metrics: Sequence[str] | None = None,
 ) -> None:
-    """Prints mean and standard deviation over the images; * marks the best, + the second.
+    """Print mean and standard deviation over the images; * marks the best, + the second.
 
     Args:
-        methods: what was scored, by label.
-        rows: its scores, in the order of the table.
-        title: what it was scored on.
-        metrics: columns to show; all by default.
+        methods: the methods by label.
+        rows: their scores by label, in the order of the table.
+        title: title of the table, such as the data set.
+        metrics: columns to print; all by default.
     """
     metrics = metrics or _metrics(rows)
     table = Table(title=title, title_justify="left")
@@ -58,7 +58,7 @@ def print_table(
         ]
         count = f"{methods[label].parameters:,}" if methods[label].parameters else "-"
         table.add_row(label, *cells, count, f"{scores.seconds / scores.megapixels:.2f}")
-    # Piped output must not be folded to the width of a terminal that is not there.
+    # Output to a pipe or file must not be wrapped to the assumed width of a terminal.
     console = Console()
     if not console.is_terminal:
         console = Console(width=200)
@@ -68,10 +68,16 @@ def print_table(
 def write_report(
     folder: Path, methods: Mapping[str, Method], rows: Mapping[str, Scores], protocol: dict
 ) -> None:
-    """Writes report.json, report.csv and report.tex.
+    """Write report.json, report.csv and report.tex.
 
     The JSON is {"methods": {label: {metric: {"mean", "std"}, ..., "parameters",
     "seconds_per_megapixel"}}, "protocol": {...}}.
+
+    Args:
+        folder: folder of the files.
+        methods: the methods by label.
+        rows: their scores by label.
+        protocol: from `score.protocol`.
     """
     report = {
         "methods": {
@@ -92,7 +98,7 @@ def write_report(
 
 
 def _write_csv(path: Path, rows: Mapping[str, Scores]) -> None:
-    """One line per method and image, so that any statistic can be recomputed."""
+    """Write one line per method and image, from which any statistic can be computed."""
     metrics = _metrics(rows)
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
@@ -103,7 +109,7 @@ def _write_csv(path: Path, rows: Mapping[str, Scores]) -> None:
 
 
 def _latex(rows: Mapping[str, Scores]) -> str:
-    """A booktabs table: best bold, second underlined."""
+    """Format a booktabs table: best bold, second underlined."""
     metrics = _metrics(rows)
     arrows = (rf"{m} ${chr(92)}{'down' if LOWER_IS_BETTER[m] else 'up'}arrow$" for m in metrics)
     lines = [
@@ -126,12 +132,12 @@ def _latex(rows: Mapping[str, Scores]) -> str:
 
 
 def _metrics(rows: Mapping[str, Scores]) -> tuple[str, ...]:
-    """The metrics that these scores have."""
+    """Return the names of the metrics in the scores."""
     return tuple(next(iter(rows.values())).values)
 
 
 def _finite(value):
-    """JSON has no infinity (PSNR of identical images) and no NaN: null stands for both."""
+    """Replace infinity (PSNR of identical images) and NaN, which JSON does not have, by null."""
     if isinstance(value, dict):
         return {key: _finite(item) for key, item in value.items()}
     return None if isinstance(value, float) and not np.isfinite(value) else value

@@ -1,4 +1,4 @@
-"""Scoring a fusion method on a set: every image exactly once, image by image."""
+"""Score a fusion method on a data set; every image counts exactly once."""
 
 import dataclasses
 import hashlib
@@ -14,17 +14,17 @@ from rsfusion_jax.data.source import Source
 from rsfusion_jax.evaluation.measures import CLOUDS, LOWER_IS_BETTER, measure
 
 FuseUnit = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
-"""(pan, ms, lms) -> fused, batches (B, H, W, .) divided by the set's `max_value`."""
+"""Function `(pan, ms, lms) -> fused` of batches, (B, H, W, .), in [0, 1]."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Scores:
-    """One method's row of a report.
+    """Scores of one method.
 
     Attributes:
-        values: per metric, one value per image, in the set's order.
-        seconds: wall time of fusing all images, compilation left out.
-        megapixels: PAN pixels fused in that time, in millions, padding included.
+        values: one value per image, in the order of the data set, by metric.
+        seconds: wall time of fusing all images, without compilation.
+        megapixels: PAN pixels fused in that time, in millions, including padding images.
     """
 
     values: dict[str, np.ndarray]
@@ -32,11 +32,11 @@ class Scores:
     megapixels: float
 
     def mean(self) -> dict[str, float]:
-        """Mean over the images; over those with clouds where pixels under clouds are measured."""
+        """Return the mean over the images; metrics under clouds count only images with clouds."""
         return {name: float(_counted(name, v).mean()) for name, v in self.values.items()}
 
     def summary(self) -> dict[str, dict[str, float]]:
-        """Mean and sample standard deviation over the images that `mean` is taken over."""
+        """Return mean and sample standard deviation over the images that `mean` uses."""
         counted = {name: _counted(name, values) for name, values in self.values.items()}
         return {
             name: {
@@ -48,7 +48,7 @@ class Scores:
 
 
 def _counted(name: str, values: np.ndarray) -> np.ndarray:
-    """Values of the images that have pixels to measure; all of them but for those of `CLOUDS`."""
+    """Return the values of a metric, for those of `CLOUDS` only of images with clouds."""
     clouded = ~np.isnan(values) if name in CLOUDS else np.ones(len(values), bool)
     return values[clouded] if clouded.any() else values
 
@@ -61,14 +61,15 @@ def score(
     put: Callable[[dict], dict] = lambda batch: batch,
     fetch: Callable[[dict], dict] = jax.device_get,
 ) -> Scores:
-    """Fuses and scores every image of a set, in float32 on the device.
+    """Fuse and score every image of a data set, in float32 on the device.
 
     Args:
-        fuse: the method; its result is scored as it is, so networks clip theirs first.
-        source: the set; without `gt` the no-reference metrics are taken.
-        batch_size: images fused at once; the last batch is padded and its padding not counted.
-        put: moves a batch to devices.
-        fetch: brings values back from them.
+        fuse: the method. Its output is scored unclipped: networks must clip it themselves.
+        source: the data set; without `gt`, no-reference metrics are computed.
+        batch_size: number of images fused at once; the last batch is padded, and its padding does
+            not count in the scores.
+        put: function that moves a batch to devices.
+        fetch: function that moves values from devices to the host.
     """
     info = source.info
     rows, seconds, megapixels, warm = [], 0.0, 0.0, set()
@@ -76,7 +77,7 @@ def score(
         batch = put(batch)
         images = batch["pan"], batch["ms"], batch["lms"]
         shape = tuple(image.shape for image in images)
-        if shape not in warm:  # compile outside the clock
+        if shape not in warm:  # The first call compiles, and is not timed.
             jax.block_until_ready(fuse(*images))
             warm.add(shape)
         start = time.perf_counter()
@@ -85,7 +86,7 @@ def score(
         megapixels += math.prod(images[0].shape[:3]) / 1e6
         values = fetch(measure(batch, fused, info))
         rows.append({name: value[mask] for name, value in values.items()})
-    # Compiled functions return dicts in alphabetical order; reports have the usual one.
+    # Compiled functions return dicts in alphabetical order; reports have that of LOWER_IS_BETTER.
     names = [name for name in LOWER_IS_BETTER if name in rows[0]]
     values = {name: np.concatenate([row[name] for row in rows]) for name in names}
     assert all(len(value) == len(source) for value in values.values())
@@ -95,7 +96,7 @@ def score(
 
 
 def protocol(source: Source) -> dict:
-    """What must be known to compare a report's numbers with others."""
+    """Return the settings that must agree before scores of two reports can be compared."""
     info = source.info
     return {
         "set": info.name,
@@ -120,7 +121,7 @@ def protocol(source: Source) -> dict:
 
 
 def scenes_hash(source: Source) -> str:
-    """SHA-256 of every array of every sample: equal hashes mean equal scenes in equal order."""
+    """Compute the SHA-256 of all arrays: equal hashes mean equal scenes in equal order."""
     digest = hashlib.sha256()
     for index in range(len(source)):
         for key, image in sorted(source[index].items()):

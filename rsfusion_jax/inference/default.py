@@ -1,4 +1,4 @@
-"""The weights that come with the package: one network for any sensor and any number of bands."""
+"""The packaged weights: one network for any sensor and any number of bands."""
 
 import json
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from rsfusion_jax.models import create_model
 from rsfusion_jax.sensors import Sensor
 
 DEFAULT = "default"
-"""What `config.init_from` and `adapt(init=)` call them."""
+"""Name of the packaged weights in `config.init_from` and `adapt(init=)`."""
 FOLDER = Path(__file__).parent.parent / "weights"
 
 
@@ -24,14 +24,14 @@ def load_default(
     max_value: float | None = None,
     ms_phase: float | None = None,
 ) -> Fuser:
-    """The packaged weights, trained on built-in scenes of many simulated cameras at ratio 4.
+    """Load the packaged weights, trained at ratio 4 on built-in scenes of many simulated cameras.
 
     Args:
-        num_bands: C.
-        ratio: r.
-        sensor: whose pixels are fused; sets the scale.
-        max_value: divisor of counts, where it is not the sensor's; without either the Fuser takes
-            and gives [0, 1]. The network itself knows no units.
+        num_bands: number of MS bands.
+        ratio: PAN pixels per MS pixel, r.
+        sensor: sensor of the images that will be fused, which sets the full scale.
+        max_value: full scale of the images, in place of the sensor's. With neither, the Fuser
+            expects and returns images in [0, 1]. The weights do not depend on it.
         ms_phase: PAN index of the centre of MS pixel 0; default r // 2.
     """
     model = create_model(**provenance()["network"], num_bands=num_bands, ratio=ratio)
@@ -40,11 +40,11 @@ def load_default(
 
 
 def default_params() -> dict:
-    """Their parameters, NumPy arrays."""
+    """Return the parameters of the packaged weights, as NumPy arrays."""
     with np.load(FOLDER / "bandwise.npz", allow_pickle=False) as stored:
         return flax.traverse_util.unflatten_dict(dict(stored), sep="/")
 
 
 def provenance() -> dict:
-    """Their network's name and fields, and how they were made."""
+    """Return the network's name and fields ("network") and how the weights were trained."""
     return json.loads((FOLDER / "bandwise.json").read_text())

@@ -1,4 +1,4 @@
-"""Fusing with a diffusion network: the residual gt - lms is drawn and added to `lms`."""
+"""Fuse with a diffusion network: sample the residual gt - lms and add it to `lms`."""
 
 import dataclasses
 import functools
@@ -17,25 +17,26 @@ from rsfusion_jax.diffusion.schedules import make_schedule, respace
 from rsfusion_jax.diffusion.tiles import tiled
 
 _SPACING = {"ddim": "stride", "ddpm": "ends"} | dict.fromkeys(("dpm1", "dpm2", "dpm3"), "logsnr")
-_TOGETHER = 16
-"""Tiles that the device takes at once."""
+_TILE_BATCH = 16
+"""Number of tiles that the network processes at once."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Diffusion:
-    """The process that a denoiser was trained with, and how it is sampled; DDIF's by default.
+    """The diffusion process of a network, and its sampler; by default those of DDIF.
 
     Attributes:
-        schedule: one of `diffusion.schedules.make_schedule`.
-        steps: T, of that schedule.
+        schedule: name of the noise schedule, see `diffusion.schedules.make_schedule`.
+        steps: length T of the schedule.
         sampler: "ddim", "ddpm", "dpm1", "dpm2" or "dpm3".
-        sampling_steps: how many of the T steps it takes; 0: all.
-        timestep_index: what the network is told of them: "original", or "respaced" as in the
+        sampling_steps: number of sampler steps, up to T; 0 for T.
+        timestep_index: time steps that are the network's input: "original", or "respaced" as in the
             authors' code, which gives other images. See `diffusion.sampling.trajectory`.
-        self_condition: "none", as the authors sample, or "x0".
+        self_condition: "none", as in the authors' code, or "x0": the estimate of x_0 of the last
+            step is an input of the network.
 
     Raises:
-        UserError: a name or a number out of range.
+        UserError: a name is unknown or a number out of range.
     """
 
     schedule: str = "cosine"
@@ -50,13 +51,19 @@ class Diffusion:
         self.make_sampler()
 
     def replaced(self, sampler: str | None, steps: int | None) -> "Diffusion":
-        """The same process sampled otherwise; "ddpm" takes all steps where no number is given."""
+        """Return the same process with another sampler.
+
+        Args:
+            sampler: name of the sampler; None for the current one.
+            steps: number of sampler steps; None for the current number, or for all steps with
+                "ddpm".
+        """
         if steps is None:
             steps = 0 if sampler == "ddpm" else self.sampling_steps
         return dataclasses.replace(self, sampler=sampler or self.sampler, sampling_steps=steps)
 
     def make_sampler(self) -> Sampler:
-        """The table of its steps."""
+        """Make the sampler: the table of its steps."""
         schedule = make_schedule(self.schedule, self.steps)
         count = len(schedule) if self.sampling_steps == 0 else self.sampling_steps
         spacing = _SPACING.get(self.sampler, "stride")
@@ -66,22 +73,25 @@ class Diffusion:
 @functools.partial(jit, static_argnames=("model", "diffusion", "samples", "tile"))
 @jax.default_matmul_precision("highest")
 def draw(model, variables, key, pan, lms, *, diffusion: Diffusion, samples: int = 1, tile=None):
-    """Draws fused images; every image of a batch from the same noise, so that none needs the rest.
+    """Sample fused images.
+
+    All images of a batch start from the same noise, so that the result for an image does not depend
+    on the rest of its batch.
 
     Args:
         model: the denoiser.
         variables: {"params": ...}.
         key: PRNG key; sample i uses fold_in(key, i).
-        pan: (B, H, W, G).
-        lms: (B, H, W, C).
-        diffusion: process and sampler; "ddpm" clips every estimate, as the authors do.
-        samples: how many.
-        tile: None, or PAN pixels along a side of tiles that share the noise and are blended, over
-            half of their side, at every step.
+        pan: guide images, (B, H, W, G), in [0, 1].
+        lms: upsampled MS, (B, H, W, C), in [0, 1].
+        diffusion: process and sampler; "ddpm" clips the estimate of every step, as the authors do.
+        samples: number of samples.
+        tile: side of a tile in PAN pixels. Tiles share the noise and are blended over half of their
+            side at every step. None processes whole images.
 
     Returns:
-        (B, H, W, C) mean of the samples clipped to [0, 1], and their standard deviation, or None
-        where there is one only.
+        The mean of the samples, each clipped to [0, 1], (B, H, W, C); and their standard deviation,
+        of the same shape, or None for a single sample.
     """
     sampler = diffusion.make_sampler()
 
@@ -93,10 +103,10 @@ def draw(model, variables, key, pan, lms, *, diffusion: Diffusion, samples: int 
         if tile is None:
             denoise = lambda x_t, t, x_self: network(x_t, t, pan, lms, x_self)  # noqa: E731
         else:
-            # Aligned with `ms` and with the wavelets' pairs of pixels.
+            # Tiles start at whole MS pixels and at even PAN pixels, which the wavelets pair up.
             align = math.lcm(model.ratio, 2)
             cut = {"tile": tile, "overlap": tile // 2 // align * align, "align": align}
-            denoise = tiled(network, pan, lms, batch_size=_TOGETHER, **cut)
+            denoise = tiled(network, pan, lms, batch_size=_TILE_BATCH, **cut)
         clip = functools.partial(clip_x0, lms=lms) if diffusion.sampler == "ddpm" else None
         first, steps = jax.random.split(key)
         x = noise_field(first, lms.shape, lms.dtype)

@@ -1,7 +1,7 @@
-"""A compiled method in a file: weights, sizes and units included, loadable without this package.
+"""Export a network with its weights as a compiled function that needs only JAX to run.
 
-The file is a zip archive: `fuse.stablehlo`, what `jax.export.deserialize` takes, and `card.json`,
-which says in words and numbers what it takes and gives. A program that runs it needs jax alone:
+The file is a zip archive of `fuse.stablehlo`, the input of `jax.export.deserialize`, and of
+`card.json`, which describes inputs and output (shapes, units, registration). To use it:
 
     archive = zipfile.ZipFile("fuse.rsfusion")
     call = jax.export.deserialize(archive.read("fuse.stablehlo")).call
@@ -26,20 +26,20 @@ PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
 def export_fuser(
     fuser: Fuser, path: str | Path, *, tile: int, batch: int = 1, platforms=("cpu",)
 ) -> dict:
-    """Writes a network with its weights for tiles of one size.
+    """Export a network with its weights, for tiles of one size.
 
     Args:
-        fuser: what is exported.
-        path: new file.
-        tile: PAN pixels along a side, a multiple of the ratio.
-        batch: tiles per call.
-        platforms: where it shall run: "cpu", "cuda", "rocm", "tpu".
+        fuser: the Fuser to export.
+        path: path of the new file.
+        tile: side of a tile in PAN pixels, a multiple of the ratio.
+        batch: number of tiles per call.
+        platforms: platforms it can run on, of "cpu", "cuda", "rocm" and "tpu".
 
     Returns:
-        The card.
+        The content of `card.json`.
 
     Raises:
-        UserError: a size that does not fit, an unknown platform, an existing file, or a
+        UserError: a size does not fit, a platform is unknown, the file exists, or the network is a
             diffusion network.
     """
     path, model = Path(path), fuser.model

@@ -1,4 +1,4 @@
-"""A network with its weights and its scale: arrays in the user's units in, fused image out."""
+"""Fuse arrays with a trained network, in the units of the input."""
 
 import functools
 from collections.abc import Mapping
@@ -16,20 +16,22 @@ from rsfusion_jax.ops.resample import interp23
 from rsfusion_jax.sensors import Sensor, get_sensor
 
 _COUNTS_ABOVE = 2.0
-"""Scaled images overshoot 1 a little; anything beyond this must be counts."""
+"""Images in [0, 1] may exceed 1 slightly; an image with values above this must be in counts."""
 
 
 class Fuser:
-    """Fuses images in the units of `ms`, at the highest matrix-product precision.
+    """A network with its weights and the full scale of its images; call it to fuse.
+
+    It computes with the highest precision of matrix products.
 
     Attributes:
-        model: the linen module.
+        model: the Flax module.
         variables: {"params": ...}.
-        sensor: whose pixels the weights know, or None.
-        max_value: divisor of counts; 1 where images are taken and given in [0, 1].
+        sensor: sensor of the training data, or None.
+        max_value: full scale, by which images are divided; 1 for images in [0, 1].
         ms_phase: PAN index of the centre of MS pixel 0 in the training data.
-        diffusion: process and sampler of a diffusion network (given as a mapping of what differs
-            from DDIF's); None for networks that fuse in one pass.
+        diffusion: process and sampler of a diffusion network; None for networks that fuse in one
+            pass. The constructor takes a mapping of the fields that differ from those of DDIF.
     """
 
     def __init__(
@@ -78,34 +80,36 @@ class Fuser:
         samples: int | None = None,
         return_std: bool = False,
     ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
-        """Fuses one image or a batch of images of one size.
+        """Fuse one image or a batch of images of one size.
 
         Args:
-            pan: (H, W, G) or (B, H, W, G); (H, W) for a one-band guide. Any dtype.
-            ms: (H/r, W/r, C) or (B, H/r, W/r, C).
-            lms: (H, W, C) or batched: `ms` on the PAN grid; made from `ms` where it is not given.
-            tile: None fuses the whole image in one pass. A number of PAN pixels fuses such tiles by
-                the published protocol of `inference.tiles`; networks that see the whole image
-                (`receptive_field` None) then answer as they did in their papers. Diffusion networks
-                blend theirs at every step.
-            seed: of a diffusion network's noise; default 0. It and the following are errors for
-                other networks.
-            steps: of the sampler; default `diffusion.sampling_steps`, for "ddpm" all.
-            sampler: "ddim", "ddpm", "dpm2" or "dpm3"; default `diffusion.sampler`.
-            samples: draws so many and returns their mean; default 1.
-            return_std: return their standard deviation too; needs 2 samples.
+            pan: guide image, (H, W, G) or (B, H, W, G), or (H, W) for a one-band guide; any dtype.
+            ms: MS image, (H/r, W/r, C) or (B, H/r, W/r, C), in the same units.
+            lms: upsampled MS, (H, W, C) or (B, H, W, C); by default computed from `ms`.
+            tile: side of a tile in PAN pixels; None processes the whole image at once. Tiles follow
+                the published protocol of `inference.tiles`: networks that depend on the whole image
+                (`receptive_field` None) then give the results of their papers. Diffusion networks
+                blend the tiles at every step instead.
+            seed: seed of the noise of a diffusion network; default 0. This and the following
+                options are errors for other networks.
+            steps: number of sampler steps; default `diffusion.sampling_steps`, or all with "ddpm".
+            sampler: "ddim", "ddpm", "dpm1", "dpm2" or "dpm3"; default `diffusion.sampler`.
+            samples: number of samples, whose mean is returned; default 1.
+            return_std: whether to return the standard deviation of the samples too; needs at least
+                2 samples.
 
         Returns:
-            Float32 (H, W, C) or (B, H, W, C) in the units of `ms`, clipped to [0, max_value]; with
-            `return_std` that and the standard deviation, of the same shape.
+            The fused image, float32, (H, W, C) or (B, H, W, C), in the units of `ms`, clipped to
+            [0, max_value]. With `return_std`, a tuple of it and the standard deviation, of the same
+            shape.
 
         Raises:
-            UserError: shapes contradict the network or each other, values are not finite, they
-                contradict `max_value`, or an option is out of range or of another kind of network.
+            UserError: shapes do not fit the network or each other, values are not finite or do not
+                fit `max_value`, or an option is out of range or not for this kind of network.
         """
         options = {"seed": seed, "steps": steps, "sampler": sampler, "samples": samples}
         self._check_options({**options, "return_std": return_std or None})
-        pan, ms, lms, single = self._checked(pan, ms, lms)
+        pan, ms, lms, single = self._check_images(pan, ms, lms)
         pan, ms = (jnp.asarray(image, jnp.float32) / self.max_value for image in (pan, ms))
         if lms is None:
             lms = interp23(ms, self.model.ratio)
@@ -127,37 +131,46 @@ class Fuser:
             fused = self.fuse_unit(pan, ms, lms)
         else:
             fused = fuse_tiles(self.fuse_unit, pan, ms, lms, ratio=self.model.ratio, tile=tile)
-        returned = [
+        outputs = [
             np.asarray(image[0] if single else image) * np.float32(self.max_value)
             for image in ((fused, std) if return_std else (fused,))
         ]
-        return tuple(returned) if return_std else returned[0]
+        return tuple(outputs) if return_std else outputs[0]
 
     def fuse_unit(self, pan, ms, lms) -> jax.Array:
-        """The compiled core: batches divided by `max_value` in, the same clipped to [0, 1] out.
+        """Fuse a batch in [0, 1] with one compiled function.
 
-        A diffusion network draws one sample of each image, from the noise of seed 0.
+        A diffusion network draws one sample per image, with seed 0.
+
+        Args:
+            pan: guide images divided by `max_value`, (B, H, W, G).
+            ms: MS images, likewise, (B, H/r, W/r, C).
+            lms: upsampled MS, likewise, (B, H, W, C).
+
+        Returns:
+            The fused images, (B, H, W, C), clipped to [0, 1].
         """
         if self.diffusion is not None:
-            given = self.model, self.variables, jax.random.key(0), pan, lms
-            return draw(*given, diffusion=self.diffusion)[0]
+            inputs = self.model, self.variables, jax.random.key(0), pan, lms
+            return draw(*inputs, diffusion=self.diffusion)[0]
         return _fuse(self.model, self.variables, pan, ms, lms)
 
     def _check_options(self, options: Mapping) -> None:
-        given = {name: value for name, value in options.items() if value is not None}
-        if given and self.diffusion is None:
-            name, value = next(iter(given.items()))
+        options = {name: value for name, value in options.items() if value is not None}
+        if options and self.diffusion is None:
+            name, value = next(iter(options.items()))
             raise UserError(
                 f"{name}={value!r} is for diffusion networks, {self.model.title} fuses in "
                 "one pass; leave it out"
             )
         for name in ("steps", "samples"):
-            if given.get(name, 1) < 1:
-                raise UserError(f"{name}={given[name]} must be at least 1")
-        if "return_std" in given and given.get("samples", 1) < 2:
+            if options.get(name, 1) < 1:
+                raise UserError(f"{name}={options[name]} must be at least 1")
+        if "return_std" in options and options.get("samples", 1) < 2:
             raise UserError("return_std=True needs samples= of at least 2")
 
-    def _checked(self, pan, ms, lms):
+    def _check_images(self, pan, ms, lms):
+        """Return the images as NumPy batches, and whether the input was a single image."""
         pan, ms = np.asarray(pan), np.asarray(ms)
         lms = None if lms is None else np.asarray(lms)
         single = ms.ndim == 3

@@ -1,4 +1,4 @@
-"""Fusers from files: run folders, checkpoints, the authors' `.pth`; and back to `.pth`."""
+"""Load Fusers from run folders, checkpoints and PyTorch files, and save them as PyTorch files."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,23 +22,23 @@ def load_torch(
     diffusion: Mapping | None = None,
     **overrides,
 ) -> Fuser:
-    """Loads the authors' weights, strictly: every tensor must be known and fit.
+    """Load weights from a PyTorch file of a network's authors; every tensor must be known and fit.
 
     Args:
-        name: network, one of `list_models()`.
-        path: `.pth` file: a state dict, plain or wrapped by a training program.
-        num_bands: C.
-        guide_bands: G.
-        ratio: r.
-        sensor: whose pixels the weights were trained on; sets the scale.
-        max_value: divisor of the training data, where it is not the published one.
+        name: name of the network, one of `list_models()`.
+        path: `.pth` file with a state dict, plain or inside a training program's checkpoint.
+        num_bands: number of MS bands, C.
+        guide_bands: number of bands of the guide image, G.
+        ratio: PAN pixels per MS pixel, r.
+        sensor: sensor of the training data, which sets the full scale.
+        max_value: divisor of the training data, in place of the published one.
         ms_phase: PAN index of the centre of MS pixel 0; default r // 2.
-        diffusion: of a diffusion network: fields of `inference.draw.Diffusion` that are not DDIF's.
-            Published numbers of DDIF were made with {"timestep_index": "respaced"}.
-        **overrides: fields of the network's module, as the weights were trained with.
+        diffusion: for diffusion networks: fields of `inference.draw.Diffusion` that differ from
+            those of DDIF. The published scores of DDIF used {"timestep_index": "respaced"}.
+        **overrides: fields of the network's module that the weights were trained with.
 
     Raises:
-        UserError: unreadable file, weights of another network or configuration.
+        UserError: the file cannot be read, or its weights are of another network or configuration.
     """
     from rsfusion_jax.porting.torch_file import read_state_dict
 
@@ -59,9 +59,14 @@ def load_torch(
 
 
 def save_torch(fuser: Fuser, path: str | Path) -> None:
-    """Writes a Fuser's weights as a state dict that the authors' class loads strictly.
+    """Write a Fuser's weights as a PyTorch state dict that the authors' class loads strictly.
 
-    Live tensors keep their bits, constant buffers are regenerated, dead parameters are zeros.
+    Parameters are written bit by bit, constant buffers are computed again, and parameters that the
+    authors' network has but never uses are zeros.
+
+    Args:
+        fuser: the Fuser.
+        path: path of the `.pth` file.
     """
     from rsfusion_jax.porting.torch_file import write_state_dict
 
@@ -69,13 +74,13 @@ def save_torch(fuser: Fuser, path: str | Path) -> None:
 
 
 def load(path: str | Path) -> Fuser:
-    """Loads what training or `rsfusion port` saved.
+    """Load the weights that training or `rsfusion port` saved.
 
     Args:
-        path: a run folder (its best checkpoint, else its latest) or one checkpoint in it.
+        path: a run folder (its best checkpoint is loaded, else its latest) or one checkpoint in it.
 
     Raises:
-        UserError: no checkpoint there, or a damaged one.
+        UserError: there is no checkpoint, or it is damaged.
     """
     from rsfusion_jax.runs.checkpoint import find_checkpoint, read_card, restore_weights
 
@@ -83,5 +88,6 @@ def load(path: str | Path) -> Fuser:
     card = read_card(checkpoint)
     model = create_model(**card["network"])
     params = restore_weights(checkpoint, abstract_params(model))
-    # Networks that fuse in one pass, and what was saved before there were others, have no process.
+    # Cards of networks that fuse in one pass, and cards from before diffusion networks were added,
+    # have no diffusion process.
     return Fuser(model, {"params": params}, **card["scale"], diffusion=card.get("diffusion"))

@@ -1,4 +1,4 @@
-"""The authors' weights as a run folder, and back."""
+"""Convert PyTorch weights to a run folder, and back."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,24 +22,24 @@ def checkpoint_from_torch(
     max_value: float | None = None,
     fields: Mapping[str, object] | None = None,
 ) -> Fuser:
-    """Write a `.pth` file's weights as a run folder that `load`, `init_from` and evaluation take.
+    """Write the weights of a `.pth` file to a run folder, for `load`, `init_from` and evaluation.
 
     Args:
         source: the `.pth` file.
         target: the new folder.
         model: name of the network.
-        num_bands: C, bands of the low-resolution image.
-        guide_bands: G, bands of the guide image.
+        num_bands: number of bands of the low-resolution image, C.
+        guide_bands: number of bands of the guide image, G.
         ratio: guide pixels per low-resolution pixel.
         sensor: sensor that the weights were trained on; sets the scale.
         max_value: divisor of the training data, in place of the sensor's.
-        fields: other fields of the network, as it was trained.
+        fields: other fields of the network that the weights were trained with.
 
     Returns:
         The network with these weights.
 
     Raises:
-        UserError: weights that do not fit, or a target that exists.
+        UserError: the weights do not fit, or the target exists.
     """
     if Path(target).exists():
         raise UserError(f"{target} exists already; choose another folder or delete it")

@@ -1,31 +1,32 @@
-"""Fusing an image tile by tile, as the published networks were tested."""
+"""Fuse an image tile by tile, by the protocol of the published tests."""
 
 import jax.numpy as jnp
 
 from rsfusion_jax.errors import UserError
 
 MARGIN = 4
-"""PAN pixels around a tile that the network sees and that are then cut off."""
+"""Context in PAN pixels around a tile, an input of the network that is cropped from its output."""
 
 
 def fuse_tiles(fuse, pan, ms, lms, *, ratio: int, tile: int, margin: int = MARGIN):
-    """Fuses tiles of one fixed shape and keeps their centres.
+    """Fuse tiles of one fixed shape and join their centres.
 
-    The image is reflected by `margin` on every side and embedded, top left, in a canvas of zeros
-    that holds one tile more than fits: so did the authors of U2Net, whose scores depend on it,
-    because attention sees the zeros. One shape means one compilation whatever the image's size.
+    The image is padded by reflection with `margin` pixels on every side and placed at the top left
+    of an image of zeros, which is one tile larger than the number of whole tiles. This is the
+    protocol of the authors of U2Net; its scores depend on it, because attention includes the zeros.
+    As all tiles have one shape, images of any size need only one compilation.
 
     Args:
         fuse: `(pan, ms, lms) -> fused` on batches.
-        pan: (B, H, W, G) guide.
-        ms: (B, H/r, W/r, C).
-        lms: (B, H, W, C).
-        ratio: r.
-        tile: PAN pixels along a side of a tile; a multiple of `ratio`.
-        margin: PAN pixels of context on every side; a multiple of `ratio`.
+        pan: guide images, (B, H, W, G).
+        ms: MS images, (B, H/r, W/r, C).
+        lms: upsampled MS, (B, H, W, C).
+        ratio: PAN pixels per MS pixel, r.
+        tile: side of a tile in PAN pixels, a multiple of `ratio`.
+        margin: context in PAN pixels on every side, rounded up to a multiple of `ratio`.
 
     Returns:
-        (B, H, W, C).
+        The fused images, (B, H, W, C).
 
     Raises:
         UserError: `tile` is not a multiple of `ratio`.

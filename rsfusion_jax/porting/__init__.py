@@ -1,4 +1,4 @@
-"""PyTorch weights in and out: one table of tensors per network, strict in both directions."""
+"""Convert weights from and to PyTorch, with one strict table of tensors per network."""
 
 from rsfusion_jax.porting.convert import from_torch, to_torch
 from rsfusion_jax.porting.torch_file import read_state_dict, write_state_dict

@@ -1,6 +1,6 @@
-"""CF2N's tensors in a PyTorch file: names of this project, because its authors published none.
+"""Tensors of CF2N in a PyTorch file. Its authors published no weights; the names are our own.
 
-A parameter keeps its path, joined by dots; `kernel` is called `weight`, as in PyTorch's modules.
+The name of a tensor is the path of the parameter, joined by dots, with `weight` for `kernel`.
 """
 
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ MAX_VALUE = {"wv2": 2047.0, "wv3": 2047.0, "wv4": 2047.0, "qb": 2047.0, "gf2": 2
 
 
 def tensors(model: CF2N) -> Iterator[Tensor]:
-    """Every tensor of the state dict."""
+    """Yield every tensor of the state dict."""
     for path in flax.traverse_util.flatten_dict(abstract_params(model)):
         *parents, leaf = path
         if leaf == "kernel":

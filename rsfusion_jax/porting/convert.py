@@ -1,4 +1,4 @@
-"""State dict <-> Flax variables, strictly: every tensor of both sides is accounted for."""
+"""Convert PyTorch state dicts to Flax variables and back, accounting for every tensor."""
 
 import importlib
 from collections.abc import Mapping, Sequence
@@ -15,27 +15,27 @@ _MOST_SHOWN = 6
 
 
 def porting_table(model: nn.Module) -> tuple[Tensor, ...]:
-    """Every tensor of the authors' state dict for `model`: live, constant or dead."""
+    """Return every tensor of the authors' state dict for `model`: live, constant or dead."""
     return tuple(_rules(model).tensors(model))
 
 
 def published_max_value(model: nn.Module, sensor: str) -> float | None:
-    """Divisor that the authors' training used for a sensor's data; None where nothing is known."""
+    """Return the divisor of a sensor's data in the authors' training; None if it is unknown."""
     return _rules(model).MAX_VALUE.get(sensor)
 
 
 def from_torch(model: nn.Module, state_dict: Mapping[str, np.ndarray]) -> dict:
-    """Turns a state dict of the authors' network into Flax variables.
+    """Convert a state dict of the authors' network to Flax variables.
 
     Args:
         model: the network, built with the configuration that the weights were trained with.
-        state_dict: arrays under the authors' names.
+        state_dict: arrays by the authors' names.
 
     Returns:
-        {"params": nested dict of float arrays}, dtype as in the file.
+        {"params": nested dict of float arrays}, with the dtypes of `state_dict`.
 
     Raises:
-        UserError: a tensor is missing, left over, or of another shape; the message lists them.
+        UserError: a tensor is missing, unexpected, or of another shape; the message lists them.
     """
     table = porting_table(model)
     shapes = _parameter_shapes(model)
@@ -47,12 +47,12 @@ def from_torch(model: nn.Module, state_dict: Mapping[str, np.ndarray]) -> dict:
         if tensor.name not in state_dict:
             continue
         value = np.asarray(state_dict[tensor.name])
-        wanted = _torch_shape(tensor, shapes)
-        if value.shape != wanted:
-            reshaped.append(f"{tensor.name}: {value.shape}, expected {wanted}")
+        expected_shape = _torch_shape(tensor, shapes)
+        if value.shape != expected_shape:
+            reshaped.append(f"{tensor.name}: {value.shape}, expected {expected_shape}")
         elif isinstance(tensor, Live):
             value = tensor.to_flax(value)
-            # Some authors registered one layer twice: both names must then hold one tensor.
+            # Some authors registered one layer under two names, which must then have equal tensors.
             if not np.array_equal(params.setdefault(tensor.path, value), value, equal_nan=True):
                 conflicting.append(f"{tensor.name}: not the tensor of its other name")
     differing = len(missing) + len(unexpected) + len(reshaped) + len(conflicting)
@@ -74,9 +74,14 @@ def from_torch(model: nn.Module, state_dict: Mapping[str, np.ndarray]) -> dict:
 
 
 def to_torch(model: nn.Module, variables: Mapping) -> dict[str, np.ndarray]:
-    """Turns Flax variables into a state dict that the authors' class loads strictly.
+    """Convert Flax variables to a state dict that the authors' class loads strictly.
 
-    Live tensors keep their bits, constant buffers are regenerated, dead parameters are zeros.
+    Parameters are copied bit by bit, constant buffers are computed again, and dead parameters are
+    zeros.
+
+    Args:
+        model: the network.
+        variables: {"params": nested dict of arrays}.
     """
     params = flax.traverse_util.flatten_dict(variables["params"])
     state_dict = {}
@@ -97,11 +102,10 @@ def _rules(model: nn.Module):
     try:
         return importlib.import_module(rules)
     except ModuleNotFoundError as error:
-        if error.name != rules:  # something that the rules import
+        if error.name != rules:  # the rules exist, but one of their imports does not
             raise
         raise UserError(
-            f"{name} has no published weights: there is nothing in PyTorch to exchange with; use a "
-            "run folder"
+            f"{name} has no published weights in PyTorch to convert from or to; use a run folder"
         ) from None
 
 
@@ -113,7 +117,7 @@ def _parameter_shapes(model: nn.Module) -> dict[tuple[str, ...], tuple[int, ...]
 def _torch_shape(tensor: Tensor, shapes: Mapping) -> tuple[int, ...]:
     match tensor:
         case Live():
-            # A view without memory behind it: only the axis order matters.
+            # Only the shape is needed, so the array is a broadcast view, which takes no memory.
             return tensor.to_torch(np.broadcast_to(np.float32(0), shapes[tensor.path])).shape
         case Constant():
             return tensor.value.shape
@@ -122,7 +126,7 @@ def _torch_shape(tensor: Tensor, shapes: Mapping) -> tuple[int, ...]:
 
 
 def _list(kind: str, entries: Sequence[str]) -> str:
-    """A few lines of the difference between two sets of tensors."""
+    """List the first entries of one kind of difference, one per line."""
     lines = [f"  {kind:<11} {entry}\n" for entry in entries[:_MOST_SHOWN]]
     if len(entries) > _MOST_SHOWN:
         lines.append(f"  {kind:<11} ... and {len(entries) - _MOST_SHOWN} more\n")

@@ -1,4 +1,4 @@
-"""DDIF's tensors as the authors' file names them."""
+"""Tensors of DDIF in the state dict of its authors."""
 
 from collections.abc import Iterator
 
@@ -10,7 +10,7 @@ MAX_VALUE = {"wv3": 2047.0, "qb": 2047.0, "gf2": 1023.0, "cave": 1.0, "harvard":
 
 
 def tensors(model: DDIF) -> Iterator[Tensor]:
-    """Every tensor of the authors' state dict for this configuration."""
+    """Yield every tensor of the authors' state dict for this configuration."""
     yield from weight_and_bias("noise_level_mlp.1", ("noise_level0",), "linear")
     yield from weight_and_bias("noise_level_mlp.3", ("noise_level1",), "linear")
     yield from weight_and_bias("downs.0", ("downs_0",), "conv")
@@ -53,7 +53,13 @@ def _block(name: str, path: tuple[str, ...], shortcut: bool, attends: bool) -> I
 
 
 def res_block(name: str, path: tuple[str, ...], shortcut: bool) -> Iterator[Tensor]:
-    """Of `ResBlock`; `shortcut` where it changes the number of channels."""
+    """Yield the tensors of `ResBlock`.
+
+    Args:
+        name: prefix of the names in the state dict.
+        path: path of the module in the Flax tree.
+        shortcut: whether the block changes the number of channels.
+    """
     yield from weight_and_bias(f"{name}.noise_func.noise_func.0", (*path, "noise"), "linear")
     for i in range(2):
         yield from norm(f"{name}.block{i + 1}.block.0", (*path, f"norm{i}"))
@@ -63,14 +69,14 @@ def res_block(name: str, path: tuple[str, ...], shortcut: bool) -> Iterator[Tens
 
 
 def self_attention(name: str, path: tuple[str, ...]) -> Iterator[Tensor]:
-    """Of `SelfAttention`."""
+    """Yield the tensors of `SelfAttention`."""
     yield from norm(f"{name}.norm", (*path, "norm"))
     yield Live(f"{name}.qkv.weight", (*path, "qkv", "kernel"), "conv")
     yield from weight_and_bias(f"{name}.out", (*path, "out"), "conv")
 
 
 def coarse_style(name: str, path: tuple[str, ...]) -> Iterator[Tensor]:
-    """Of `CoarseStyleModulation`."""
+    """Yield the tensors of `CoarseStyleModulation`."""
     yield Live(f"{name}.body.0.weight", (*path, "cond_conv", "kernel"), "conv")
     yield from norm(f"{name}.body.1", (*path, "norm"))
     yield from weight_and_bias(f"{name}.body.3", (*path, "to_style"), "conv")
@@ -78,11 +84,21 @@ def coarse_style(name: str, path: tuple[str, ...]) -> Iterator[Tensor]:
 
 
 def wavelet_modulation(name: str, path: tuple[str, ...], same: bool) -> Iterator[Tensor]:
-    """Of `WaveletModulation`; `same` where it keeps the number of channels."""
+    """Yield the tensors of `WaveletModulation`.
+
+    Args:
+        name: prefix of the names in the state dict.
+        path: path of the module in the Flax tree.
+        same: whether the block keeps the number of channels.
+    """
     yield from norm(f"{name}.prenorm_x", (*path, "norm"))
-    for theirs, ours in (("q", "query"), ("kv", "key_value")):
-        yield Live(f"{name}.{theirs}.0.weight", (*path, f"{ours}_depthwise", "kernel"), "conv")
-        yield from weight_and_bias(f"{name}.{theirs}.1", (*path, f"{ours}_pointwise"), "conv")
+    for torch_name, flax_name in (("q", "query"), ("kv", "key_value")):
+        yield Live(
+            f"{name}.{torch_name}.0.weight", (*path, f"{flax_name}_depthwise", "kernel"), "conv"
+        )
+        yield from weight_and_bias(
+            f"{name}.{torch_name}.1", (*path, f"{flax_name}_pointwise"), "conv"
+        )
     yield from weight_and_bias(f"{name}.attn_out", (*path, "out"), "conv")
     if not same:
         yield from weight_and_bias(f"{name}.attn_res", (*path, "residual"), "conv")

@@ -1,4 +1,4 @@
-"""MMAPP's tensors as the authors' file names them."""
+"""Tensors of MMAPP in the state dict of its authors."""
 
 from collections.abc import Callable, Iterator
 
@@ -13,9 +13,9 @@ Path = tuple[str, ...]
 
 
 def tensors(model: MMAPP) -> Iterator[Tensor]:
-    """Every tensor of the authors' state dict.
+    """Yield every tensor of the authors' state dict.
 
-    At other ratios than 4 there is no such file; the names then continue the authors' scheme.
+    The authors published weights for ratio 4 only; at other ratios the names follow their scheme.
     """
     count = model.ratio.bit_length() - 1
     yield from afm("head_conv.", ("head",))
@@ -27,13 +27,13 @@ def tensors(model: MMAPP) -> Iterator[Tensor]:
         yield from weight_and_bias(f"conv_f{stage}", (f"conv{stage}",), "conv")
         yield from pixel_shuffle(f"up{stage}.", (f"up{stage}",))
     if model.ratio == 4:
-        # Built, in the file, never called: as wide as F1.
+        # F3 is in the file, as wide as F1, but the authors' network never calls it.
         yield from (
             Dead(tensor.name, _shape(tensor)) for tensor in _units("F3.0.", 1, model.blocks)
         )
     yield from weight_and_bias(f"conv_f{count + 1}", (f"conv{count + 1}",), "conv")
-    for theirs, ours in ((0, "tail1"), (2, "tail2")):
-        yield from afm(f"tail_conv.{theirs}.", (ours,))
+    for torch_name, flax_name in ((0, "tail1"), (2, "tail2")):
+        yield from afm(f"tail_conv.{torch_name}.", (flax_name,))
 
 
 def _branch(prefix: str, unit: str, direction: str, path: Path, module: Callable, count: int):
@@ -43,8 +43,8 @@ def _branch(prefix: str, unit: str, direction: str, path: Path, module: Callable
             number = "" if stage == 2 else str(stage)
             yield from module(f"{prefix}mid_conv{number}.", (*path, f"mid{stage}"))
         for conv in ("conv1", "conv2"):
-            theirs = f"{prefix}E{stage}.0.{unit}RB1.{conv}."
-            yield from module(theirs, (*path, f"unit{stage}", conv))
+            torch_name = f"{prefix}E{stage}.0.{unit}RB1.{conv}."
+            yield from module(torch_name, (*path, f"unit{stage}", conv))
         if direction == "u":
             yield from pixel_shuffle(f"{prefix}up{stage}.", (*path, f"up{stage}"))
         yield from module(f"{prefix}conv_{direction}{2**stage}_out.", (*path, f"out{stage}"))
@@ -57,7 +57,7 @@ def _units(prefix: str, stage: int, blocks: int) -> Iterator[Live]:
 
 
 def afm(prefix: str, path: Path, use_bias: bool = False) -> Iterator[Live]:
-    """AFM."""
+    """Yield the tensors of AFM."""
     yield Live(f"{prefix}weight", (*path, "kernel"), "conv")
     for index, stage in enumerate((("acmix1",), ("stage2", "acmix"), ("stage3", "acmix"))):
         yield from acmix(f"{prefix}attention1.{2 * index}.", (*path, *stage))
@@ -67,21 +67,21 @@ def afm(prefix: str, path: Path, use_bias: bool = False) -> Iterator[Live]:
 
 
 def tsam(prefix: str, path: Path) -> Iterator[Live]:
-    """TSAM."""
+    """Yield the tensors of TSAM."""
     yield Live(f"{prefix}weight", (*path, "kernel"), "conv")
     yield from _chain(f"{prefix}attention1.", (0, 2, 4), path, "taps")
     yield from _chain(f"{prefix}attention3.", (1, 3), path, "bias")
 
 
 def sicm(prefix: str, path: Path) -> Iterator[Live]:
-    """SICM."""
+    """Yield the tensors of SICM."""
     yield Live(f"{prefix}weight", (*path, "kernel"), "conv")
     yield from _chain(f"{prefix}attention1.", (1, 3), path, "taps")
     yield from _chain(f"{prefix}attention3.", (0, 2, 4), path, "bias")
 
 
 def acmix(prefix: str, path: Path) -> Iterator[Live]:
-    """ACmix."""
+    """Yield the tensors of ACmix."""
     yield from windowed_attention(prefix, path)
     yield Live(f"{prefix}fc.weight", (*path, "fc"), "pointwise")
     yield Live(f"{prefix}dep_conv.weight", (*path, "filters"), "conv")
@@ -90,7 +90,7 @@ def acmix(prefix: str, path: Path) -> Iterator[Live]:
 
 
 def pixel_shuffle(prefix: str, path: Path) -> Iterator[Live]:
-    """PS."""
+    """Yield the tensors of PS, the pixel shuffle."""
     yield from weight_and_bias(f"{prefix}conv_up1", (*path, "conv"), "conv")
 
 
@@ -100,7 +100,7 @@ def _chain(prefix: str, indices, path: Path, name: str) -> Iterator[Live]:
 
 
 def _shape(tensor: Live) -> tuple[int, ...]:
-    """Of a tensor of F3: 32 channels throughout."""
+    """Return the shape of a tensor of F3, which has 32 channels throughout."""
     leaf, key = tensor.name.rsplit(".", 1)[-1], tensor.name
     if key.endswith(("rate1", "rate2")):
         return (1,)

@@ -1,4 +1,4 @@
-"""PanNet's tensors as the toolbox's file names them."""
+"""Tensors of PanNet in the state dict of DLPan-Toolbox."""
 
 from collections.abc import Iterator
 
@@ -10,7 +10,7 @@ MAX_VALUE = {"wv2": 2047.0, "wv3": 2047.0, "wv4": 2047.0, "qb": 2047.0}
 
 
 def tensors(model: PanNet) -> Iterator[Tensor]:
-    """Every tensor of the toolbox's state dict."""
+    """Yield every tensor of the toolbox's state dict."""
     yield from weight_and_bias("deconv", ("deconv",), "conv_transpose")
     for conv in ("conv1", "conv3"):
         yield from weight_and_bias(conv, (conv,), "conv")

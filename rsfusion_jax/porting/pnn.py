@@ -1,4 +1,4 @@
-"""PNN's tensors as the toolbox's file names them."""
+"""Tensors of PNN in the state dict of DLPan-Toolbox."""
 
 from collections.abc import Iterator
 
@@ -10,6 +10,6 @@ MAX_VALUE = {"wv2": 2047.0, "wv3": 2047.0, "wv4": 2047.0, "qb": 2047.0}
 
 
 def tensors(model: PNN) -> Iterator[Tensor]:
-    """Every tensor of the toolbox's state dict."""
+    """Yield every tensor of the toolbox's state dict."""
     for conv in ("conv1", "conv2", "conv3"):
         yield from weight_and_bias(conv, (conv,), "conv")

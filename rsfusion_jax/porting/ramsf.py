@@ -1,4 +1,4 @@
-"""RAMSF's tensors as the authors' file names them."""
+"""Tensors of RAMSF in the state dict of its authors."""
 
 from collections.abc import Iterator
 
@@ -18,10 +18,10 @@ _BLOCKS = ("pan", "lms", "HL", "LH", "HH", "HH_HH", "PAN")
 
 
 def tensors(model: RAMSF) -> Iterator[Tensor]:
-    """Every tensor of the authors' state dict."""
-    for theirs, ours in _ENCODERS.items():
-        yield from weight_and_bias(f"{theirs}.0", (ours,), "conv")
-        yield Live(f"{theirs}.1.weight", (f"{ours}_prelu", "slope"))
+    """Yield every tensor of the authors' state dict."""
+    for torch_name, flax_name in _ENCODERS.items():
+        yield from weight_and_bias(f"{torch_name}.0", (flax_name,), "conv")
+        yield Live(f"{torch_name}.1.weight", (f"{flax_name}_prelu", "slope"))
     for block in _BLOCKS:
         for conv in ("conv0", "conv1"):
             yield from weight_and_bias(f"DE_{block}.{conv}", (f"DE_{block}", conv), "conv")
@@ -30,7 +30,7 @@ def tensors(model: RAMSF) -> Iterator[Tensor]:
 
 
 def implicit_mlp(prefix: str, path: tuple[str, ...], layers: int) -> Iterator[Live]:
-    """The linear layers of a query; ReLUs stand between them in the authors' numbering."""
+    """Yield the linear layers of a query; the authors' numbering counts the ReLUs between them."""
     for layer in range(layers):
         yield Live(f"{prefix}{2 * layer}.weight", (*path, f"kernel{layer}"), "linear")
         yield Live(f"{prefix}{2 * layer}.bias", (*path, f"bias{layer}"))

@@ -1,4 +1,4 @@
-"""The vocabulary of a porting table: what each tensor of the authors' file is."""
+"""Entries of a porting table: the kinds of tensors in a PyTorch state dict."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -28,7 +28,7 @@ class Live:
     Attributes:
         name: key in the authors' state dict.
         path: path of the parameter in the Flax tree.
-        layout: how PyTorch's axes lie: `conv`, `conv_transpose`, `linear`, `pointwise` (a 1x1
+        layout: axis order in PyTorch: `conv`, `conv_transpose`, `linear`, `pointwise` (a 1x1
             convolution that is a matrix here) or `vector`.
     """
 
@@ -37,17 +37,17 @@ class Live:
     layout: str = "vector"
 
     def to_flax(self, tensor: np.ndarray) -> np.ndarray:
-        """PyTorch's axis order to ours."""
+        """Convert from the axis order of PyTorch to that of Flax."""
         return np.ascontiguousarray(_TO_FLAX[self.layout](tensor))
 
     def to_torch(self, parameter: np.ndarray) -> np.ndarray:
-        """Our axis order to PyTorch's."""
+        """Convert from the axis order of Flax to that of PyTorch."""
         return np.ascontiguousarray(_TO_TORCH[self.layout](parameter))
 
 
 @dataclasses.dataclass(frozen=True)
 class Constant:
-    """A buffer with values fixed by the architecture; regenerated on the way out."""
+    """A buffer with values fixed by the architecture; computed again on export."""
 
     name: str
     value: np.ndarray
@@ -55,7 +55,7 @@ class Constant:
 
 @dataclasses.dataclass(frozen=True)
 class Dead:
-    """A parameter that the authors built and never use; zeros on the way out."""
+    """A parameter that the authors' network has but never uses; zeros on export."""
 
     name: str
     shape: tuple[int, ...]
@@ -65,12 +65,12 @@ Tensor = Live | Constant | Dead
 
 
 def weight_and_bias(name: str, path: tuple[str, ...], layout: str) -> Iterator[Live]:
-    """The two tensors of a PyTorch convolution or linear layer."""
+    """Yield the two tensors of a PyTorch convolution or linear layer."""
     yield Live(f"{name}.weight", (*path, "kernel"), layout)
     yield Live(f"{name}.bias", (*path, "bias"))
 
 
 def norm(name: str, path: tuple[str, ...]) -> Iterator[Live]:
-    """The two tensors of a PyTorch normalisation layer."""
+    """Yield the two tensors of a PyTorch normalisation layer."""
     yield Live(f"{name}.weight", (*path, "scale"))
     yield Live(f"{name}.bias", (*path, "bias"))

@@ -1,4 +1,4 @@
-"""Reading and writing `.pth` files: the only file that imports torch, and only when called."""
+"""Read and write `.pth` files. Only the functions of this module import torch, when called."""
 
 import pickle
 from collections.abc import Mapping
@@ -9,19 +9,25 @@ import numpy as np
 from rsfusion_jax.errors import UserError
 
 _WRAPPERS = ("net", "state_dict", "model")
-"""Keys under which training programs hide the state dict (`net` in the RSMIF collection)."""
+"""Keys of the state dict in training checkpoints (`net` in the RSMIF collection)."""
 
 
 def read_state_dict(path: str | Path) -> dict[str, np.ndarray]:
-    """Reads a PyTorch state dict as NumPy arrays, without running any code from the file.
+    """Read a PyTorch state dict as NumPy arrays, without running any code from the file.
 
-    Unwraps `{"net": {...}}`, `{"state_dict": {...}}` and `{"model": {...}}`, drops the `module.`
-    prefix that DataParallel leaves, ignores the device that tensors were saved from, and widens
-    half precision to float32.
+    The state dict may be in an entry "net", "state_dict" or "model" of the file. The prefix
+    `module.` of DataParallel is removed, the device of the tensors is ignored, and half precision
+    is converted to float32.
+
+    Args:
+        path: the `.pth` file.
+
+    Returns:
+        Arrays by name.
 
     Raises:
-        UserError: torch is missing, or the file is missing, truncated, holds anything but tensors,
-            or is no state dict.
+        UserError: torch is not installed, or the file is missing, truncated, contains anything but
+            tensors, or is no state dict.
     """
     torch, content = _import_torch(), _load(path)
     for wrapper in _WRAPPERS:
@@ -45,14 +51,17 @@ def read_state_dict(path: str | Path) -> dict[str, np.ndarray]:
 
 
 def read_adam_moments(path: str | Path) -> tuple[int, list[dict[str, np.ndarray]]]:
-    """Reads the state of Adam from a training program's checkpoint.
+    """Read the state of Adam from a checkpoint of a training program.
+
+    Args:
+        path: the `.pth` file.
 
     Returns:
-        Steps taken, and per parameter (in the order of the state dict) its "exp_avg" and
-        "exp_avg_sq"; an empty dict for a parameter that never had a gradient.
+        The number of steps taken, and a dict of "exp_avg" and "exp_avg_sq" for each parameter, in
+        the order of the state dict; it is empty for a parameter that never had a gradient.
 
     Raises:
-        UserError: as `read_state_dict`, or the file holds no state of Adam.
+        UserError: the file cannot be read (see `read_state_dict`), or has no state of Adam.
     """
     content = _load(path)
     optimizer = content.get("optimizer") if isinstance(content, Mapping) else None
@@ -73,7 +82,7 @@ def read_adam_moments(path: str | Path) -> tuple[int, list[dict[str, np.ndarray]
 
 
 def write_state_dict(path: str | Path, tensors: Mapping[str, np.ndarray]) -> None:
-    """Writes arrays as a PyTorch state dict; a file of that name is replaced only at the end."""
+    """Write arrays as a PyTorch state dict; an existing file is replaced only at the end."""
     torch = _import_torch()
     path = Path(path)
     if not path.parent.is_dir():

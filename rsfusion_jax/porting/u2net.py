@@ -1,4 +1,4 @@
-"""U2Net's tensors as the authors' file names them."""
+"""Tensors of U2Net in the state dict of its authors."""
 
 from collections.abc import Iterator
 
@@ -10,7 +10,7 @@ MAX_VALUE = {"wv2": 2047.0, "wv3": 2047.0, "qb": 2047.0, "gf2": 2047.0}
 
 
 def tensors(model: U2Net) -> Iterator[Tensor]:
-    """Every tensor of the authors' state dict for this configuration."""
+    """Yield every tensor of the authors' state dict for this configuration."""
     yield Live("upsample.upsamle.0.weight", ("upsample", "kernel"), "conv")
     yield from weight_and_bias("raise_ms_dim.0", ("raise_ms_dim",), "conv")
     yield from weight_and_bias("raise_pan_dim.0", ("raise_pan_dim",), "conv")
@@ -47,7 +47,7 @@ def _down(block: str, channels: int) -> Iterator[Tensor]:
     yield from weight_and_bias(f"{block}.conv.0", (block, "reduce"), "conv")
     yield from weight_and_bias(f"{block}.conv.2", (block, "pointwise"), "conv")
     yield from weight_and_bias(f"{block}.conv.3", (block, "depthwise"), "conv")
-    # An earlier max-pooling version of the block, still built by the constructor.
+    # An earlier max-pooling version of the block, which the authors' constructor still builds.
     yield Dead(f"{block}.maxpool_conv.1.weight", (2 * channels, channels, 1, 1))
     yield Dead(f"{block}.maxpool_conv.1.bias", (2 * channels,))
     yield Dead(f"{block}.maxpool_conv.2.weight", (2 * channels, 1, 3, 3))
@@ -58,7 +58,7 @@ def _up(block: str, channels: int) -> Iterator[Tensor]:
     half = channels // 2
     yield from weight_and_bias(f"{block}.up1.0", (block, "expand"), "conv_transpose")
     yield from weight_and_bias(f"{block}.conv", (block, "merge"), "conv")
-    # An earlier version of the expansion, still built by the constructor.
+    # An earlier version of the expansion, which the authors' constructor still builds.
     yield Dead(f"{block}.up0.0.weight", (channels, channels, 2, 2))
     yield Dead(f"{block}.up0.0.bias", (channels,))
     yield Dead(f"{block}.up0.2.weight", (half, channels, 1, 1))

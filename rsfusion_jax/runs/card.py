@@ -1,4 +1,4 @@
-"""What must be known of a network to use its weights: the card beside a checkpoint."""
+"""The card of a checkpoint: a description of the network and of the scale of its data."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -9,17 +9,21 @@ from rsfusion_jax.sensors import Sensor
 def network_card(
     model, fields: Mapping, *, sensor: Sensor | None, max_value, ms_phase, diffusion=None
 ) -> dict:
-    """What must be known to use weights: the network's configuration and the scale of its data.
+    """Make the card of a network: all that is needed to build it and to use its weights.
 
     Args:
         model: the network.
-        fields: its name and the module's fields that were set, beside bands, guide and ratio.
-        sensor: whose pixels it was trained on.
-        max_value: divisor of counts.
+        fields: name of the network and the fields of its module that were set, except for bands,
+            guide and ratio.
+        sensor: sensor of the training data.
+        max_value: full scale, by which counts are divided.
         ms_phase: PAN index of the centre of MS pixel 0.
-        diffusion: `draw.Diffusion` of a diffusion network.
+        diffusion: `inference.draw.Diffusion` of a diffusion network.
+
+    Returns:
+        The card, which can be written as JSON.
     """
-    # As JSON gives it back, so that a stored card equals one that is made.
+    # JSON reads tuples back as lists, and a stored card must equal a new one.
     fields = {key: list(v) if isinstance(v, tuple) else v for key, v in fields.items()}
     return {
         "network": {

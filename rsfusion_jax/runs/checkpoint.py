@@ -92,7 +92,8 @@ class Checkpoints:
         }
         for later in [saved for saved in self._best.all_steps() if saved >= step]:
             self._best.wait_until_finished()
-            # Left by steps that a roll-back undid; orbax would keep it for its higher number.
+            # These steps were undone by a rollback. Orbax would prefer them, because their step
+            # number is higher.
             self._best.delete(later)
         self._best.save(step, args=ocp.args.Composite(**items))
 
@@ -198,7 +199,7 @@ def has_checkpoint(workdir: Path) -> bool:
 def find_checkpoint(path: str | Path) -> Path:
     """Find the checkpoint to load from a run folder: its best one, else its latest.
 
-    A damaged checkpoint in a run folder is passed over with a warning.
+    A damaged checkpoint in a run folder is skipped with a warning.
 
     Args:
         path: a run folder, or one checkpoint, which is returned itself.

@@ -11,7 +11,7 @@ from rsfusion_jax.runs import lock
 
 _CONFIG, _FINISHED = "config.json", "finished.json"
 START = "start"
-"""Folder in it of a run that this one begins from."""
+"""Name of the subfolder for an earlier run, whose weights this run starts from."""
 
 
 def open_run_folder(
@@ -19,15 +19,16 @@ def open_run_folder(
     config: ml_collections.ConfigDict,
     defaults: ml_collections.ConfigDict | None = None,
 ) -> None:
-    """Creates the folder with the config in it, or checks that it holds this very config.
+    """Create the folder and write the config, or check that the folder has the same config.
 
     Args:
         workdir: the run folder.
         config: config of the run.
-        defaults: default values of fields; an older run that lacks a field had its default.
+        defaults: default config. A field that an older run does not have is assumed to have had its
+            default.
 
     Raises:
-        UserError: the folder holds another run, or cannot be written.
+        UserError: the folder has another run, or cannot be written.
     """
     if _check_config(workdir, config, defaults):
         return
@@ -45,9 +46,18 @@ def finished_step(
     config: ml_collections.ConfigDict,
     defaults: ml_collections.ConfigDict | None = None,
 ) -> int | None:
-    """Last step of a run of this config that ended here, None if there is none.
+    """Return the last step of the finished run of this config in a folder.
 
-    Arguments as of `open_run_folder`.
+    Args:
+        workdir: the run folder.
+        config: config of the run.
+        defaults: see `open_run_folder`.
+
+    Returns:
+        The step, or None if there is no run or it is not finished.
+
+    Raises:
+        UserError: the folder has another run.
     """
     if not _check_config(workdir, config, defaults) or not (workdir / _FINISHED).exists():
         return None
@@ -60,14 +70,14 @@ def mark_finished(workdir: Path, step: int) -> None:
 
 
 def _check_config(workdir: Path, config, defaults) -> bool:
-    """Whether the folder holds this config; an error if it holds another."""
+    """Tell whether the folder has this config; raise an error if it has another."""
     path = workdir / _CONFIG
     if workdir.exists() and not workdir.is_dir():
         raise UserError(f"run folder {workdir} is a file; choose another --workdir")
     if not path.exists():
-        # A new run, or files of a run that was killed before it wrote the config.
-        ours = {START, f"{_CONFIG}.tmp", *lock.FILES}
-        if workdir.is_dir() and any(path.name not in ours for path in workdir.iterdir()):
+        # The run is new, or an earlier start was killed before it wrote the config.
+        own_files = {START, f"{_CONFIG}.tmp", *lock.FILES}
+        if workdir.is_dir() and any(path.name not in own_files for path in workdir.iterdir()):
             raise UserError(
                 f"{workdir} is no run folder but holds other files; choose another --workdir"
             )
@@ -78,17 +88,23 @@ def _check_config(workdir: Path, config, defaults) -> bool:
         raise UserError(
             f"{path} cannot be read; choose another --workdir or delete this run folder"
         ) from error
-    theirs, ours, usual = (
+    previous, current, default = (
         flax.traverse_util.flatten_dict(tree, sep=".")
         for tree in (stored, _plain(config), {} if defaults is None else _plain(defaults))
     )
-    # A run can be resumed on other devices: checkpoints fit every mesh. A field that the older run
-    # lacks changes nothing where it is off or has its default.
-    keys = [key for key in theirs | ours if not key.startswith("mesh.")]
-    keys = [key for key in keys if key in theirs or (ours[key] and ours[key] != usual.get(key))]
-    changed = sorted(key for key in keys if theirs.get(key) != ours.get(key))
+    # Fields of `mesh` may differ, because a run can be resumed on other devices. A field that the
+    # older run does not have may be off or have its default.
+    keys = [key for key in previous | current if not key.startswith("mesh.")]
+    keys = [
+        key
+        for key in keys
+        if key in previous or (current[key] and current[key] != default.get(key))
+    ]
+    changed = sorted(key for key in keys if previous.get(key) != current.get(key))
     if changed:
-        shown = "; ".join(f"{k}: {theirs.get(k)!r} there, {ours.get(k)!r} now" for k in changed[:5])
+        shown = "; ".join(
+            f"{k}: {previous.get(k)!r} there, {current.get(k)!r} now" for k in changed[:5]
+        )
         more = f" and {len(changed) - 5} more" if len(changed) > 5 else ""
         raise UserError(
             f"run folder {workdir} was made with another config ({shown}{more}); choose another "
@@ -103,7 +119,7 @@ def _plain(config: ml_collections.ConfigDict) -> dict:
 
 
 def _write_whole(path: Path, text: str) -> None:
-    """Write a file such that a killed process leaves either all of it or nothing."""
+    """Write a file atomically: a killed process leaves the whole file or none."""
     unfinished = path.with_name(f"{path.name}.tmp")
     unfinished.write_text(text)
     unfinished.replace(path)

@@ -13,7 +13,7 @@ package cannot read the new layout."""
 
 
 class DamagedError(Exception):
-    """A checkpoint is incomplete or unreadable; the message says what of it."""
+    """A checkpoint is incomplete or unreadable; the message says which part."""
 
 
 def parse_card(checkpoint: Path) -> dict:
@@ -32,7 +32,7 @@ def parse_card(checkpoint: Path) -> dict:
             f"checkpoint {checkpoint} has format {card['format']} and this version of rsfusion_jax "
             f"reads formats up to {FORMAT}; upgrade rsfusion_jax or use another checkpoint"
         )
-    # A field of networks once; the programs that run them set it now.
+    # Networks had the field `precision` in earlier versions.
     card.get("network", {}).pop("precision", None)
     return card
 

@@ -1,4 +1,4 @@
-"""One live process per run folder: the system's lock, and a note that names the holder."""
+"""Lock a run folder for one process: a file lock, and a note that names the holder."""
 
 import contextlib
 import json
@@ -14,7 +14,7 @@ import filelock
 from rsfusion_jax.errors import UserError
 
 _NOTE, _LOCK = "lock", ".lock"
-# On Windows nobody else can read a file that is locked: the note is a file of its own.
+# Other processes cannot read a locked file on Windows, so the note is a separate file.
 FILES = frozenset({_NOTE, _LOCK})
 """Names of the files that a lock leaves in a run folder."""
 _BEAT_SECONDS = 10.0
@@ -22,16 +22,17 @@ _SILENCE_SECONDS = 45.0
 
 
 class RunLock:
-    """Exclusive use of a run folder, until it is closed or its process ends.
+    """Context manager for exclusive use of a run folder.
 
-    The system releases the lock of a process that died, however it died. Some network file systems
-    have no locks, or none that other hosts see. There the holder's note decides: its holder touches
-    it every ten seconds, so a note that nobody touches while we watch was left by a dead process
-    (no clocks are compared). A folder that a dead process left is taken over with a warning.
+    The operating system releases the file lock of a process that dies in any way. Some network file
+    systems have no file locks, or none that other hosts see. There the note decides: its holder
+    touches it every ten seconds, so a note whose time does not change for `silence` seconds is that
+    of a dead process. No clocks of different hosts are compared. The folder of a dead process is
+    taken over with a warning.
 
     Args:
-        workdir: the run folder, which exists.
-        silence: seconds for which a note is watched where the system's lock decides nothing.
+        workdir: the run folder; it must exist.
+        silence: number of seconds for which to watch a note where file locks are not reliable.
 
     Raises:
         UserError: a live process uses the folder.
@@ -42,9 +43,9 @@ class RunLock:
         self._lock = filelock.FileLock(workdir / _LOCK)
         self._me = {"pid": os.getpid(), "host": socket.gethostname()}
         self._closed = threading.Event()
-        decides = self._lock_folder()
+        locked = self._lock_folder()
         try:
-            self._replace_note(decides, silence)
+            self._replace_note(locked, silence)
         except BaseException:
             self._lock.release()
             raise
@@ -54,7 +55,7 @@ class RunLock:
         """Release the folder."""
         self._closed.set()
         with contextlib.suppress(OSError):
-            if self._holder() == self._me:  # on a network another host may have taken over
+            if self._holder() == self._me:  # another host may have taken over
                 self._note.unlink()
         self._lock.release()
 
@@ -65,7 +66,7 @@ class RunLock:
         self.close()
 
     def _lock_folder(self) -> bool:
-        """Take the system's lock; return False where the file system has none."""
+        """Take the file lock; return False if the file system has none."""
         try:
             self._lock.acquire(timeout=0)
         except filelock.Timeout:
@@ -74,17 +75,17 @@ class RunLock:
             return False
         return True
 
-    def _replace_note(self, decides: bool, silence: float) -> None:
-        """Write this process's note in place of a dead one's.
+    def _replace_note(self, locked: bool, silence: float) -> None:
+        """Write the note of this process, replacing that of a dead process.
 
         Args:
-            decides: whether the system's lock proves that processes of this host are dead.
-            silence: as of the class.
+            locked: whether the file lock was taken, so that an earlier holder on this host is dead.
+            silence: see the class.
         """
         previous = self._holder()
-        if previous is not None and not (decides and previous["host"] == self._me["host"]):
+        if previous is not None and not (locked and previous["host"] == self._me["host"]):
             self._watch(previous, silence)
-            previous = self._holder()  # None where it ended meanwhile
+            previous = self._holder()  # None if it ended in the meantime
         if previous is not None:
             warnings.warn(
                 f"run folder {self._workdir} was left by process {previous['pid']} "
@@ -97,7 +98,7 @@ class RunLock:
         before = previous, self._note.stat().st_mtime_ns
         print(
             f"{self._workdir} is held by process {previous['pid']} on {previous['host']}: "
-            f"waiting {silence:g} s to see whether that one lives",
+            f"waiting {silence:g} s to see whether that process is alive",
             flush=True,
         )
         time.sleep(silence)
@@ -109,7 +110,7 @@ class RunLock:
             raise self._in_use(after[0])
 
     def _in_use(self, holder: dict | None) -> UserError:
-        # A process that has the lock and no note yet, or no more, starts or ends just now.
+        # A process that is just starting or ending has the lock, but no note.
         who = f"process {holder['pid']} on {holder['host']}" if holder else "another process"
         return UserError(
             f"run folder {self._workdir} is in use by {who}; wait for it, stop it, or choose "
@@ -117,7 +118,7 @@ class RunLock:
         )
 
     def _holder(self) -> dict | None:
-        """Who wrote the note; None without a note or where a kill cut it off."""
+        """Return who wrote the note; None if there is no note or it is incomplete."""
         try:
             holder = json.loads(self._note.read_text())
             return {key: holder[key] for key in ("pid", "host")}

@@ -1,4 +1,4 @@
-"""One run in several processes: how they connect, which one writes, and what if one is lost."""
+"""Runs of several processes: connect them, and end all of them when one is lost."""
 
 import atexit
 import contextlib
@@ -14,7 +14,7 @@ import numpy as np
 from rsfusion_jax.errors import RESTART_STATUS, UserError
 
 _HEARTBEAT_SECONDS = 30
-# At the end the other processes wait while the first one scores the test set.
+# At the end of a run the other processes wait while the first one scores the test set.
 _REPORT_SECONDS = 24 * 3600
 _BYE, _ERROR = b".", b"!"
 
@@ -31,7 +31,7 @@ def connect(
         coordinator: host:port on which process 0 listens; the port must be free on that host.
         num_processes: number of processes of the run.
         process_id: index of this process, from 0.
-        detect: let jax read these three from the launcher's environment (SLURM, Open MPI,
+        detect: whether JAX reads these three from the environment of the launcher (SLURM, Open MPI,
             Kubernetes).
 
     Raises:
@@ -71,7 +71,7 @@ def connect(
     if jax.process_count() > 1:
         host = coordinator.rpartition(":")[0] if coordinator else None
         watch = _Watch.current = _Watch(host)
-        atexit.register(watch.say, _BYE)  # before jax's own wait for the others
+        atexit.register(watch.say, _BYE)  # runs before jax waits for the other processes
 
 
 def is_first() -> bool:
@@ -90,10 +90,10 @@ def barrier(name: str) -> None:
 def leave(status: int) -> NoReturn:
     """Exit the program with a status.
 
-    After an error the process ends at once: the others wait for this one, and jax would wait for
-    them.
+    In a run of several processes, one with an error ends without a regular shutdown, in which JAX
+    would wait for the others while they wait for this one.
     """
-    if _Watch.current is None or status == RESTART_STATUS:  # all processes leave with that status
+    if _Watch.current is None or status == RESTART_STATUS:  # All processes exit with this one.
         sys.exit(status)
     _Watch.current.say(_ERROR)
     sys.stdout.flush()
@@ -104,9 +104,9 @@ def leave(status: int) -> NoReturn:
 class _Watch:
     """End this process when another one is lost.
 
-    A process that waits in a collective operation for a killed one waits for ever, or until jax
-    aborts it without saying what to do. Each process therefore keeps a connection to process 0;
-    the system closes it when a process dies, however it dies.
+    A process in a collective operation with a killed process waits for ever, or until JAX aborts it
+    without a helpful message. Each process therefore has a connection to process 0, which the
+    operating system closes when a process dies in any way.
     """
 
     current: "_Watch | None" = None
@@ -118,10 +118,10 @@ class _Watch:
         index, count = jax.process_index(), jax.process_count()
         server = socket.create_server(("", 0)) if index == 0 else None
         address = f"{host or socket.gethostname()} {server.getsockname()[1] if server else 0}"
-        sent = np.zeros(256, np.uint8)
-        sent[: len(address)] = np.frombuffer(address.encode()[:256], np.uint8)
-        sent = np.asarray(multihost_utils.broadcast_one_to_all(sent), np.uint8)
-        host, port = sent.tobytes().rstrip(b"\0").decode().split()
+        buffer = np.zeros(256, np.uint8)
+        buffer[: len(address)] = np.frombuffer(address.encode()[:256], np.uint8)
+        buffer = np.asarray(multihost_utils.broadcast_one_to_all(buffer), np.uint8)
+        host, port = buffer.tobytes().rstrip(b"\0").decode().split()
         try:
             if server:
                 server.settimeout(60)
@@ -143,15 +143,15 @@ class _Watch:
             )
 
     def say(self, word: bytes) -> None:
-        """Tell the other processes once how this one ends."""
+        """Tell the connected processes once how this one ends."""
         for peer in self._peers:
             with contextlib.suppress(OSError):
                 peer.sendall(word)
         self._peers = []
 
     def _follow(self, peer: socket.socket, index: int) -> None:
-        # A host that vanishes closes no connection: probe it after 10 s of silence and give up when
-        # 3 probes stay without an answer.
+        # A host that goes down does not close its connections. Keep-alive probes are sent after
+        # 10 s of silence, and the connection is closed after 3 probes without an answer.
         peer.settimeout(None)
         peer.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         for option, value in (("TCP_KEEPIDLE", 10), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3)):

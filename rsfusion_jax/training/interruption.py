@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT as a request to save and leave, in one process or several."""
+"""Handle SIGTERM and SIGINT: save a checkpoint and stop, in one process or in several."""
 
 import contextlib
 import signal
@@ -10,43 +10,51 @@ from rsfusion_jax.errors import Interrupted
 
 
 class StopRequest:
-    """Notes SIGTERM and SIGINT while it is open; a second signal ends the process at once.
+    """Context manager that records SIGTERM and SIGINT; a second signal ends the process at once.
 
-    During training steps the request waits for `due`; at any other time nothing is left to save,
-    and `Interrupted` is raised from where the program is.
+    During training steps (within `at_steps`) a signal is only recorded, and the loop asks `due`
+    after each step. At any other time there is nothing to save, and the signal handler raises
+    `Interrupted` immediately.
 
-    Several processes must stop at the same step, though a signal reaches them at different ones or
-    only one of them: there jax's preemption service takes SIGTERM and agrees on the step, and
-    SIGINT is handed to it.
+    Several processes must stop at the same step, although the signal may reach them at different
+    steps or reach only one of them. JAX's preemption service therefore handles SIGTERM and makes
+    the processes agree on a step; SIGINT is forwarded to it as SIGTERM.
     """
 
     def __init__(self):
         self.signal: signal.Signals | None = None
-        self._before = {}
-        self._waits = False
+        self._previous = {}
+        self._deferred = False
 
     def __enter__(self):
         if threading.current_thread() is threading.main_thread():
             alone = jax.process_count() == 1
-            mine = (signal.SIGTERM, signal.SIGINT) if alone else (signal.SIGINT,)
-            self._before = {number: signal.signal(number, self._note) for number in mine}
+            handled = (signal.SIGTERM, signal.SIGINT) if alone else (signal.SIGINT,)
+            self._previous = {number: signal.signal(number, self._note) for number in handled}
         return self
 
     def __exit__(self, *_):
-        for number, handler in self._before.items():
+        for number, handler in self._previous.items():
             signal.signal(number, handler)
 
     @contextlib.contextmanager
     def at_steps(self):
-        """The part of a run that asks `due` after each step."""
-        self._waits = True
+        """Mark the part of a run that calls `due` after each step."""
+        self._deferred = True
         try:
             yield
         finally:
-            self._waits = False
+            self._deferred = False
 
     def due(self, step: int) -> bool:
-        """Whether to save and leave now, the same answer in every process; call once per step."""
+        """Tell whether to save and stop after this step; call it once per step.
+
+        Args:
+            step: number of the step just taken.
+
+        Returns:
+            The same answer in every process.
+        """
         if jax.process_count() == 1:
             return self.signal is not None
         from jax.experimental import multihost_utils
@@ -60,9 +68,10 @@ class StopRequest:
         self.signal = signal.Signals(number)
         signal.signal(number, signal.SIG_DFL)
         if jax.process_count() > 1:
-            signal.raise_signal(signal.SIGTERM)  # os.kill ends the process at once on Windows
-        elif not self._waits:
+            # Not os.kill, which ends the process at once on Windows.
+            signal.raise_signal(signal.SIGTERM)
+        elif not self._deferred:
             raise Interrupted(
-                f"stopped by {self.signal.name} outside of training steps, where nothing is left "
-                "to save; start the same command again to go on"
+                f"stopped by {self.signal.name} outside of training steps, where there is nothing "
+                "to save; start the same command again to resume"
             )

@@ -1,4 +1,4 @@
-"""One training run, from a config to a run folder; read `train` top to bottom."""
+"""Train a network: from a config to a run folder."""
 
 import contextlib
 import warnings
@@ -44,7 +44,7 @@ from rsfusion_jax.training.validation import Validation, check_options
 from rsfusion_jax.training.writers import RunLog
 
 _DTYPES = {"float32": None, "bfloat16": jnp.bfloat16}
-_COMPILING = "compiling the training step: seconds to minutes the first time, then kept"
+_COMPILING = "compiling the training step: seconds to minutes the first time, then cached"
 _PRECISIONS = ("default", "high", "highest")
 _ON_BAD_LOSS = ("stop", "rollback")
 
@@ -57,23 +57,24 @@ def train(
     sets: Mapping[str, Source] | None = None,
     beside: str = "",
 ) -> Path:
-    """Trains, validates, saves and finally scores a network; resumes what was interrupted.
+    """Train, validate, checkpoint and finally test a network; resume an interrupted run.
 
     Args:
         config: config of the run, with the fields of `default_config()`.
-        workdir: the run folder; created, or resumed if it holds the same config.
-        profile: writes a trace of a few steps beside the TensorBoard logs.
-        sets: "train" and, if there are, "valid" and "test" as they lie in memory, in place of those
-            that the config names.
-        beside: what is shown behind every validation's score, such as that of other methods.
+        workdir: the run folder. It is created if it does not exist; a run in it with the same
+            config is resumed.
+        profile: whether to write a profiler trace of a few steps to the TensorBoard folder.
+        sets: data sets in memory that replace those of the config: "train" and optionally "valid"
+            and "test".
+        beside: text printed after each validation score, such as the scores of other methods.
 
     Returns:
         The run folder.
 
     Raises:
-        UserError: contradictory config or data, a folder of another run or in use, a non-finite
-            loss, a full disk.
-        Interrupted: SIGTERM or SIGINT asked the run to stop; what it has reached is saved.
+        UserError: the config or the data are contradictory, the folder belongs to another run or
+            is in use, the loss is not finite, or the disk is full.
+        Interrupted: the run was stopped by SIGTERM or SIGINT, after it saved a checkpoint.
     """
     workdir = Path(workdir)
     finished = finished_step(workdir, config, default_config())
@@ -95,7 +96,7 @@ def train(
 
 
 def _train(config, workdir: Path, sets, stop: StopRequest, profile: bool, beside: str) -> int:
-    """All of `train` but its closing report; returns the number of steps."""
+    """Train without the final report; return the number of steps of the run."""
     # Data.
     mesh = sharding.make_mesh(config.mesh.devices, config.mesh.shard_params_over)
     sharding.check_batch_size(mesh, config.train.batch_size, config.train.accumulate)
@@ -181,17 +182,17 @@ def _train(config, workdir: Path, sets, stop: StopRequest, profile: bool, beside
     def begin(params, key):
         return create_state(params, optimizer, key, ema=ema, teacher=distils)
 
-    given = None
+    loaded_params = None
     if config.init_from and not has_checkpoint(workdir):
-        given = initial_params(config.init_from, model, card)
+        loaded_params = initial_params(config.init_from, model, card)
 
-    # From here on there is a run folder, and everything is placed on the mesh.
+    # From here on the run folder exists, and all arrays are placed on the mesh.
     with contextlib.ExitStack() as stack:
         if is_first():
             open_run_folder(workdir, config, default_config())
             stack.enter_context(RunLock(workdir))
         barrier("run folder")
-        checkpoints = stack.enter_context(_saved(workdir))
+        checkpoints = stack.enter_context(_open_checkpoints(workdir))
         stack.enter_context(jax.set_mesh(mesh))
         params_key, state_key = jax.random.split(jax.random.key(config.seed))
         abstract = jax.eval_shape(begin, abstract_params(model), state_key)
@@ -201,8 +202,9 @@ def _train(config, workdir: Path, sets, stop: StopRequest, profile: bool, beside
         # Where to start: 1. this run's newest checkpoint, 2. init_from, 3. the seed.
         state = checkpoints.restore(abstract, card, batches)
         if state is None:
-            # Drawn parameter by parameter: one program of all draws takes longest to compile.
-            params = init_params(model, params_key) if given is None else given
+            # Each parameter is drawn by a program of its own, because one program that draws all
+            # of them takes longer to compile.
+            params = init_params(model, params_key) if loaded_params is None else loaded_params
             params = jax.device_put(jax.device_get(params), placed.params)
             state = jax.jit(begin, out_shardings=placed)(params, state_key)
             if config.init_from and config.init_optimizer:
@@ -219,8 +221,8 @@ def _train(config, workdir: Path, sets, stop: StopRequest, profile: bool, beside
         step_fn = jax.jit(
             train_step, donate_argnums=0, out_shardings=(placed, sharding.replicated(mesh))
         )
-        # Several CPU devices share one pool of threads: steps queued ahead can fill it with
-        # reductions that wait for a device which has no thread left to run on.
+        # Several CPU devices share one thread pool. If steps were queued ahead, reductions that
+        # wait for another device could occupy all threads, and that device could never run.
         lockstep = mesh.size > 1 and mesh.devices.flat[0].platform == "cpu"
         log = stack.enter_context(contextlib.closing(RunLog(workdir, first)))
         step_log = StepLog(log, schedule, config.train.batch_size, mesh.size, config.train.spike)
@@ -239,8 +241,8 @@ def _train(config, workdir: Path, sets, stop: StopRequest, profile: bool, beside
                 with jax.default_matmul_precision(config.train.precision):
                     compiled = step_log.compile(step_fn, state, batch)
             tracer.before(step)
-            # Batch and state are on the devices. An array that the host would send implicitly with
-            # every step is an error, since nothing else would show what it costs.
+            # Batch and state are already on the devices. An implicit transfer from the host would
+            # slow down every step unnoticed, so it is made an error.
             with jax.transfer_guard("disallow"):
                 state, metrics = compiled(state, batch)
             if lockstep:
@@ -258,31 +260,31 @@ def _train(config, workdir: Path, sets, stop: StopRequest, profile: bool, beside
                     step_log.flush()
                     note = validation.run(step, state.eval_params) + beside
                 if due(config.train.checkpoint_every) or stopping:
-                    # Never save what a bad loss has touched.
+                    # Check the losses first: weights after a bad loss must not be saved.
                     step_log.flush()
                     checkpoints.save(state, batches, card)
             except BadLossError as bad:
                 rollbacks += 1
-                _may_go_back(bad, config.train, checkpoints, rollbacks)
+                _check_rollback(bad, config.train, checkpoints, rollbacks)
                 state = checkpoints.restore(abstract, card)
                 step = int(state.step)
                 log.go_back(step)
                 log.scalars(step, {"guard/went_back_from": bad.step})
                 step_log.restart()
-                note = f"{bad}: back to the checkpoint of step {step}, on with the next data"
+                note = f"{bad}: resumed from the checkpoint of step {step} with other data"
             bar.move_to(step, note)
             if stopping:
                 checkpoints.wait()
                 raise Interrupted(
                     f"stopped by {stop.signal.name}: step {step} of {steps} is saved in {workdir}; "
-                    "start the same command again to go on"
+                    "start the same command again to resume"
                 )
     return steps
 
 
 @contextlib.contextmanager
-def _saved(workdir: Path):
-    """The run's checkpoints; a full disk becomes a sentence that names the last one."""
+def _open_checkpoints(workdir: Path):
+    """Open the checkpoints of a run; report a full disk as an error that names the latest one."""
     checkpoints = Checkpoints(workdir)
     try:
         try:
@@ -293,14 +295,14 @@ def _saved(workdir: Path):
         if not is_full_disk(error):
             raise
         raise UserError(
-            f"the disk of {workdir} is full; the last whole checkpoint is "
+            f"the disk of {workdir} is full; the last complete checkpoint is "
             f"{checkpoints.latest_path() or 'none'}: free some space and start the same command "
-            "again to go on from it"
+            "again to resume from it"
         ) from error
 
 
-def _may_go_back(bad: BadLossError, options, checkpoints: Checkpoints, rollbacks: int) -> None:
-    """Stops the run at a bad loss unless it shall and can go back to a checkpoint."""
+def _check_rollback(bad: BadLossError, options, checkpoints: Checkpoints, rollbacks: int) -> None:
+    """Raise an error for a bad loss unless the config allows a rollback and a checkpoint exists."""
     checkpoints.wait()
     saved = checkpoints.latest_path()
     if options.on_bad_loss != "rollback" or saved is None or rollbacks > options.max_rollbacks:
@@ -309,4 +311,6 @@ def _may_go_back(bad: BadLossError, options, checkpoints: Checkpoints, rollbacks
             f"{bad}{tried}; the last good checkpoint is {saved or 'none'}; lower "
             "optim.learning_rate, set optim.clip_norm, or set train.on_bad_loss='rollback'"
         )
-    warnings.warn(f"{bad}; the run goes back to {saved} and on with other data", stacklevel=2)
+    warnings.warn(
+        f"{bad}; the run goes back to {saved} and continues with other data", stacklevel=2
+    )

@@ -1,4 +1,8 @@
-"""What training minimises: functions (model, params, batch, key) -> (loss, scalars)."""
+"""Training objectives: functions `(model, params, batch, key) -> (loss, scalars)`.
+
+`batch` has "pan", "ms", "lms" (the upsampled MS) and "gt" (the ground truth), in [0, 1]; `scalars`
+is a dict of further values for the log.
+"""
 
 import functools
 from collections.abc import Callable, Sequence
@@ -16,7 +20,8 @@ from rsfusion_jax.sensors import Sensor
 from rsfusion_jax.training.consistency import SPATIAL, enlarged, inconsistency
 
 _FINE_SHARE = 4
-"""One patch in so many is fused at full resolution too: it has r^2 as many pixels there."""
+"""Every batch of n patches has ceil(n / 4) of them fused at full resolution as well; there each has
+r^2 times as many pixels."""
 
 
 def l1(fused, gt):
@@ -30,15 +35,15 @@ def mse(fused, gt):
 
 
 def l1ssim(fused, gt):
-    """L1 + 0.1 (1 - SSIM), images in [0, 1], windows continued by zeros: the loss of FeINFN."""
+    """L1 + 0.1 (1 - SSIM), the loss of FeINFN; images in [0, 1], zero padding at the borders."""
     similarity = functools.partial(ssim, data_range=1.0, zero_padding=True)
     return l1(fused, gt) + 0.1 * (1 - jax.vmap(similarity)(gt, fused).mean())
 
 
 def relative(fused, gt):
-    """Mean absolute difference in units of each band's mean, which ERGAS counts in too.
+    """Mean absolute difference divided by the mean of each band, as in ERGAS.
 
-    A fiftieth of full scale is added to the means, so that the noise of a dark band counts little.
+    0.02 of the full scale is added to the means, so that the noise of dark bands is not amplified.
     """
     return (jnp.abs(fused - gt) / (gt.mean(axis=(-3, -2), keepdims=True) + 0.02)).mean()
 
@@ -47,7 +52,7 @@ _LOSSES = {"l1": l1, "mse": mse, "l1ssim": l1ssim, "relative": relative}
 
 
 def supervised(loss: str) -> Callable:
-    """Distance between the fused image and the truth, averaged over pixels and bands.
+    """Make the objective that compares the fused image with the ground truth.
 
     Args:
         loss: "l1", "mse", "l1ssim" or "relative".
@@ -67,22 +72,25 @@ def supervised(loss: str) -> Callable:
 
 
 def full_resolution(sensor: Sensor) -> Callable:
-    """What needs no truth: the fused full-resolution pair, of which `gt` is the MS, is consistent.
+    """Make the objective without ground truth: consistency at full resolution.
+
+    The network fuses the full-resolution pair, whose PAN is `batch["pan_full"]` and whose MS is
+    `batch["gt"]`; the loss is `consistency.inconsistency` of the result.
 
     Args:
-        sensor: whose MTF degrades the fused image.
+        sensor: sensor with the MTF gains for the degradation of the fused image.
     """
 
     def objective(model, params, batch, key):
         if "pan_full" not in batch:
             raise UserError(
-                "consistency at full resolution needs PAN as it is beside PAN as degraded, which "
-                "only windows of a scene have; use `--adapt`, or train.full_resolution=0"
+                "consistency at full resolution needs PAN at full resolution as well as degraded, "
+                "which only windows of a scene have; use `--adapt`, or train.full_resolution=0"
             )
         pan, ms = batch["pan_full"], batch["gt"]
         lms = enlarged(ms, model.ratio)
-        given = {"pan": pan, "ms": decimate(lms, model.ratio), "lms": lms}
-        fused = _at_least_float32(_apply(model, params, given, key)["fused"])
+        inputs = {"pan": pan, "ms": decimate(lms, model.ratio), "lms": lms}
+        fused = _at_least_float32(_apply(model, params, inputs, key)["fused"])
         reprojection, spatial = inconsistency(fused, pan, ms, lms, sensor)
         scalars = {"reprojection": reprojection, "spatial": spatial}
         return reprojection + SPATIAL * spatial, scalars
@@ -91,23 +99,23 @@ def full_resolution(sensor: Sensor) -> Callable:
 
 
 def with_full_resolution(objective: Callable, weight: float, sensor: Sensor) -> Callable:
-    """An objective plus `weight` times `full_resolution` on a quarter of its patches."""
+    """Add `weight` times `full_resolution` to an objective, on a quarter of the patches."""
     consistency = full_resolution(sensor)
 
     def both(model, params, batch, key):
         loss, scalars = objective(model, params, batch, key)
-        some = jax.tree.map(lambda x: x[: -(-len(x) // _FINE_SHARE)], batch)
-        further, fine = consistency(model, params, some, jax.random.fold_in(key, 1))
-        return loss + weight * further, scalars | fine
+        subset = jax.tree.map(lambda x: x[: -(-len(x) // _FINE_SHARE)], batch)
+        extra_loss, extra_scalars = consistency(model, params, subset, jax.random.fold_in(key, 1))
+        return loss + weight * extra_loss, scalars | extra_scalars
 
     return both
 
 
 def deep_supervision(loss: str) -> Callable:
-    """The loss of networks that build the image from coarse to fine (MMAPP); L1 throughout.
+    """Make the objective of networks that build the image from coarse to fine (MMAPP).
 
     Args:
-        loss: must be "l1".
+        loss: must be "l1", the distance of every stage.
     """
     if loss != "l1":
         raise UserError(f"train.loss={loss!r}: deep supervision is defined with l1; set it so")
@@ -118,21 +126,23 @@ def deep_supervision(loss: str) -> Callable:
                 f"train.objective='deep_supervision' needs a network with stages (mmapp), found "
                 f"{model.title}; set it to 'supervised'"
             )
-        returned = jax.tree.map(_at_least_float32, _apply(model, params, batch, key))
-        sizes = [stage.shape[-3:-1] for stage in returned["stages"]]
+        outputs = jax.tree.map(_at_least_float32, _apply(model, params, batch, key))
+        sizes = [stage.shape[-3:-1] for stage in outputs["stages"]]
         truths = [*(bicubic_corners(batch["gt"], size) for size in sizes), batch["gt"]]
-        return deep_supervision_loss(returned, truths, batch["lms"], model.stage_weights), {}
+        return deep_supervision_loss(outputs, truths, batch["lms"], model.stage_weights), {}
 
     return objective
 
 
 def diffusion(loss: str, process) -> Callable:
-    """What a denoiser of the residual gt - lms is trained with: `diffusion.process.training_loss`.
+    """Make the objective of diffusion networks, which denoise the residual gt - lms.
+
+    The loss is `diffusion.process.training_loss`.
 
     Args:
-        loss: "l1" (DDIF), "mse", or, where the network predicts x_0, "l1ssim" of the fused image.
-        process: `inference.draw.Diffusion`, of which the schedule counts; None: no diffusion
-            network.
+        loss: "l1" (DDIF), "mse", or, for a network that predicts x_0, "l1ssim" of the fused image.
+        process: `inference.draw.Diffusion`, of which only the noise schedule is used; None for
+            other networks, which this objective rejects.
     """
     distance = _distance(loss)
 
@@ -150,10 +160,10 @@ def diffusion(loss: str, process) -> Callable:
         pan, lms = batch["pan"], batch["lms"]
 
         def denoise(x_t, t, x_self, key):
-            given = {"params": params}, x_t, t, pan, lms, x_self
-            return _at_least_float32(model.apply(*given, train=True, rngs={"dropout": key}))
+            inputs = {"params": params}, x_t, t, pan, lms, x_self
+            return _at_least_float32(model.apply(*inputs, train=True, rngs={"dropout": key}))
 
-        def of_images(prediction, truth):
+        def image_distance(prediction, truth):
             return distance(lms + prediction, lms + truth)
 
         value = training_loss(
@@ -162,7 +172,7 @@ def diffusion(loss: str, process) -> Callable:
             batch["gt"] - lms,
             key,
             predicts=model.predicts,
-            distance=of_images if loss == "l1ssim" else distance,
+            distance=image_distance if loss == "l1ssim" else distance,
             self_condition=model.self_condition,
         )
         return value, {}
@@ -171,12 +181,15 @@ def diffusion(loss: str, process) -> Callable:
 
 
 def distillation(loss: str, process, teacher_steps: int) -> Callable:
-    """What a diffusion network with few steps learns from one with many: `distillation_loss`.
+    """Make the objective that distils a diffusion network into one with fewer sampler steps.
+
+    The loss is `diffusion.distillation.distillation_loss`.
 
     Args:
         loss: "l1" or "mse".
-        process: `inference.draw.Diffusion`: the schedule, and the student's sampler and steps.
-        teacher_steps: of the teacher for one of the student.
+        process: `inference.draw.Diffusion` with the noise schedule and with the student's sampler
+            and number of steps.
+        teacher_steps: number of teacher steps that one student step replaces.
     """
     distance = _distance(loss)
 
@@ -209,13 +222,14 @@ def distillation(loss: str, process, teacher_steps: int) -> Callable:
 
 
 def deep_supervision_loss(returned, truths, lms, weights: Sequence[float]):
-    """Weighted L1 of every stage against the truth at its size, and of the MS branch.
+    """Compute the weighted sum of the L1 losses of all stages, the fused image and the MS branch.
 
     Args:
-        returned: "stages" from coarse to fine, "fused" and "ms_up" of the network.
-        truths: `gt` at the size of every stage, then `gt`.
-        lms: (B, H, W, C), what "ms_up" is compared with; it counts 0.01.
-        weights: of the stages, then of the fused image.
+        returned: output of the network: "stages" (a sequence from coarse to fine), "fused" and
+            "ms_up".
+        truths: `gt` resampled to the size of each stage, then `gt` itself.
+        lms: upsampled MS, (B, H, W, C), the target of "ms_up", with weight 0.01.
+        weights: weight of each stage, then of the fused image.
     """
     images = (*returned["stages"], returned["fused"])
     total = 0.01 * jnp.abs(returned["ms_up"] - lms).mean()
@@ -236,7 +250,7 @@ def _apply(model, params, batch, key):
 
 
 def _at_least_float32(image):
-    # bfloat16 networks must not round the loss, nor float64 ones lose it.
+    # The loss of a bfloat16 network must not be rounded to bfloat16; float64 stays float64.
     return image.astype(jnp.promote_types(image.dtype, jnp.float32))
 
 
@@ -260,14 +274,18 @@ def make_objective(
     full_resolution_weight: float = 0.0,
     sensor: Sensor | None = None,
 ) -> Callable:
-    """Objective by name, as `config.train` gives it.
+    """Make an objective by name, from the values in `config.train`.
 
     Args:
-        name: of the objective.
-        loss: its distance.
-        process, teacher_steps: as of `diffusion` and `distillation`.
-        full_resolution_weight: of `full_resolution` beside it; 0 for none.
-        sensor: whose pixels these are, for `full_resolution`.
+        name: "supervised", "deep_supervision", "diffusion", "distillation" or "full_resolution".
+        loss: name of the distance, such as "l1".
+        process: `inference.draw.Diffusion`, needed by "diffusion" and "distillation".
+        teacher_steps: see `distillation`.
+        full_resolution_weight: weight with which `full_resolution` is added; 0 adds nothing.
+        sensor: sensor of the images, needed by `full_resolution`.
+
+    Raises:
+        UserError: the objective or the loss is unknown, or the two do not fit together.
     """
     if name not in _OBJECTIVES:
         raise UserError(

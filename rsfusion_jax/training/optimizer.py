@@ -15,12 +15,15 @@ _SCHEDULES = ("constant", "cosine", "cosine_periodic", "step", "milestones")
 
 
 def make_schedule(optim, steps: int, steps_per_epoch: int) -> optax.Schedule:
-    """Learning rate as a function of the step.
+    """Make the learning rate as a function of the step.
 
     Args:
         optim: `config.optim`.
-        steps: length of the run.
+        steps: number of steps of the run.
         steps_per_epoch: optimiser steps in one pass over the training set.
+
+    Raises:
+        UserError: the schedule is unknown or contradictory.
     """
     warmup = optim.warmup_steps
     if not 0 <= warmup < steps:
@@ -33,7 +36,15 @@ def make_schedule(optim, steps: int, steps_per_epoch: int) -> optax.Schedule:
 
 
 def make_optimizer(optim, schedule: optax.Schedule) -> optax.GradientTransformation:
-    """Optimiser with optional clipping of the global gradient norm."""
+    """Make the optimiser, with clipping of the global gradient norm if `optim.clip_norm` > 0.
+
+    Args:
+        optim: `config.optim`.
+        schedule: from `make_schedule`.
+
+    Raises:
+        UserError: the optimiser is unknown.
+    """
     if optim.name not in _OPTIMIZERS:
         raise UserError(
             f"optim.name={optim.name!r} is unknown; choose one of {', '.join(_OPTIMIZERS)}"
@@ -45,7 +56,7 @@ def make_optimizer(optim, schedule: optax.Schedule) -> optax.GradientTransformat
 
 
 def _main_schedule(optim, steps: int, steps_per_epoch: int) -> optax.Schedule:
-    """What follows the warm-up; it counts from its own first step."""
+    """Make the schedule after the warm-up; its step 0 is the end of the warm-up."""
     rate, final = optim.learning_rate, optim.final_rate
     match optim.schedule:
         case "constant":
@@ -54,7 +65,8 @@ def _main_schedule(optim, steps: int, steps_per_epoch: int) -> optax.Schedule:
             cosine = optax.cosine_decay_schedule(1.0, steps)
             return lambda step: final + (rate - final) * cosine(step)
         case "cosine_periodic":
-            # PyTorch's CosineAnnealingLR: constant within an epoch, down and up again for ever.
+            # As PyTorch's CosineAnnealingLR: constant within an epoch, falling and rising
+            # periodically.
             def periodic(step):
                 epoch = step // steps_per_epoch
                 wave = 1 + jnp.cos(jnp.pi * epoch / optim.period_epochs)

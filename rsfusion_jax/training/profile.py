@@ -1,4 +1,4 @@
-"""A trace of a few training steps, for TensorBoard's profile page or XProf."""
+"""Write a profiler trace of a few training steps, for TensorBoard's profile page or XProf."""
 
 from pathlib import Path
 
@@ -6,21 +6,22 @@ import jax
 
 from rsfusion_jax.runs.processes import is_first
 
-_SKIPPED, _TRACED = 3, 5  # the first steps compile and fill queues
+# The first steps compile and fill queues, and are not traced.
+_SKIPPED, _TRACED = 3, 5
 
 
 class Profile:
-    """Traces some steps into the TensorBoard folder of a run.
+    """Context manager that traces a few steps into the TensorBoard folder of a run.
 
     Args:
         workdir: the run folder.
-        first: the step that the run starts after; None traces nothing.
+        first: number of steps already taken when the run starts or resumes; None traces nothing.
     """
 
     def __init__(self, workdir: Path, first: int | None):
         self._folder = str(workdir / "tensorboard")
-        wanted = first is not None and is_first()
-        self._start = first + _SKIPPED + 1 if wanted else None
+        enabled = first is not None and is_first()
+        self._start = first + _SKIPPED + 1 if enabled else None
         self._running = False
 
     def __enter__(self):
@@ -31,7 +32,7 @@ class Profile:
             self._stop()
 
     def before(self, step: int) -> None:
-        """Starts or ends the trace where this step is the one for it."""
+        """Start or stop the trace if it is due; call this before each step."""
         if step == self._start:
             jax.profiler.start_trace(self._folder)
             self._running = True

@@ -1,4 +1,4 @@
-"""Finding and loading recipes: files with `get_config`, those of the package or a user's own."""
+"""Find and load recipes: Python files with a function `get_config`, packaged or a user's own."""
 
 import importlib.machinery
 import importlib.util
@@ -37,7 +37,7 @@ def load_recipe(recipe: str) -> ml_collections.ConfigDict:
         What `get_config` of that file returns.
 
     Raises:
-        UserError: no such recipe or file, or an argument that it does not take.
+        UserError: the recipe or file does not exist, or does not take this argument.
     """
     path, argument = _find(recipe)
     module = _import_file(path)
@@ -71,10 +71,11 @@ def _listed() -> str:
 
 
 def _import_file(path: Path):
-    """Import a file as a module of the package that its folder is.
+    """Import a file as a module of a package made from its folder.
 
-    So recipes import their neighbours (`from . import data_sets`) wherever they lie. A user's own
-    file can import the packaged ones, as `rsfusion_jax.configs` or, as in a clone, as `configs`.
+    A recipe in any folder can therefore import its neighbours (`from . import data_sets`). A user's
+    own file can also import the packaged recipes, as `rsfusion_jax.configs` or, as in a clone of
+    the repository, as `configs`.
     """
     _make_package("rsfusion_jax.configs", RECIPES)
     if importlib.util.find_spec("configs") is None:

@@ -1,4 +1,4 @@
-"""Blocks whose activations are computed again for the gradient instead of kept."""
+"""Rematerialisation: recompute the activations of blocks for the gradient to save memory."""
 
 import contextlib
 
@@ -8,10 +8,11 @@ from flax import linen as nn
 
 @contextlib.contextmanager
 def rematerialised_blocks():
-    """While open, every direct part of a network is such a block; single layers lose nothing by it.
+    """Rematerialise every direct submodule of the networks that are called in this context.
 
-    Works on any network and changes neither its parameters' names nor its values: flax calls the
-    interceptor around each module's call, and that call goes through `nn.remat`.
+    This works for any Flax network and changes neither names nor values of its parameters: Flax
+    passes each module's call to an interceptor, which wraps it in `nn.remat`. A direct submodule
+    that is a single layer is wrapped too, at no loss.
     """
     inside = []
 

@@ -1,4 +1,4 @@
-"""Where arrays live: batches over all devices, parameters over the `fsdp` axis of the mesh.
+"""Placement of arrays on devices: batches over all, parameters over the `fsdp` axis of the mesh.
 
 `jax.jit` with `NamedSharding` does what `pmap` (in maintenance mode) and `pjit` (now `jit` itself)
 used to do; one code path serves one device, several devices and several processes.
@@ -15,10 +15,14 @@ BATCH_AXES = ("data", "fsdp")
 
 
 def make_mesh(devices: int = 0, fsdp: int = 1) -> Mesh:
-    """Mesh (data, fsdp) over the first `devices` devices (0: all).
+    """Make a mesh with the axes (data, fsdp).
+
+    Args:
+        devices: number of devices, the first of those visible; 0 uses all.
+        fsdp: number of devices over which parameters are sharded; a divisor of `devices`.
 
     Raises:
-        UserError: more devices asked for than there are, or a count that `fsdp` does not divide.
+        UserError: fewer devices are visible, or `fsdp` does not divide their number.
     """
     available = jax.devices()
     count = devices or len(available)
@@ -37,8 +41,8 @@ def make_mesh(devices: int = 0, fsdp: int = 1) -> Mesh:
             f"mesh.shard_params_over={fsdp} does not divide {count} devices; set it to one of "
             f"{divisors}"
         )
-    # Auto axes: the compiler places intermediates. Explicit ones, make_mesh's default, reject the
-    # reshapes of pixel shuffle and attention.
+    # With auto axes the compiler chooses the sharding of intermediate arrays. Explicit axes, the
+    # default of jax.make_mesh, reject the reshapes of pixel shuffle and attention.
     return jax.make_mesh(
         (count // fsdp, fsdp),
         BATCH_AXES,
@@ -48,21 +52,24 @@ def make_mesh(devices: int = 0, fsdp: int = 1) -> Mesh:
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
-    """The same array on every device."""
+    """Return the sharding that copies an array to every device."""
     return NamedSharding(mesh, P())
 
 
 def batch_sharding(mesh: Mesh) -> NamedSharding:
-    """The leading axis over all devices."""
+    """Return the sharding that spreads the leading axis over all devices."""
     return NamedSharding(mesh, P(BATCH_AXES))
 
 
 def state_shardings(mesh: Mesh, state):
-    """A sharding per leaf: its longest axis that `fsdp` divides, else replicated.
+    """Return the sharding of each leaf of the training state.
+
+    A leaf is sharded along the longest axis whose length is a multiple of `fsdp`, and replicated if
+    there is none.
 
     Args:
         mesh: from `make_mesh`.
-        state: tree of arrays or shapes.
+        state: tree of arrays or of their shapes and dtypes.
     """
     fsdp = mesh.shape["fsdp"]
 
@@ -79,7 +86,7 @@ def state_shardings(mesh: Mesh, state):
 
 
 def describe(mesh: Mesh) -> str:
-    """The mesh in words: "8 devices in 2 processes, parameters sharded over 4"."""
+    """Describe the mesh, as in "8 devices in 2 processes, parameters sharded over 4"."""
     if mesh.size == 1:
         return f"1 device ({mesh.devices.flat[0].device_kind})"
     fsdp, processes = mesh.shape["fsdp"], jax.process_count()
@@ -89,10 +96,11 @@ def describe(mesh: Mesh) -> str:
 
 
 def gathered(params):
-    """Whole parameters on every device, for the duration of a step; as they are without a mesh.
+    """Gather sharded parameters on every device for a step; return them unchanged without a mesh.
 
-    Computing with sharded ones, the compiler spreads some activations over channels instead of the
-    batch and moves them between devices, though they are far larger than the parameters are.
+    If a step computed with sharded parameters, the compiler would shard some activations over
+    channels instead of the batch and move them between devices, although they are far larger than
+    the parameters.
     """
     if jax.sharding.get_abstract_mesh().empty:
         return params
@@ -100,7 +108,13 @@ def gathered(params):
 
 
 def check_batch_size(mesh: Mesh, batch_size: int, accumulate: int = 1) -> None:
-    """Refuses a batch that the devices cannot share evenly."""
+    """Raise `UserError` unless the batch divides evenly among devices and micro-batches.
+
+    Args:
+        mesh: from `make_mesh`.
+        batch_size: images per step, over all devices.
+        accumulate: number of micro-batches per step.
+    """
     if accumulate < 1:
         raise UserError(f"train.accumulate={accumulate} must be at least 1")
     pieces = mesh.size * accumulate
@@ -114,7 +128,7 @@ def check_batch_size(mesh: Mesh, batch_size: int, accumulate: int = 1) -> None:
 
 
 def put_batch(mesh: Mesh, batch: dict[str, np.ndarray]) -> dict[str, jax.Array]:
-    """Puts this process's rows of a batch on its devices as part of one global array."""
+    """Put this process's rows of a batch on its devices, as part of a global array."""
     sharding = batch_sharding(mesh)
     return {
         key: jax.make_array_from_process_local_data(sharding, value) for key, value in batch.items()
@@ -122,7 +136,7 @@ def put_batch(mesh: Mesh, batch: dict[str, np.ndarray]) -> dict[str, jax.Array]:
 
 
 def put_whole_batch(mesh: Mesh, batch: dict[str, np.ndarray]) -> dict[str, jax.Array]:
-    """The same for a batch that every process holds in full."""
+    """Make the global array of a batch that every process has in full."""
     sharding = batch_sharding(mesh)
     return {
         key: jax.make_array_from_callback(value.shape, sharding, value.__getitem__)
@@ -131,7 +145,7 @@ def put_whole_batch(mesh: Mesh, batch: dict[str, np.ndarray]) -> dict[str, jax.A
 
 
 def fetch(tree):
-    """NumPy arrays of global arrays, whole and in every process."""
+    """Fetch a tree of global arrays as complete NumPy arrays, in every process."""
     if jax.process_count() == 1:
         return jax.device_get(tree)
     from jax.experimental import multihost_utils

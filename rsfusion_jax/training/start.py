@@ -1,4 +1,4 @@
-"""Weights to start from that are not the seed's: `config.init_from`."""
+"""Load the weights that training starts from: `config.init_from`."""
 
 from pathlib import Path
 
@@ -14,20 +14,24 @@ from rsfusion_jax.runs.integrity import check_network
 
 
 def initial_params(path: str, model, card: dict) -> dict:
-    """Parameters from a run folder, one checkpoint in it, the authors' `.pth`, or the package.
+    """Load initial parameters of a network.
 
     Args:
-        path: where from; a file is read as PyTorch's, "default" names the packaged weights.
+        path: a run folder, a checkpoint in it, a PyTorch file (`.pth`) of the network's authors, or
+            "default" for the packaged weights.
         model: the network that will be trained.
-        card: what this run's network is.
+        card: card of this run's network, from `runs.card.network_card`.
+
+    Returns:
+        The parameters of `model`.
 
     Raises:
-        UserError: nothing there, or weights of another network or configuration.
+        UserError: the path has no weights, or those of another network or configuration.
     """
     if path == DEFAULT:
         stored = provenance()["network"]
-        free = ("num_bands", "guide_bands", "ratio")
-        network = {key: value for key, value in card["network"].items() if key not in free}
+        ignored = ("num_bands", "guide_bands", "ratio")
+        network = {key: value for key, value in card["network"].items() if key not in ignored}
         if network != stored:
             raise UserError(
                 f"init_from={DEFAULT!r} is for the network {stored}, this run builds {network}; "

@@ -91,7 +91,7 @@ def make_ema_decay(decay: float, start: int, warmup: bool) -> Callable:
     """
 
     def at(step):
-        reached = jnp.minimum(decay, 1 - (1 + step) ** (-2 / 3)) if warmup else decay
-        return jnp.where(step < start, 0.0, reached)
+        current = jnp.minimum(decay, 1 - (1 + step) ** (-2 / 3)) if warmup else decay
+        return jnp.where(step < start, 0.0, current)
 
     return at

@@ -1,4 +1,4 @@
-"""What the steps of a run report: losses, rates, and whether a loss is one to stop at."""
+"""Log of the training steps: losses, speeds, and detection of bad losses."""
 
 import collections
 import math
@@ -11,15 +11,16 @@ from rsfusion_jax.compilation import compiler_options, platform_of
 from rsfusion_jax.runs.processes import barrier
 from rsfusion_jax.training.writers import RunLog
 
-_WINDOW, _ENOUGH = 100, 20  # losses that a spike is measured against, at most and at least
+# Largest and smallest number of earlier losses whose median a spike is compared with.
+_WINDOW, _ENOUGH = 100, 20
 
 
 class BadLossError(Exception):
-    """A loss or gradient that is not finite, or a spike.
+    """A loss or gradient is not finite, or the loss is a spike.
 
     Attributes:
-        step: where it was.
-        what: the words for it.
+        step: step at which it occurred.
+        what: description of the problem.
     """
 
     def __init__(self, step: int, what: str):
@@ -28,16 +29,16 @@ class BadLossError(Exception):
 
 
 class StepLog:
-    """Collects the steps' scalars on the device and writes them in one transfer when asked.
+    """Collect the scalars of the steps on the device and write them in one transfer on `flush`.
 
-    Fetching every step's loss would make the host wait for the device at each of them.
+    If the loss was fetched at every step, the host would wait for the device at each of them.
 
     Args:
-        log: where they are written.
-        schedule: learning rate of a step.
-        batch_size: patches per step over all devices.
-        devices: their number.
-        spike: a loss above this many times the median of the last 100 counts as bad; 0: none does.
+        log: the log that the scalars are written to.
+        schedule: learning rate as a function of the step.
+        batch_size: patches per step, over all devices.
+        devices: number of devices.
+        spike: a loss above `spike` times the median of the last 100 losses is bad; 0 disables this.
     """
 
     def __init__(self, log: RunLog, schedule, batch_size: int, devices: int, spike: float = 0.0):
@@ -47,22 +48,23 @@ class StepLog:
         self.restart()
 
     def restart(self) -> None:
-        """Forgets steps not yet written, and starts the clock."""
+        """Discard the steps not yet written, and reset the timers."""
         self._pending: list[tuple[int, dict]] = []
         self._start, self._waited, self._compiling = time.perf_counter(), 0.0, 0.0
 
     def timed(self, function, *args):
-        """Calls a function and counts its time as waiting for data."""
+        """Call a function and count its time as waiting for data."""
         start = time.perf_counter()
         result = function(*args)
         self._waited += time.perf_counter() - start
         return result
 
     def compile(self, function, *args):
-        """Compiles a jitted function for these arguments; its time is reported apart.
+        """Compile a jitted function for these arguments; its time is logged separately.
 
-        Processes leave together: on CPUs the first collective of a program fails where one of them
-        comes to it 30 s after another, and compilation alone can take that much longer.
+        All processes wait here for each other: on CPUs the first collective operation of a program
+        fails if one process reaches it more than 30 s after another, and compilation times alone
+        can differ by that much.
         """
         start = time.perf_counter()
         compiled = function.lower(*args).compile(compiler_options(platform_of(args)))
@@ -71,14 +73,18 @@ class StepLog:
         return compiled
 
     def add(self, step: int, metrics: dict) -> None:
-        """Takes a step's scalars without waiting for them."""
+        """Add the scalars of a step, without waiting for their values."""
         self._pending.append((step, metrics))
 
     def flush(self) -> str | None:
-        """Writes the mean over the steps since the last flush; returns a note for the screen.
+        """Write the means over the steps since the last flush.
+
+        Returns:
+            Text for the progress bar, or None if there were no new steps.
 
         Raises:
-            BadLossError: one of these steps must not be built upon.
+            BadLossError: one of these steps has a bad loss or gradient, so that its weights must
+                not be used.
         """
         if not self._pending:
             return None
@@ -109,14 +115,14 @@ class StepLog:
         if not math.isfinite(scalars["grad_norm"]):
             raise BadLossError(step, "the gradient is not finite")
         if self._spike and len(self._recent) >= _ENOUGH:
-            usual = float(np.median(self._recent))
-            if loss > self._spike * usual:
-                raise BadLossError(step, f"the loss {loss:.4g} is a spike over {usual:.4g}")
+            median = float(np.median(self._recent))
+            if loss > self._spike * median:
+                raise BadLossError(step, f"the loss {loss:.4g} is a spike over {median:.4g}")
         self._recent.append(loss)
 
 
 def _device_memory() -> dict[str, float]:
-    """The fullest of this process's devices, in MiB; nothing where the backend does not say."""
+    """Return the largest memory use among this process's devices in MiB; empty if unknown."""
     stats = [device.memory_stats() or {} for device in jax.local_devices()]
     names = {"peak_bytes_in_use": "peak_mib", "bytes_in_use": "in_use_mib"}
     return {

@@ -1,4 +1,4 @@
-"""Validation during training: scores, a picture, and the best checkpoint so far."""
+"""Validation during training: scores, example images, and the best checkpoint so far."""
 
 import functools
 import math
@@ -21,12 +21,17 @@ _PICTURES = 2
 
 
 def check_options(options, ratio: int) -> None:
-    """Refuses a `config.eval` that would only fail when the first validation is due."""
-    for name, found, known in (
+    """Raise `UserError` for a wrong `config.eval`, before the first validation would fail.
+
+    Args:
+        options: `config.eval`.
+        ratio: PAN pixels per MS pixel.
+    """
+    for name, requested, known in (
         ("best_metric", {options.best_metric}, reduced_metrics(ratio)),
         ("methods", set(options.methods), list_methods()),
     ):
-        if unknown := sorted(found - set(known)):
+        if unknown := sorted(requested - set(known)):
             raise UserError(
                 f"eval.{name}: {unknown[0]!r} is unknown; choose from {', '.join(known)}"
             )
@@ -35,7 +40,17 @@ def check_options(options, ratio: int) -> None:
 
 
 class Validation:
-    """Scores weights on the validation set and keeps the best."""
+    """Score weights on the validation set and save the best.
+
+    Args:
+        options: `config.eval`.
+        source: the validation set.
+        model: the network.
+        mesh: mesh of devices that share each batch.
+        checkpoints: checkpoints of the run, where the best weights are saved.
+        log: the log that scores and example images are written to.
+        card: card of the network, from `runs.card.network_card`.
+    """
 
     def __init__(
         self,
@@ -55,9 +70,9 @@ class Validation:
         self._best = None if best is None else best[self._metric]
 
     def run(self, step: int, params: dict) -> str:
-        """Scores `params`; returns a note for the progress bar."""
-        whole = jax.device_put(params, replicated(self._mesh))
-        fuser = Fuser(self._model, {"params": whole}, diffusion=self._card["diffusion"])
+        """Score the weights `params` at a step; return text for the progress bar."""
+        replicas = jax.device_put(params, replicated(self._mesh))
+        fuser = Fuser(self._model, {"params": replicas}, diffusion=self._card["diffusion"])
         means = score(
             fuser.fuse_unit,
             self._source,

@@ -1,4 +1,4 @@
-"""Where a run's numbers go: metrics.jsonl, TensorBoard, and a bar or plain lines on the screen."""
+"""Write the metrics of a run to metrics.jsonl and TensorBoard."""
 
 import json
 from pathlib import Path
@@ -9,9 +9,13 @@ from rsfusion_jax.runs.processes import is_first
 
 
 class RunLog:
-    """Scalars and pictures of one run, appended to whatever an earlier start of it wrote.
+    """Log of the scalars and images of a run; a resumed run appends to it.
 
-    In a run of several processes the first one writes, the others' calls do nothing.
+    In a run of several processes only the first one writes; calls in the others do nothing.
+
+    Args:
+        workdir: the run folder.
+        first_step: number of steps already taken; entries of later steps are deleted.
     """
 
     def __init__(self, workdir: Path, first_step: int):
@@ -20,7 +24,7 @@ class RunLog:
         self.go_back(first_step)
 
     def go_back(self, step: int) -> None:
-        """Drops what was written of later steps: they are taken again."""
+        """Delete the entries of steps after `step`, which will be taken again."""
         if not is_first():
             return
         from tensorboardX import SummaryWriter
@@ -31,7 +35,7 @@ class RunLog:
         self._board = SummaryWriter(str(self._boards), purge_step=step + 1)
 
     def scalars(self, step: int, values: dict[str, float]) -> None:
-        """Writes one line of metrics.jsonl and a TensorBoard point per value."""
+        """Write one line of metrics.jsonl, and each value to TensorBoard."""
         if self._file is None:
             return
         values = {name: float(value) for name, value in values.items()}
@@ -41,23 +45,24 @@ class RunLog:
             self._board.add_scalar(name, value, step)
 
     def image(self, step: int, name: str, picture: np.ndarray) -> None:
-        """Writes a picture, (H, W, 3) uint8, to TensorBoard."""
+        """Write an RGB image, (H, W, 3) uint8, to TensorBoard."""
         if self._board is not None:
             self._board.add_image(name, picture, step, dataformats="HWC")
 
     def close(self) -> None:
-        """Flushes and closes both files."""
+        """Flush and close both logs."""
         if self._file is not None:
             self._file.close()
             self._board.close()
 
     def _drop_after(self, step: int) -> None:
-        # Steps between the last checkpoint and a kill are taken again: they must not stand twice.
+        # Steps after the last checkpoint of a killed run are taken again; without this they would
+        # appear twice.
         if self._path.exists():
             lines = self._path.read_text().splitlines()
-            kept = [line for line in lines if _step_of(line) <= step]
+            remaining = [line for line in lines if _step_of(line) <= step]
             unfinished = self._path.with_suffix(".tmp")
-            unfinished.write_text("".join(f"{line}\n" for line in kept))
+            unfinished.write_text("".join(f"{line}\n" for line in remaining))
             unfinished.replace(self._path)
 
 
@@ -65,4 +70,4 @@ def _step_of(line: str) -> float:
     try:
         return json.loads(line)["step"]
     except (json.JSONDecodeError, KeyError):
-        return np.inf  # a line cut off by a kill
+        return np.inf  # incomplete line of a killed run

@@ -231,5 +231,5 @@ def test_select_names_its_choices():
         config = default.get_config()
         data_sets.select(config, name)
         assert config.data.sensor in ("wv3", name, name.split("_x")[0])
-    with pytest.raises(ValueError, match=r"'cave_x2'; choose one of synthetic, wv3, .*sen12ms_cr"):
+    with pytest.raises(UserError, match=r"'cave_x2'; choose one of synthetic, wv3, .*sen12ms_cr"):
         data_sets.select(ConfigDict(), "cave_x2")

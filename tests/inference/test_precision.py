@@ -59,7 +59,7 @@ def test_fuser_of_a_diffusion():
     assert _precisions(fuser.fuse_unit, pan, ms, lms) == HIGHEST
     state = {"variables": fuser.variables, "row": {"t": 3}}
     step = DiffusionStep(
-        network_spec(fuser), fuser, types.SimpleNamespace(process=fuser.diffusion), state
+        network_spec(fuser), fuser, types.SimpleNamespace(bands=2, process=fuser.diffusion), state
     )
     noisy = jnp.zeros((1, 16, 16, 2))
     assert _precisions(step._predict, state, pan, ms, lms, noisy) == HIGHEST

@@ -181,7 +181,7 @@ def test_refusals(capsys):
     shapes = {"pan": (1, 8, 8, 1), "ms": (1, 2, 2, 3), "lms": (1, 8, 8, 3), "gt": (1, 8, 8, 3)}
     batch = {name: jnp.zeros(shape) for name, shape in shapes.items()}
     params = init_params(model, jax.random.key(0))
-    with pytest.raises(UserError, match="needs PAN as it is"):
+    with pytest.raises(UserError, match="needs PAN at full resolution"):
         jax.eval_shape(lambda p: objective(model, p, batch, jax.random.key(0)), params)
     with pytest.raises(SystemExit):
         run(["fuse", "pan.tif", "ms.tif", "out.tif", "--fine-tune=5"])

@@ -238,7 +238,7 @@ def test_a_full_disk_names_what_was_saved(tmp_path, monkeypatch):
         save(self, state, *args)
 
     monkeypatch.setattr(Checkpoints, "save", full)
-    sentence = r"disk of .* is full; the last whole checkpoint is .*checkpoints/2: free"
+    sentence = r"disk of .* is full; the last complete checkpoint is .*checkpoints/2: free"
     with pytest.raises(rsf.UserError, match=sentence):
         train(small_config(), tmp_path / "run")
 
