@@ -35,6 +35,7 @@ CALLS = {
     "metrics.d_lambda_k": (("fused", "ms"), ("sensor", "ratio", "precision")),
     "classical.fuse": (("name", "pan", "ms"), ("sensor", "lms")),
     "classical.list_methods": ((), ()),
+    "fuse_scene": (("pan", "ms", "out"), ("fuser",)),
     "data.simulate": (("pan", "ms"), ("sensor", "ratio")),
 }
 """Positional arguments in their order, and keywords, of every call that programs rely on."""
@@ -60,6 +61,9 @@ def test_parts_of_a_fuser():
     assert isinstance(fuser, rsf.Fuser)
     assert fuser.variables["params"] and fuser.model.predicts == "fused"
     assert fuser.sensor.name == "ge1"
+    assert repr(fuser) == (
+        "<Fuser: BandWise, 4 bands guided by 1, ratio 4, counts up to 2047, sensor 'ge1'>"
+    )
 
 
 def test_classical_methods():
@@ -70,7 +74,8 @@ def test_classical_methods():
 
 
 @pytest.mark.parametrize(
-    "command", ["fuse", "port", "simulate", "models", "check", "convert", "export"]
+    "command",
+    "train evaluate fuse port simulate models sensors sample check convert export".split(),
 )
 def test_commands(command, capsys):
     with pytest.raises(SystemExit) as ended:

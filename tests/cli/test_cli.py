@@ -1,14 +1,18 @@
-"""The programs on a run: port, evaluate, models."""
+"""The commands on small inputs: port, evaluate, models, sensors, sample."""
 
 import json
+from pathlib import Path
 
+import h5py
 import jax
 import numpy as np
 import pytest
+import rasterio
 import scipy.io
 
 import rsfusion_jax as rsf
 from rsfusion_jax.cli.main import run
+from rsfusion_jax.evaluation import evaluate as module
 from rsfusion_jax.evaluation.evaluate import evaluate
 from rsfusion_jax.models import init_params
 
@@ -48,8 +52,6 @@ def test_port_there_and_back(torch_file, tmp_path):
 
 
 def test_evaluate_ported_weights_beside_classical(torch_file, tmp_path, capsys):
-    import h5py
-
     rng = np.random.default_rng(0)
     scene = rsf.data.simulate(
         rng.integers(0, 2047, (256, 256, 1)), rng.integers(0, 2047, (64, 64, 4)), sensor="qb"
@@ -96,17 +98,49 @@ def test_models_lists_the_zoo(capsys):
     assert "536,248" in printed  # U2Net at 8 bands, without its dead parameters
 
 
-def test_full_resolution_set_is_scored_without_reference(tmp_path):
-    import h5py
+def test_sensors_lists_every_sensor(capsys):
+    run(["sensors"])
+    printed = capsys.readouterr().out
+    assert all(name in printed for name in rsf.list_sensors())
 
-    rng = np.random.default_rng(0)
-    with h5py.File(tmp_path / "full.h5", "w") as file:
-        file["pan"] = rng.integers(1, 2047, (2, 1, 128, 128))
-        file["ms"] = rng.integers(1, 2047, (2, 4, 32, 32))
+
+def test_sample_is_a_pair_that_fuses(tmp_path, capsys):
+    folder = tmp_path / "new" / "sample"
+    run(["sample", str(folder)])
+    assert sorted(path.name for path in folder.iterdir()) == ["MS.tif", "PAN.tif"]
+    pair = [str(folder / name) for name in ("PAN.tif", "MS.tif")]
+    run(["fuse", *pair, str(folder / "sharp.tif"), "--method=gsa", "--quiet"])
+    with rasterio.open(folder / "sharp.tif") as sharp, rasterio.open(pair[1]) as ms:
+        assert sharp.shape == (512, 512) and sharp.descriptions == ms.descriptions
+        assert sharp.crs == ms.crs and sharp.dtypes == ms.dtypes
+    before = (folder / "PAN.tif").read_bytes()
+    with pytest.raises(SystemExit) as stop:
+        run(["sample", str(folder)])
+    assert stop.value.code == 2 and "PAN.tif exists already" in capsys.readouterr().err
+    assert (folder / "PAN.tif").read_bytes() == before
+
+
+def test_an_evaluation_never_overwrites_a_report(tmp_path, monkeypatch):
+    scored = []
+    monkeypatch.setattr(module, "leaderboard", lambda *args, **options: scored.append(args[2]))
+    path = str(_full_resolution_set(tmp_path))
+    options = {"workdir": None, "methods": ["gsa"], "data": path, "sensor": "qb"}
+    options |= {"max_value": None, "ratio": None, "batch_size": 2}
+    monkeypatch.chdir(tmp_path)
+    evaluate(**options, out=None)
+    assert scored[0].parent == Path("evaluations") and scored[0].is_dir()
+    evaluate(**options, out="mine")
+    (tmp_path / "mine" / "report.json").write_text("{}")
+    with pytest.raises(rsf.UserError, match="mine holds the report of an earlier evaluation"):
+        evaluate(**options, out="mine")
+    assert len(scored) == 2 and (tmp_path / "mine" / "report.json").read_text() == "{}"
+
+
+def test_full_resolution_set_is_scored_without_reference(tmp_path):
     evaluate(
         workdir=None,
         methods=["brovey"],
-        data=str(tmp_path / "full.h5"),
+        data=str(_full_resolution_set(tmp_path)),
         sensor="qb",
         max_value=None,
         ratio=None,
@@ -118,3 +152,11 @@ def test_full_resolution_set_is_scored_without_reference(tmp_path):
     # EXP follows MS and ignores PAN; Brovey does the opposite.
     assert rows["EXP"]["R-ERGAS"]["mean"] < rows["BROVEY"]["R-ERGAS"]["mean"]
     assert rows["EXP"]["D_rho"]["mean"] > rows["BROVEY"]["D_rho"]["mean"]
+
+
+def _full_resolution_set(folder):
+    rng = np.random.default_rng(0)
+    with h5py.File(folder / "full.h5", "w") as file:
+        file["pan"] = rng.integers(1, 2047, (2, 1, 128, 128))
+        file["ms"] = rng.integers(1, 2047, (2, 4, 32, 32))
+    return folder / "full.h5"
