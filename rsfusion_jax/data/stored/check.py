@@ -255,8 +255,8 @@ def check_phase(
     if num_different:
         _warn(
             f"{name}: in {num_different} of {len(gaps)} images looked at 'lms' does not pass "
-            f"through 'ms' at PAN pixels {int(ms_phase)}, {int(ms_phase) + ratio}, ... (off by up to "
-            f"{max(gaps):.3g} of full scale); give ms_phase={(ratio - 1) / 2:g} if the set is "
+            f"through 'ms' at PAN pixels {int(ms_phase)}, {int(ms_phase) + ratio}, ... (off by up "
+            f"to {max(gaps):.3g} of full scale); give ms_phase={(ratio - 1) / 2:g} if the set is "
             "area-aligned, else expect its 'ms' to be displaced"
         )
 
