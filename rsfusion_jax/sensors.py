@@ -187,7 +187,7 @@ _SENSORS = {
             12,
             (_FALLBACK,) * 13,
             None,
-            f"Sentinel-2 level 1C beside Sentinel-1 VV and VH, all at 10 m (Ebel et al., IEEE TGRS "
+            f"Sentinel-2 level 1C with Sentinel-1 VV and VH, all at 10 m (Ebel et al., IEEE TGRS "
             f"2021); reflectance x 10000; {_NO_GAINS}",
             10000.0,
         ),
@@ -272,8 +272,8 @@ def select_bands(sensor: Sensor, names: Sequence[str]) -> Sensor:
     if unknown or len(set(names)) < len(names) or not names:
         wrong = unknown[0] if unknown else ", ".join(names)
         raise UserError(
-            f"bands: {wrong!r} is no choice among the bands of {sensor.name!r}; name each wanted "
-            f"one of {', '.join(sensor.bands)} once"
+            f"bands: {wrong!r} is no selection of the bands of {sensor.name!r}; choose from "
+            f"{', '.join(sensor.bands)}, each at most once"
         )
     colours = [sensor.bands[index] for index in sensor.rgb]
     fallback = (2, 1, 0) if len(names) >= 3 else (0, 0, 0)

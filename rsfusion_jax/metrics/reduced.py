@@ -30,13 +30,13 @@ def sam(gt, fused, *, where=None):
     """
     norm_gt = jnp.linalg.norm(gt, axis=-1, keepdims=True)
     norm_fused = jnp.linalg.norm(fused, axis=-1, keepdims=True)
-    seen = (norm_gt > 0) & (norm_fused > 0)
-    unit_gt = gt / jnp.where(seen, norm_gt, 1)
-    unit_fused = fused / jnp.where(seen, norm_fused, 1)
-    apart = jnp.linalg.norm(unit_gt - unit_fused, axis=-1, keepdims=True)
-    along = jnp.linalg.norm(unit_gt + unit_fused, axis=-1, keepdims=True)
-    angle = jnp.where(seen, 2 * jnp.arctan2(apart, along), 0)
-    mean = image_mean(angle, where)[0] / image_mean(seen.astype(gt.dtype), where)[0]
+    nonzero = (norm_gt > 0) & (norm_fused > 0)
+    unit_gt = gt / jnp.where(nonzero, norm_gt, 1)
+    unit_fused = fused / jnp.where(nonzero, norm_fused, 1)
+    difference = jnp.linalg.norm(unit_gt - unit_fused, axis=-1, keepdims=True)
+    total = jnp.linalg.norm(unit_gt + unit_fused, axis=-1, keepdims=True)
+    angle = jnp.where(nonzero, 2 * jnp.arctan2(difference, total), 0)
+    mean = image_mean(angle, where)[0] / image_mean(nonzero.astype(gt.dtype), where)[0]
     return jnp.degrees(mean)
 
 

@@ -99,11 +99,11 @@ def d_rho(fused, pan, *, ratio, sigma=None):
     if sigma < 2:
         raise UserError(f"d_rho: a window of sigma {sigma} pixel has no correlation; give sigma=4")
     mean, mean_pan, variance, variance_pan, covariance = window_moments(fused, pan, sigma)
-    seen = ~is_flat(variance_pan, mean_pan**2)
-    both = seen & ~is_flat(variance, mean**2)
+    pan_varies = ~is_flat(variance_pan, mean_pan**2)
+    both = pan_varies & ~is_flat(variance, mean**2)
     deviations = jnp.sqrt(jnp.where(both, variance, 1)) * jnp.sqrt(jnp.where(both, variance_pan, 1))
     correlation = jnp.where(both, covariance / deviations, 0)
-    share = image_mean(seen.astype(fused.dtype))  # (1,)
+    share = image_mean(pan_varies.astype(fused.dtype))  # (1,)
     return 1 - (image_mean(correlation) / share).mean()
 
 

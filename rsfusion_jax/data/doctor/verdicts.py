@@ -58,7 +58,7 @@ def judge_values(tally: Tally, judge: Sensor, stored, integral: bool) -> Iterato
         share = tally.overshoot / tally.images
         text = f"{100 * share:.2g} % of lms lies beyond its image's ms, as interpolation overshoots"
         if share == 0:
-            text = "lms nowhere leaves the range of ms: clipped, or not a band-limited enlargement"
+            text = "lms never exceeds the range of ms: clipped, or no band-limited interpolation"
         yield Finding("ok", "lms", text)
 
 
@@ -139,19 +139,21 @@ def judge_ms_phase(measured: list[tuple[str, float]], ratio: int, declared: floa
     shares, text = _shares(measured)
     text = f"ms of gt: {text}"
     if not shares:
-        return Finding("warning", "phase", f"{text}; flat images, or ms is no blurred gt")
+        return Finding(
+            "warning", "phase", f"{text}; the images are flat, or ms is not a blurred gt"
+        )
     phase, share = max(shares.items(), key=lambda item: item[1])
     if share < _ALIKE:
         text += f"; expected {expected} in all"
         if not centred:
-            text += f": filter gt again, take [{declared:g}::{ratio}] and make lms of that"
+            text += f": blur gt again, decimate at [{declared:g}::{ratio}] and upsample it to lms"
         return Finding("warning" if share >= _MOSTLY else "error", "phase", text)
-    miss = float(np.median([miss for name, miss in measured if name == phase]))
-    text += f", missing by {miss:.2g} of its spread"
+    deviation = float(np.median([value for name, value in measured if name == phase]))
+    text += f", deviating by {deviation:.2g} of its standard deviation"
     if phase != expected:
         return Finding("warning", "phase", f"{text}; expected {expected}")
-    if miss > _OTHER_BLUR and not centred:  # sets of centred phase do not use a sensor's MTF
-        return Finding("warning", "phase", f"{text}: blurred with other gains")
+    if deviation > _OTHER_BLUR and not centred:  # sets of centred phase do not use a sensor's MTF
+        return Finding("warning", "phase", f"{text}: blurred with other MTF gains")
     return Finding("ok", "phase", text)
 
 
@@ -168,8 +170,8 @@ def judge_lms_phase(measured, ratio: int, declared: float) -> Finding:
     if not shares:
         return Finding("warning", "phase", f"{text}; neither interp23 nor centre-aligned")
     phase, share = max(shares.items(), key=lambda item: item[1])
-    miss = float(np.median([miss for name, miss in measured if name == phase]))
-    text += f", missing by {miss:.2g} of its spread"
+    deviation = float(np.median([value for name, value in measured if name == phase]))
+    text += f", deviating by {deviation:.2g} of its standard deviation"
     if share < _ALIKE:
         return Finding("error", "phase", f"{text}; expected one alignment in all images")
     number = ratio // 2 if phase == "r//2" else (ratio - 1) / 2

@@ -215,7 +215,7 @@ def read_patch(path: Path, kind: str) -> Raster:
         UserError: the file cannot be read or has the wrong number of bands for its kind.
     """
     if not path.is_file():
-        raise UserError(f"{path} has gone since the folder was listed; open the set again")
+        raise UserError(f"{path} was removed after the folder was listed; open the set again")
     raster = read_geotiff(path)
     image, valid = raster.image, raster.valid
     if image.shape[2] != BANDS[kind]:

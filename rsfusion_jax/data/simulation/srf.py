@@ -81,7 +81,7 @@ def spectral_response(
     sums = channels.sum(axis=1, keepdims=True)
     if not np.all(sums > 0):
         raise UserError(
-            f"srf {choice!r}: channel {int(np.argmin(sums))} sees none of the bands from "
+            f"srf {choice!r}: channel {int(np.argmin(sums))} covers none of the bands from "
             f"{wavelengths[0]:g} to {wavelengths[-1]:g} nm; choose another response"
         )
     return SpectralResponse(choice, (channels / sums).T)

@@ -4,12 +4,12 @@ import dataclasses
 from collections.abc import Sequence
 
 _RANDOM_SPLIT = (
-    "its patches overlap those of train, so scores on it say nothing about unseen scenes; use a "
-    "test set for that"
+    "its patches overlap those of train, so scores on it do not hold for unseen scenes; use a test "
+    "set for that"
 )
 _OTHER_SCENES = (
-    "the .h5 and .mat files of WV3 and QB hold other scenes, and published tables are of the .mat "
-    "ones; say which were scored"
+    "the .h5 and .mat files of WV3 and QB contain different scenes, and published tables use the "
+    ".mat files; state which were evaluated"
 )
 
 

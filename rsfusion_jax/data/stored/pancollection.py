@@ -229,8 +229,8 @@ def _check_upsampling(name: str, info: SetInfo) -> None:
     r, phase = info.ratio, info.ms_phase
     if r > 1 and phase not in (r // 2, (r - 1) / 2):
         raise UserError(
-            f"{name}: 'lms' is missing and cannot be made at ms_phase={phase:g}, expected {r // 2} "
-            f"(decimated) or {(r - 1) / 2:g} (area-aligned); store 'lms' in the file"
+            f"{name}: 'lms' is missing and cannot be computed at ms_phase={phase:g}, expected "
+            f"{r // 2} (decimated) or {(r - 1) / 2:g} (area-aligned); store 'lms' in the file"
         )
 
 

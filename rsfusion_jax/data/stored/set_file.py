@@ -37,8 +37,8 @@ def new_files(paths: Sequence[Path], overwrite: bool = False) -> Iterator[dict[P
             temporary.replace(path)
     except OSError as error:
         raise UserError(
-            f"{paths[0]} cannot be written ({' '.join(str(error).split())}); expected a folder "
-            "with room where files may be made"
+            f"{paths[0]} cannot be written ({' '.join(str(error).split())}); expected a "
+            "writable folder with enough space"
         ) from error
     finally:
         for temporary in unfinished.values():

@@ -110,11 +110,11 @@ class Scene:
         direct = self._spectra @ (self.light.direct * weights).T
         diffuse = self._spectra @ (self.light.sky * weights).T
         path = weights @ self.light.path
-        seen = self._spectra * (self.light.direct * sky.SUN * pan)
+        pan_light = self._spectra * (self.light.direct * sky.SUN * pan)
         hues = []
         for shape in _HUES:
             # Subtract the mean in PAN, so that the colour changes at constant PAN.
-            level = (seen @ shape) / seen.sum(axis=1)
+            level = (pan_light @ shape) / pan_light.sum(axis=1)
             changed = (self._spectra * shape) @ (self.light.direct * weights).T
             hues.append(changed - level[:, None] * direct)
         for band in range(len(responses)):

@@ -17,7 +17,7 @@ It was measured on IKONOS, where MS has as much detail up to the Nyquist frequen
 its grid (MTF compensation), and on GeoEye-1, which agrees with its published gains.
 """
 
-_ELSEWHERE = (1.0, 1.9)
+_UNMEASURED_SHARPENING = (1.0, 1.9)
 """Range of this factor for sensors on which it was not measured."""
 
 _CALIBRATION = 0.25
@@ -87,7 +87,9 @@ def draw_nuisances(rng: np.random.Generator, sensor: Sensor) -> Nuisances:
     reach = 1.5 if rng.random() < 0.05 else 0.5
     jitter = rng.uniform(0.05, 0.10)
     return Nuisances(
-        sharpening=sharpening * rng.uniform(0.9, 1.1) if sharpening else rng.uniform(*_ELSEWHERE),
+        sharpening=sharpening * rng.uniform(0.9, 1.1)
+        if sharpening
+        else rng.uniform(*_UNMEASURED_SHARPENING),
         ms_gain=rng.uniform(-0.05, 0.05, bands),
         pan_gain=rng.uniform(-0.05, 0.05),
         ms_shift=jitter * rng.standard_normal((bands, 2)),
