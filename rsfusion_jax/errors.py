@@ -1,22 +1,30 @@
-"""Exceptions with a meaning of their own: the user can mend this; start this again."""
+"""The two exceptions of the project: an error that the user can fix, and an interrupted run."""
+
+from pathlib import Path
 
 
 class UserError(Exception):
-    """A mistake in a file, flag or argument that the user can mend.
+    """A mistake in a file, flag or argument that the user can fix.
 
-    The message is one sentence: what was named, what was found, what was expected, what to do.
+    The message is one sentence: the file or argument, its value, the expected value, what to do.
     Command-line entry points print it without a traceback and exit with status 2.
     """
 
 
 class Interrupted(Exception):
-    """Training was asked to stop, or lost one of its processes, and waits to be started again.
+    """Training received a stop signal or lost one of its processes and can be resumed.
 
     Programs print the message and exit with `RESTART_STATUS`.
     """
 
 
 RESTART_STATUS = 75
-"""EX_TEMPFAIL of sysexits.h, "try again later": everything needed to go on is saved. It differs
-from an error (1, 2) and from a process that a signal ended before it could save (137, 143), so that
-a scheduler or a shell loop can start exactly these runs again."""
+"""Exit status EX_TEMPFAIL of sysexits.h, "try again later": the run is saved and can be resumed.
+
+It differs from the status of an error (1, 2) and of a process that a signal killed before it could
+save (137, 143), so that a scheduler or a shell loop can restart exactly the resumable runs."""
+
+
+def not_a_file(path: str | Path) -> str:
+    """Say what is wrong with the path of an input file: it is a folder, or it does not exist."""
+    return f"{path} is a folder" if Path(path).is_dir() else f"{path} does not exist"

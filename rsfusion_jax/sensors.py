@@ -1,7 +1,7 @@
-"""Sensors as frozen records: bands, full scale and the blur of their optics.
+"""Sensor records: bands, bit depth, full scale and MTF gains at the Nyquist frequency.
 
-A sensor says how its pixels were made (bands, bit depth, MTF gains at the Nyquist frequency). It
-does not say what a network's weights were divided by: that scale travels with the weights.
+A sensor describes how its pixels were acquired. The scale by which a network's training images were
+divided is not part of it: that scale is stored with the network's weights.
 """
 
 import dataclasses
@@ -13,24 +13,26 @@ _EIGHT_BANDS = ("coastal", "blue", "green", "yellow", "red", "red_edge", "nir1",
 _FOUR_BANDS = ("blue", "green", "red", "nir")
 _TOOLBOX = "gains of the MATLAB pansharpening toolbox (Vivone et al., IEEE GRSM 2021)"
 UNKNOWN_GAIN = 0.3
-"""MTF gain of a sensor that nothing names: the fallback of the MATLAB toolbox."""
+"""MTF gain assumed for an unknown sensor: the fallback of the MATLAB toolbox."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Sensor:
-    """One pair of instruments: a multispectral camera and its panchromatic companion.
+    """A multispectral camera and the panchromatic camera on the same satellite.
 
     Attributes:
         name: lower-case short name, e.g. `wv3`.
         bands: names of the MS bands in file order.
         rgb: indices of the red, green and blue band.
         ratio: PAN pixels per MS pixel along one axis.
-        bit_depth: bits of one count; full scale is `2**bit_depth - 1`.
+        bit_depth: bits per count, 1 to 16; full scale is `2**bit_depth - 1`.
         mtf_ms: amplitude gain of each MS band at the MS Nyquist frequency, in (0, 1).
-        mtf_pan: the same for PAN; None where no source gives one.
-        source: where the gains come from, and the full scale where it is no bit depth.
-        full_scale: what stands for 1 where that is not `2**bit_depth - 1`: 1 for sets that are
-            stored in [0, 1], 10000 for Sentinel-2's reflectances.
+        mtf_pan: amplitude gain of PAN at the PAN Nyquist frequency, in (0, 1); None where no
+            source publishes one.
+        source: reference for the gains, and for the full scale where it does not follow from the
+            bit depth.
+        full_scale: stored value that is mapped to 1, where that is not `2**bit_depth - 1`: 1 for
+            data sets that are stored in [0, 1], 10000 for Sentinel-2's reflectances.
     """
 
     name: str
@@ -72,12 +74,15 @@ class Sensor:
 
     @property
     def max_value(self) -> float:
-        """Full scale: 2047 for 11 bit, 1023 for 10 bit, or what `full_scale` says."""
+        """Full scale: `full_scale` where it is set, else `2**bit_depth - 1` (2047 for 11 bit)."""
         return float(2**self.bit_depth - 1 if self.full_scale is None else self.full_scale)
 
     @property
     def levels(self) -> float:
-        """Steps from 0 to full scale: counts, or `2**bit_depth - 1` where full scale is 1."""
+        """Number of quantisation steps from 0 to full scale.
+
+        That is the full scale itself, or `2**bit_depth - 1` where full scale is 1.
+        """
         return self.max_value if self.max_value > 1 else float(2**self.bit_depth - 1)
 
 
@@ -88,7 +93,10 @@ _NO_GAINS = "no published gains: the toolbox's fallback of 0.3 per band"
 def _spectrometer(
     name: str, first: float, step: float, count: int, unit: bool, source: str
 ) -> Sensor:
-    """A camera of `count` narrow bands at `first + step * i` nm; `unit`: stored in [0, 1]."""
+    """Return a camera of `count` narrow bands centred at `first + step * i` nm.
+
+    With `unit`, its data sets are stored in [0, 1].
+    """
     centres = [first + step * index for index in range(count)]
     rgb = tuple(
         min(range(count), key=lambda i: abs(centres[i] - colour)) for colour in (650, 550, 450)
@@ -134,7 +142,7 @@ _SENSORS = {
             None,
             f"{_NO_GAINS}; papers scored GF2 with mtf='ikonos'",
         ),
-        # Sets of other tasks, whose files are named after what was photographed or where.
+        # Cameras of hyperspectral and cloud-removal data sets, under the names of the data sets.
         _spectrometer(
             "cave",
             400,
@@ -179,7 +187,7 @@ _SENSORS = {
             12,
             (_FALLBACK,) * 13,
             None,
-            f"Sentinel-2 level 1C beside Sentinel-1 VV and VH, all at 10 m (Ebel et al., IEEE TGRS "
+            f"Sentinel-2 level 1C with Sentinel-1 VV and VH, all at 10 m (Ebel et al., IEEE TGRS "
             f"2021); reflectance x 10000; {_NO_GAINS}",
             10000.0,
         ),
@@ -188,16 +196,18 @@ _SENSORS = {
 
 
 def list_sensors() -> tuple[str, ...]:
-    """Names of the built-in sensors, sorted."""
+    """Return the names of the built-in sensors, sorted."""
     return tuple(sorted(_SENSORS))
 
 
 def get_sensor(sensor: str | Mapping | Sensor) -> Sensor:
-    """Returns a sensor record by name, from a mapping of its fields, or as given.
+    """Return a sensor record by name or from a mapping of its fields.
 
-    A mapping declares a sensor of one's own in a config: `bands` (names, or how many there are)
-    and `mtf_ms` (one gain per band, or one for all) are required; `name`, `rgb`, `ratio`,
-    `bit_depth`, `mtf_pan`, `source`, `full_scale` have defaults.
+    Args:
+        sensor: name of a built-in sensor; a mapping that declares a custom sensor, in which `bands`
+            (band names, or their number) and `mtf_ms` (one gain per band, or one for all) are
+            required and `name`, `rgb`, `ratio`, `bit_depth`, `mtf_pan`, `source` and `full_scale`
+            have defaults; or a `Sensor`, which is returned unchanged.
 
     Raises:
         UserError: unknown name, missing or misspelt fields, or fields that contradict each other.
@@ -242,24 +252,28 @@ def get_sensor(sensor: str | Mapping | Sensor) -> Sensor:
 
 
 def unnamed_sensor(num_bands: int) -> Sensor:
-    """Return the record that stands for a sensor that nothing names."""
+    """Return the record of an unknown sensor: `num_bands` bands with `UNKNOWN_GAIN` each."""
     gains = [UNKNOWN_GAIN] * num_bands
     return get_sensor({"name": "unknown", "bands": num_bands, "mtf_ms": gains})
 
 
 def select_bands(sensor: Sensor, names: Sequence[str]) -> Sensor:
-    """The record of some of a sensor's bands, in the order given.
+    """Return the record of a sensor reduced to some of its bands.
+
+    Args:
+        sensor: record to select from.
+        names: names of the bands, in the order that the new record has.
 
     Raises:
-        UserError: a band that the sensor does not have, or one named twice.
+        UserError: no band, a band that the sensor does not have, or one named twice.
     """
     names = tuple(names)
     unknown = [name for name in names if name not in sensor.bands]
     if unknown or len(set(names)) < len(names) or not names:
         wrong = unknown[0] if unknown else ", ".join(names)
         raise UserError(
-            f"bands: {wrong!r} is no choice among the bands of {sensor.name!r}; name each wanted "
-            f"one of {', '.join(sensor.bands)} once"
+            f"bands: {wrong!r} is no selection of the bands of {sensor.name!r}; choose from "
+            f"{', '.join(sensor.bands)}, each at most once"
         )
     colours = [sensor.bands[index] for index in sensor.rgb]
     fallback = (2, 1, 0) if len(names) >= 3 else (0, 0, 0)
@@ -272,7 +286,18 @@ def select_bands(sensor: Sensor, names: Sequence[str]) -> Sensor:
 
 
 def mtf_gains(sensor: str | Mapping | Sensor, num_bands: int) -> tuple[float, ...]:
-    """MS gains at Nyquist for `num_bands` bands, checked against the sensor's band count."""
+    """Return the MTF gains of a sensor's MS bands for an image of `num_bands` bands.
+
+    Args:
+        sensor: name, mapping or record, as for `get_sensor`.
+        num_bands: number of bands of the image.
+
+    Returns:
+        Amplitude gain of each band at the MS Nyquist frequency.
+
+    Raises:
+        UserError: the sensor has another number of bands.
+    """
     record = get_sensor(sensor)
     if record.num_bands != num_bands:
         raise UserError(

@@ -1,4 +1,4 @@
-"""Where samples come from: stored sets, synthetic scenes, Wald simulation, and batches of them."""
+"""Data sources: stored data sets, synthetic scenes, simulation by Wald's protocol, and batching."""
 
 from rsfusion_jax.data.simulation.wald import simulate
 

@@ -1,4 +1,4 @@
-"""Crops, flips and rotations that keep every MS pixel where the set's phase says it is."""
+"""Crops, flips and rotations that preserve the phase of MS pixels on the PAN grid."""
 
 import numpy as np
 
@@ -6,21 +6,21 @@ from rsfusion_jax.data.source import Sample
 from rsfusion_jax.errors import UserError
 
 _STEPS = {"ms": 0, "pan_full": 2}
-"""How often the ratio multiplies the MS grid where it is not once, as on the PAN grid."""
+"""Power of the ratio that scales the MS grid to an array's grid; 1, the PAN grid, by default."""
 
 
 def random_crop(sample: Sample, rng: np.random.Generator, patch_size: int, ratio: int) -> Sample:
-    """Cuts one square window out of all arrays, starting at a multiple of the ratio.
+    """Crop all arrays of a sample to the same random square window.
 
     Args:
-        sample: arrays on the PAN grid (H, W, ...), `ms` (H / ratio, W / ratio, C) and, of windows
-            of a scene, `pan_full` (ratio H, ratio W, G).
-        rng: chooses the window, uniformly over all MS pixels where it can start.
+        sample: arrays on the PAN grid (H, W, ...), `ms` (H / ratio, W / ratio, C) and, in samples
+            from windows of a scene, `pan_full` (ratio H, ratio W, G).
+        rng: random generator; the window's first MS pixel is drawn uniformly.
         patch_size: side of the window in PAN pixels, a multiple of `ratio`.
-        ratio: PAN pixels per MS pixel.
+        ratio: PAN pixels per MS pixel along one axis.
 
     Returns:
-        Views, `patch_size` square on the PAN grid and accordingly on the others.
+        Views of the arrays: `patch_size` x `patch_size` on the PAN grid, the same area on others.
 
     Raises:
         UserError: the sample is smaller than the window.
@@ -41,18 +41,18 @@ def random_crop(sample: Sample, rng: np.random.Generator, patch_size: int, ratio
 
 
 def dihedral(sample: Sample, element: int, ratio: int, remake_ms: bool) -> Sample:
-    """One of the eight flips and rotations of a square sample.
+    """Apply one of the eight flips and rotations (the dihedral group) to a square sample.
 
-    A flip of a decimated pair would move its phase from r // 2 to r - 1 - r // 2 (at ratio 4,
-    from 2 to 1). There the flipped `lms` is decimated again instead: the new `ms` are the
-    interpolated values at the pixels that carry the phase. Transposition moves nothing.
+    Flipping a decimated pair would move its phase from r // 2 to r - 1 - r // 2 (at ratio 4, from
+    2 to 1). For such pairs `ms` is not flipped but sampled anew from the flipped `lms`, at the
+    pixels of the phase r // 2. Transposition does not change the phase.
 
     Args:
-        sample: square arrays; `lms` passes through `ms` where `remake_ms` is set.
+        sample: square arrays; with `remake_ms`, `lms` must equal `ms` at the centres of MS pixels.
         element: 0..7; bit 0 transposes, then bit 1 flips rows and bit 2 columns.
-        ratio: PAN pixels per MS pixel.
-        remake_ms: True for the phase ratio // 2 of an even ratio; False where MS pixels lie
-            symmetrically, at (ratio - 1) / 2, and `ms` is flipped like the rest.
+        ratio: r, PAN pixels per MS pixel along one axis.
+        remake_ms: True for the phase ratio // 2 of an even ratio; False for the symmetric phase
+            (ratio - 1) / 2, where `ms` is flipped like the other arrays.
 
     Returns:
         Views of the same shapes.

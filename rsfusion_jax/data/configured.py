@@ -1,4 +1,4 @@
-"""The sets that a config names: stored files, a folder of SEN12MS-CR, or built-in scenes."""
+"""The data sets named in a config: stored files, a SEN12MS-CR folder, or synthetic scenes."""
 
 import os
 from pathlib import Path
@@ -16,25 +16,25 @@ _CAMERAS = "sensor", "drawn"
 
 
 def config_sensor(data) -> Sensor:
-    """The sensor of `config.data`: a built-in one by name, or the user's own record."""
+    """Return the sensor of `config.data`: `own_sensor` where it is set, else a built-in one."""
     if data.own_sensor is not None:
         return get_sensor(dict(data.own_sensor))
     return get_sensor(data.sensor)
 
 
 def open_split(data, split: str, seed: int) -> Source | None:
-    """Opens the training, validation or test set of a config.
+    """Open the training, validation or test set of a config.
 
     Args:
         data: `config.data`.
         split: "train", "valid" or "test".
-        seed: of built-in scenes, and of a draw of SEN12MS-CR's scenes.
+        seed: seed of synthetic scenes, and of a random split of SEN12MS-CR.
 
     Returns:
-        The set, or None where the config names none.
+        The set, or None where the config names no validation or test set.
 
     Raises:
-        UserError: an unreadable or contradictory set, or no training set at all.
+        UserError: an unreadable or inconsistent set, or no training set.
     """
     where = data[split]
     if not where:
@@ -59,7 +59,15 @@ def open_split(data, split: str, seed: int) -> Source | None:
 def open_folder(
     where: str | os.PathLike, split: str, seed: int, ratio: int | None, options
 ) -> Source:
-    """A split of a SEN12MS-CR folder; `options` as in `config.data.sen12ms_cr`."""
+    """Open a split of a SEN12MS-CR folder.
+
+    Args:
+        where: path of the folder.
+        split: "train", "valid" or "test".
+        seed: seed of a random split of the scenes.
+        ratio: fine pixels per coarse pixel; None for the default of the task.
+        options: `config.data.sen12ms_cr`.
+    """
     from rsfusion_jax.data.sen12ms_cr import open_sen12ms_cr
     from rsfusion_jax.data.sen12ms_cr.normalisation import Normalisation
 

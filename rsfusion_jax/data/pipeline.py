@@ -1,7 +1,7 @@
-"""From samples by index to batches: an endless shuffled stream for training, one pass to score.
+"""Batching: an endless shuffled stream for training, and a single ordered pass for evaluation.
 
-Training data is a `grain.MapDataset`, where batch k of a seed is a pure function of k: the
-iterator's state is one number, and neither threads nor worker processes change what comes out.
+The training stream is a `grain.MapDataset`, in which batch k is a pure function of k and the seed:
+the iterator's state is one number, and batches do not depend on threads or worker processes.
 """
 
 import concurrent.futures
@@ -36,37 +36,38 @@ def train_dataset(
     threads: int = 2,
     prefetch: int = 4,
 ):
-    """Endless stream of training batches.
+    """Return an endless stream of training batches.
 
-    Every epoch (`len(source) * crops_per_sample` patches) is shuffled anew and holds every
-    sample `crops_per_sample` times; batches run across the border of epochs, so none is short.
-    The processes' batches, stacked in process order, are the batch of a single-process run.
+    Every epoch (`len(source) * crops_per_sample` patches) is reshuffled and contains every sample
+    `crops_per_sample` times; a batch may span two epochs, so all batches are full. The batches of
+    all processes, stacked in process order, equal the batch of a single-process run.
 
     Args:
-        source: samples by index.
+        source: data source.
         batch_size: patches per step over all processes.
-        patch_size: side of the random crops in PAN pixels, a multiple of the ratio; None takes
-            whole samples, which then must be of one size.
+        patch_size: side of the random crops in PAN pixels, a multiple of the ratio; None uses
+            whole samples, which then must all have the same size.
         seed: determines order, crops and augmentation.
         crops_per_sample: patches cut from each sample per epoch.
         augment: "none", or "d4" for the eight flips and rotations (see `augment.dihedral`).
-        process_index: which process this is.
-        process_count: of how many.
-        workers: worker processes; 0 reads in threads. Workers need more cores than two and heavy
-            decoding to pay off, are spawned (guard `__main__`), and copy the source if it lives in
-            memory. An iterator state taken with workers needs the same number again.
-        threads: reading threads per process; 0 reads when asked, without prefetching.
-        prefetch: batches that each process reads ahead.
+        process_index: index of this process, 0..process_count - 1.
+        process_count: number of processes.
+        workers: number of worker processes; 0 reads in threads. Workers only pay off with more
+            than two cores and expensive decoding. They are spawned, so the main module needs an
+            `if __name__ == "__main__"` guard, and each copies a source that lives in memory. An
+            iterator state saved with workers can only be restored with the same number of them.
+        threads: reading threads per process; 0 reads on demand, without prefetching.
+        prefetch: number of batches that each process reads ahead.
 
     Returns:
         A `grain.IterDataset`. Its iterator yields dicts of float32 (batch_size / process_count,
         H, W, C) arrays and has `get_state()` and `set_state(state)`.
 
     Raises:
-        UserError: sizes that do not divide, an empty set, or flips asked of a set whose phase
-            they would break.
+        UserError: sizes that do not divide, an empty set, or flips of a set whose phase they would
+            change.
     """
-    import grain  # here, since it takes 0.3 s that only training needs
+    import grain  # imported here, since the import takes 0.3 s and only training needs it
 
     _check_request(source, batch_size, patch_size, crops_per_sample, augment, process_count)
     reading = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=max(prefetch, threads))
@@ -79,8 +80,9 @@ def train_dataset(
         .shuffle()
         .repeat()
         .random_map(transform)
-        # Batched before the split: process p takes the p-th part of every global batch.
-        # grain's own batch of one would be a view of the sample, that is of a source's memory.
+        # Batch before slicing, so that process p gets the p-th part of every global batch.
+        # grain's default batch of one sample would be a view into the source's memory; _stack
+        # copies it.
         .batch(local, drop_remainder=True, batch_fn=_stack if local == 1 else None)
         .slice(slice(process_index, None, process_count))
         .to_iter_dataset(reading)
@@ -89,27 +91,27 @@ def train_dataset(
         return dataset
     from absl import flags
 
-    if not flags.FLAGS.is_parsed():  # grain's workers read absl flags, also outside of app.run
+    if not flags.FLAGS.is_parsed():  # grain's workers read absl flags even outside of app.run
         flags.FLAGS.mark_as_parsed()
     options = grain.MultiprocessingOptions(num_workers=workers, per_worker_buffer_size=prefetch)
     return dataset.mp_prefetch(options)
 
 
 def steps_per_epoch(source: Source, batch_size: int, crops_per_sample: int = 1) -> int:
-    """Steps after which every sample has been seen `crops_per_sample` times (rounded up)."""
+    """Return the number of steps per epoch of `crops_per_sample` crops per sample, rounded up."""
     return math.ceil(len(source) * crops_per_sample / batch_size)
 
 
 def eval_batches(
     source: Source, batch_size: int
 ) -> Iterator[tuple[Sample, np.ndarray, np.ndarray]]:
-    """One pass over a set in order, in batches of one size, every sample valid exactly once.
+    """Iterate once over a set in order, in batches of a fixed size.
 
-    Samples are batched while their shapes agree; a batch that a new shape or the end cuts short is
-    filled with copies of its last sample.
+    Consecutive samples of the same shape are batched. An incomplete batch, before a change of shape
+    or at the end, is padded with copies of its last sample, which the mask marks.
 
     Args:
-        source: samples by index.
+        source: data source.
         batch_size: samples per batch, padding included; a multiple of the device count.
 
     Yields:
@@ -118,26 +120,27 @@ def eval_batches(
     """
     if batch_size < 1:
         raise UserError(f"batch_size={batch_size} must be at least 1")
-    held: list[tuple[int, Sample]] = []
+    pending: list[tuple[int, Sample]] = []
     for index in range(len(source)):
         sample = source[index]
-        if held and (len(held) == batch_size or _shapes(sample) != _shapes(held[0][1])):
-            yield _padded(held, batch_size)
-            held = []
-        held.append((index, sample))
-    if held:
-        yield _padded(held, batch_size)
+        if pending and (len(pending) == batch_size or _shapes(sample) != _shapes(pending[0][1])):
+            yield _padded(pending, batch_size)
+            pending = []
+        pending.append((index, sample))
+    if pending:
+        yield _padded(pending, batch_size)
 
 
 class Cached:
-    """A source whose samples were all made beforehand and are served from memory.
+    """A data source that computes all samples of another source once and serves them from memory.
 
-    For sources that render (about a second per synthetic scene). Samples are read-only. A pickled
-    copy carries them all, so use threads rather than worker processes with it.
+    For sources with expensive samples, such as synthetic scenes (about a second each). The arrays
+    are read-only. A pickled copy contains all samples, so use it with threads rather than with
+    worker processes.
 
     Args:
-        source: where the samples come from, each asked for once.
-        threads: samples made at the same time.
+        source: source whose samples are cached; each is read once.
+        threads: number of samples computed in parallel.
         progress: called as `progress(done, total)` after each sample, from the calling thread.
     """
 
@@ -157,7 +160,7 @@ class Cached:
                 self._samples.append(sample)
                 if progress is not None:
                     progress(len(self._samples), len(source))
-        finally:  # on an error or Ctrl-C samples still waiting are not made
+        finally:  # on an error or Ctrl-C pending samples are cancelled
             pool.shutdown(cancel_futures=True)
 
     def __len__(self) -> int:
@@ -170,7 +173,7 @@ class Cached:
 
 
 class _Transform:
-    """Crop and augmentation of one sample (a class, since workers must pickle it)."""
+    """Crop and augment one sample; a class, because worker processes must be able to pickle it."""
 
     def __init__(self, info: SetInfo, patch_size: int | None, augment: str):
         self._ratio = info.ratio
@@ -228,7 +231,10 @@ def _check_request(
 
 
 def _check_flips(source: Source) -> None:
-    """Flips need a symmetric phase, or an `lms` from which a decimated `ms` can be remade."""
+    """Raise a UserError if flips would change the phase of MS pixels.
+
+    They do not if the phase is symmetric, or if `ms` can be sampled anew from the flipped `lms`.
+    """
     info = source.info
     if _is_symmetric(info):
         return
@@ -262,8 +268,8 @@ def _shapes(sample: Sample) -> dict[str, tuple[int, ...]]:
 
 
 def _padded(
-    held: list[tuple[int, Sample]], batch_size: int
+    samples: list[tuple[int, Sample]], batch_size: int
 ) -> tuple[Sample, np.ndarray, np.ndarray]:
-    rows = held + [held[-1]] * (batch_size - len(held))
-    mask = np.arange(batch_size) < len(held)
+    rows = samples + [samples[-1]] * (batch_size - len(samples))
+    mask = np.arange(batch_size) < len(samples)
     return _stack([sample for _, sample in rows]), mask, np.array([index for index, _ in rows])

@@ -1,4 +1,4 @@
-"""One scene from a file: GeoTIFF with its georeference, `.mat` or `.npy`, and what is nodata."""
+"""Images of a scene read from GeoTIFF (with georeference), `.mat` or `.npy`, with nodata masks."""
 
 import dataclasses
 import math
@@ -12,11 +12,13 @@ import scipy.ndimage
 from rsfusion_jax.data.stored.families import NAMES
 from rsfusion_jax.data.stored.hdf5 import Hdf5File
 from rsfusion_jax.data.stored.matfile import MatFile
-from rsfusion_jax.errors import UserError
+from rsfusion_jax.errors import UserError, not_a_file
 
 _GEOTIFF = (".tif", ".tiff")
 _SMALLEST_COLLAR = 64
-"""Pixels of a zero region at the border from which on it is nodata; less may be a dark roof."""
+"""Least number of pixels of a zero region at the border that is taken as nodata.
+
+Smaller regions may be dark roofs."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,13 +27,14 @@ class Raster:
 
     Attributes:
         name: file name, for messages.
-        image: (H, W, C), stored dtype; nodata pixels hold anything.
-        valid: (H, W), True where every band carries a value.
-        geometry: the file's affine transform as (a, b, c, d, e, f), pixel corner (column, row) to
-            map coordinates (a column + b row + c, d column + e row + f); None without one.
-        crs: coordinate system as text, e.g. `EPSG:32642`; None without one.
-        bit_depth: bits per count where the file says so (the toolbox's `L`).
-        notices: sentences that the user should read.
+        image: (H, W, C), stored dtype; values of nodata pixels are arbitrary.
+        valid: (H, W) bool, True where every band has a value.
+        geometry: the file's affine transform as (a, b, c, d, e, f), which maps the pixel corner
+            (column, row) to map coordinates (a column + b row + c, d column + e row + f); None
+            without georeference.
+        crs: coordinate reference system as text, e.g. `EPSG:32642`; None without one.
+        bit_depth: bits per count if the file states them (`L` in the toolbox's files), else None.
+        notices: messages for the user.
     """
 
     name: str
@@ -44,20 +47,22 @@ class Raster:
 
 
 def read_raster(path: str | Path, key: str, num_bands: int | None = None) -> Raster:
-    """Reads a whole image into memory.
+    """Read a whole image into memory.
 
     Args:
-        path: `.tif`, `.tiff`; `.mat` with the arrays' names that sets have; `.npy` of (H, W, C),
-            (C, H, W) where only that has `num_bands`, or (H, W).
-        key: which image of a `.mat` file, "pan" or "ms"; names the image in messages.
-        num_bands: C where it is known; a first axis of 1 is taken for a single band otherwise.
+        path: `.tif` or `.tiff` file; `.mat` file with array names as in `data.stored.families`; or
+            `.npy` file of (H, W, C), (C, H, W) if only the first axis has `num_bands`, or (H, W).
+        key: image to read from a `.mat` file, "pan", "ms" or "gt"; also names the image in
+            messages.
+        num_bands: number of bands, if known; otherwise a first axis of length 1 is taken as the
+            band axis.
 
     Raises:
-        UserError: the file cannot be read, holds no such image, or not `num_bands` bands.
+        UserError: the file cannot be read, has no such image, or not `num_bands` bands.
     """
     path = Path(path)
     if not path.is_file():
-        raise UserError(f"{path} is no file; give {key} as a .tif, .mat or .npy image")
+        raise UserError(f"{not_a_file(path)}; give {key} as a .tif, .mat or .npy image")
     suffix = path.suffix.lower()
     if suffix in _GEOTIFF:
         raster = read_geotiff(path)
@@ -79,7 +84,15 @@ def read_raster(path: str | Path, key: str, num_bands: int | None = None) -> Ras
 
 
 def fill_holes(image: np.ndarray, valid: np.ndarray) -> np.ndarray:
-    """(H, W, C) with every invalid pixel replaced by the nearest valid one; all invalid: zeros."""
+    """Replace every invalid pixel by the nearest valid one.
+
+    Args:
+        image: (H, W, C).
+        valid: (H, W) bool.
+
+    Returns:
+        (H, W, C); zeros if no pixel is valid.
+    """
     if valid.all():
         return image
     if not valid.any():
@@ -91,10 +104,10 @@ def fill_holes(image: np.ndarray, valid: np.ndarray) -> np.ndarray:
 
 
 def read_geotiff(path: Path) -> Raster:
-    """Reads a GeoTIFF as it is: alpha bands left out, `valid` where its masks and nodata say so.
+    """Read a GeoTIFF without its alpha bands; `valid` follows its masks and nodata values.
 
     Raises:
-        UserError: it cannot be read.
+        UserError: the file cannot be read.
     """
     import rasterio
     from rasterio.enums import ColorInterp
@@ -125,9 +138,9 @@ def read_geotiff(path: Path) -> Raster:
 
 
 def _read_mat(path: Path, key: str, num_bands: int | None) -> Raster:
-    modern = h5py.is_hdf5(path)
+    is_hdf5 = h5py.is_hdf5(path)  # MATLAB 7.3 and later
     names = NAMES[key]
-    storage = Hdf5File(path) if modern else MatFile(path, (*names, "L"))
+    storage = Hdf5File(path) if is_hdf5 else MatFile(path, (*names, "L"))
     arrays = storage.arrays()
     name = next((name for name in names if name in arrays), None)
     if name is None:
@@ -136,7 +149,7 @@ def _read_mat(path: Path, key: str, num_bands: int | None) -> Raster:
             f"expected one of {', '.join(names)}, so rename the array"
         )
     image = np.asarray(arrays[name])
-    raster = _from_array(path, image.T if modern else image, num_bands)
+    raster = _from_array(path, image.T if is_hdf5 else image, num_bands)
     bits = float(np.ravel(arrays["L"])[0]) if "L" in arrays else 0
     return dataclasses.replace(raster, bit_depth=int(bits) if 1 <= bits <= 16 else None)
 
@@ -165,22 +178,25 @@ def _from_array(path: Path, image: np.ndarray, num_bands: int | None) -> Raster:
 
 
 def zero_collars(zero: np.ndarray, area: int = 1) -> np.ndarray:
-    """(H, W) bool: regions of zero pixels that touch the border and are no dark roofs.
+    """Return the regions of zero pixels at the image border that are large enough to be nodata.
 
     Args:
-        zero: (H, W) bool, pixels that are zero in every band.
-        area: pixels of the image for which each of them stands.
+        zero: (H, W) bool, True at pixels that are zero in every band.
+        area: number of image pixels that each element represents, if `zero` is subsampled.
+
+    Returns:
+        (H, W) bool.
     """
     if not any(edge.any() for edge in (zero[0], zero[-1], zero[:, 0], zero[:, -1])):
         return np.zeros_like(zero)
-    regions, _ = scipy.ndimage.label(zero, np.ones((3, 3)))  # costs more memory than the image
+    regions, _ = scipy.ndimage.label(zero, np.ones((3, 3)))  # needs more memory than the image
     border = np.concatenate([regions[0], regions[-1], regions[:, 0], regions[:, -1]])
     sizes = np.bincount(regions.ravel()) * area
     return np.isin(regions, [n for n in np.unique(border) if n and sizes[n] >= _SMALLEST_COLLAR])
 
 
 def _without_holes(raster: Raster) -> Raster:
-    """Marks as invalid what no tag does: NaN, infinities, and zero collars where no tag exists."""
+    """Mark NaN and infinite pixels as invalid, and zero collars if no tag marks any nodata."""
     notices, valid = list(raster.notices), raster.valid
     if raster.image.dtype.kind == "f":
         valid = valid & np.isfinite(raster.image).all(axis=2)

@@ -1,8 +1,8 @@
-"""Which wavelengths a band gathers: spectral responses of sensors and guides.
+"""Spectral responses of sensors and guide images.
 
-Limits of MS bands in nm are the nominal edges that the operators publish (Maxar, Space Imaging,
-CRESDA); the shape between them is a soft-edged box with a slight tilt. PAN is wider than the bands,
-covers the gaps between them and misses part of the outer ones.
+The limits of MS bands in nm are the nominal edges published by the operators (Maxar, Space Imaging,
+CRESDA); the response between them is a box with soft edges and a slight tilt. PAN is wider than the
+single bands, covers the gaps between them and misses part of the outermost bands.
 """
 
 import itertools
@@ -55,9 +55,10 @@ _SPECTROMETERS = {
     "pavia": (430, 860),
     "chikusei": (363, 1018),
 }
-"""Outer limits of cameras whose bands divide them evenly."""
-# Effective half-power limits: chosen so that PAN's regression on the bands resembles that of real
-# GeoEye-1 and IKONOS images (the nominal 450-800 and 526-929 nm overstate the near infrared).
+"""Spectral range in nm of imaging spectrometers, divided evenly into their bands."""
+# Effective half-power limits. They are chosen so that the regression of PAN on the bands resembles
+# that of real GeoEye-1 and IKONOS images; the nominal 450-800 and 526-929 nm overstate the near
+# infrared.
 _PAN = {
     "wv2": (455, 760),
     "wv3": (455, 760),
@@ -73,7 +74,7 @@ _GUIDES = {
     "rgb": ((570, 680), (490, 590), (410, 515)),
     "msi4": ((445, 516), (506, 595), (632, 698), (757, 853)),
 }
-# Between 1340-1430 and 1790-1960 nm the atmosphere is opaque: no instrument sells those bands.
+# At 1340-1430 and 1790-1960 nm the atmosphere is opaque; no instrument delivers those bands.
 _WINDOWS_VNIR = ((400, 1000),)
 _WINDOWS_ALL = ((400, 1340), (1430, 1790), (1960, 2450))
 _EDGE, _PAN_EDGE = 7.0, 15.0
@@ -90,7 +91,10 @@ def _response(limits: tuple[float, float], softness: float = _EDGE) -> np.ndarra
 
 
 def ms_responses(sensor: Sensor) -> np.ndarray:
-    """Normalised responses of a sensor's MS bands, (C, 421); evenly spread for unknown sensors."""
+    """Return the unit-sum responses of a sensor's MS bands on `WAVELENGTHS`, (C, 421).
+
+    The bands of unknown sensors are spread evenly over 430-900 nm.
+    """
     limits = _MS.get(sensor.name)
     if limits is None or len(limits) != sensor.num_bands:
         outer = _SPECTROMETERS.get(sensor.name, (430, 900))
@@ -99,9 +103,10 @@ def ms_responses(sensor: Sensor) -> np.ndarray:
 
 
 def hyperspectral_limits(num_bands: int) -> np.ndarray:
-    """Edges in nm of `num_bands` contiguous narrow bands, (num_bands, 2).
+    """Return the edges in nm of `num_bands` contiguous narrow bands, (num_bands, 2).
 
-    Up to 100 bands cover 400-1000 nm, more cover 400-2450 nm outside the two water absorptions.
+    Up to 100 bands cover 400-1000 nm; more bands cover 400-2450 nm without the two water absorption
+    bands.
     """
     windows = np.array(_WINDOWS_VNIR if num_bands <= 100 else _WINDOWS_ALL, float)
     reached = np.cumsum(windows[:, 1] - windows[:, 0])
@@ -114,12 +119,19 @@ def hyperspectral_limits(num_bands: int) -> np.ndarray:
 
 
 def hyperspectral_responses(num_bands: int) -> np.ndarray:
-    """Normalised responses of narrow contiguous bands, (num_bands, 421)."""
+    """Return the unit-sum responses of `num_bands` contiguous narrow bands, (num_bands, 421)."""
     return np.stack([_response(tuple(pair)) for pair in hyperspectral_limits(num_bands)])
 
 
 def guide_responses(guide: str, sensor: Sensor, hyperspectral: bool) -> np.ndarray:
-    """Normalised responses of the optical guide's channels, (G, 421); with "sar" that of PAN."""
+    """Return the unit-sum responses of a guide's channels on `WAVELENGTHS`, (G, 421).
+
+    Args:
+        guide: "pan", "rgb", "msi4" or "sar"; "sar" returns the response of PAN.
+        sensor: sensor whose PAN response is used.
+        hyperspectral: whether the MS bands are narrow contiguous ones, for which PAN covers
+            400-700 nm.
+    """
     if guide in _GUIDES:
         return np.stack([_response(pair) for pair in _GUIDES[guide]])
     narrow = hyperspectral or sensor.name in _SPECTROMETERS

@@ -1,4 +1,4 @@
-"""What every data source promises: a description of the set and samples by index."""
+"""The interface of data sources: a description of the data set, and samples by index."""
 
 import dataclasses
 from typing import Protocol
@@ -8,24 +8,26 @@ import numpy as np
 from rsfusion_jax.sensors import Sensor
 
 Sample = dict[str, np.ndarray]
-"""Keys `pan` (H, W, G), `ms` (h, w, C), `lms` (H, W, C) and, where it exists, `gt` (H, W, C);
-float32 divided by the set's `max_value`. Cloud removal may add `mask` (H, W, 1), 1 at clouds."""
+"""Arrays `pan` (H, W, G), `ms` (h, w, C), `lms` (H, W, C) and, where it exists, `gt` (H, W, C), all
+float32 divided by the set's `max_value`. Samples for cloud removal may contain `mask` (H, W, 1), 1
+at clouds."""
 
 
 @dataclasses.dataclass(frozen=True)
 class SetInfo:
-    """What a set of samples has in common; reports print it, networks are built from it.
+    """Properties shared by all samples of a set; used in reports and to build networks.
 
     Attributes:
-        name: what a report calls the set, e.g. a file name or `synthetic wv3 test`.
-        sensor: whose pixels these are.
-        num_bands: C, bands of `ms`, `lms` and `gt`.
-        guide_bands: G, channels of `pan`.
+        name: name of the set in reports, e.g. a file name or `synthetic wv3 test`.
+        sensor: sensor that acquired the images.
+        num_bands: C, number of bands of `ms`, `lms` and `gt`.
+        guide_bands: G, number of channels of `pan`.
         ratio: r, `pan` pixels per `ms` pixel along one axis.
-        max_value: the divisor that brought counts to [0, 1].
-        ms_phase: PAN index of the centre of MS pixel 0 (r // 2 in the field's sets).
-        has_gt: whether samples carry `gt` (reduced resolution) or not (full resolution).
-        pan_degradation: how PAN was brought to reduced resolution; None where unknown.
+        max_value: divisor that scales counts to [0, 1].
+        ms_phase: position of the centre of MS pixel 0 as a PAN index (r // 2 in the common data
+            sets).
+        has_gt: True at reduced resolution, where samples have `gt`; False at full resolution.
+        pan_degradation: how PAN was degraded to reduced resolution; None if unknown.
     """
 
     name: str
@@ -40,7 +42,7 @@ class SetInfo:
 
 
 class Source(Protocol):
-    """Random access to samples; implementations read or render one sample per call."""
+    """Random access to samples; implementations read or render one sample per access."""
 
     info: SetInfo
 
@@ -49,5 +51,5 @@ class Source(Protocol):
         ...
 
     def __getitem__(self, index: int) -> Sample:
-        """Sample `index`, deterministic, `IndexError` beyond the end."""
+        """Return sample `index`, always the same one; `IndexError` beyond the end."""
         ...

@@ -1,1 +1,1 @@
-"""The diffusion process behind DDIF: pure functions that know no network, only a `denoise` call."""
+"""The diffusion process behind DDIF: pure functions that take any network as a `denoise` call."""

@@ -1,9 +1,9 @@
-"""A student that takes in one step what its teacher takes in several.
+"""Progressive distillation: a student learns to do in one step what its teacher does in several.
 
 T. Salimans, J. Ho, "Progressive Distillation for Fast Sampling of Diffusion Models", ICLR 2022.
-From a noisy x_t the teacher goes k steps of DDIM; the student learns the x_0 with which one step of
-DDIM ends where the teacher has. There k is 2 and is repeated; here it is whatever is asked for, in
-one go or repeated, as a student can be the next one's teacher.
+From a noisy x_t the teacher takes k DDIM steps; the student learns the x_0 with which a single DDIM
+step ends at the same image. The paper uses k = 2 and repeats the distillation with the student as
+the next teacher; here k is an argument, so that one distillation can skip more steps at once.
 """
 
 from collections.abc import Callable
@@ -29,25 +29,25 @@ def distillation_loss(
     predicts: str = "x0",
     distance: Callable = l1,
 ):
-    """Distance between the student's estimate of x_0 and the one that its teacher amounts to.
+    """Compute the distance between the student's estimate of x_0 and its target from the teacher.
 
     Args:
-        student, teacher: `(x_t, t) -> prediction`; no gradient goes through the teacher.
-        schedule: the whole one.
+        student, teacher: networks `(x_t, t) -> prediction`; the teacher receives no gradient.
+        schedule: full schedule, not respaced.
         steps: `schedule` respaced to the student's steps.
-        x_start: (B, H, W, C) clean images; which of the student's steps they are noised for, and
-            the noise, are drawn.
+        x_start: (B, H, W, C) clean images. For each of them one of the student's steps and the
+            noise are drawn at random.
         key: PRNG key.
-        teacher_steps: k, steps of the teacher for one of the student.
-        predicts: "x0" or "v"; of both networks.
-        distance: (prediction, truth) -> scalar.
+        teacher_steps: k, number of teacher steps per student step, at least 1.
+        predicts: "x0" or "v": the quantity that both networks predict.
+        distance: function (prediction, truth) -> scalar.
 
     Returns:
-        Scalar.
+        Scalar loss.
 
     Raises:
-        UserError: k < 1, or networks that predict the noise, which says nothing of x_0 where the
-            student begins.
+        UserError: k < 1, or networks that predict the noise: at the student's first step x_t is
+            nearly pure noise, from which a prediction of the noise cannot recover x_0.
     """
     if predicts == "noise":
         raise UserError("distillation needs a network that predicts x0 or v, found 'noise'")
@@ -70,18 +70,18 @@ def distillation_loss(
         return next_s / s * x + (next_a - next_s / s * a) * x0, None
 
     path = times[:-1], (signal[:-1], sigma[:-1]), (signal[1:], sigma[1:])
-    arrived, _ = jax.lax.scan(teach, x_t, path)
-    kept = sigma[-1] / sigma[0]
-    truth = (arrived - kept * x_t) / (signal[-1] - kept * signal[0])
+    x_end, _ = jax.lax.scan(teach, x_t, path)
+    noise_ratio = sigma[-1] / sigma[0]
+    truth = (x_end - noise_ratio * x_t) / (signal[-1] - noise_ratio * signal[0])
     x0 = x0_of(predicts, student(x_t, times[0]), x_t, signal[0], sigma[0])
     return distance(x0, jax.lax.stop_gradient(truth))
 
 
 def _teacher_path(schedule: Schedule, steps: Schedule, count: int):
-    """Timesteps, signal and sigma (n, k + 1) that the teacher passes for every student's step.
+    """Return timesteps, signal and sigma, each (n, k + 1), of the teacher for every student step.
 
-    They are even in the timestep; the student's last step ends in the clean image, to which the
-    teacher has only one step of its own.
+    The teacher's timesteps are evenly spaced within a student step. The student's last step ends
+    in the clean image; its row repeats one timestep, so that only the last entry removes noise.
     """
     ends = steps.timesteps
     between = [

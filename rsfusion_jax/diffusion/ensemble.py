@@ -1,4 +1,4 @@
-"""Several samples of one image: their mean is the better estimate, their spread its uncertainty."""
+"""Ensembles of samples of one image: the mean as an estimate, the spread as its uncertainty."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -10,11 +10,11 @@ from rsfusion_jax.errors import UserError
 
 
 class Ensemble(NamedTuple):
-    """Pixel by pixel over the samples.
+    """Per-pixel statistics of several samples, each array in the shape of one sample.
 
     Attributes:
-        mean: shape of one sample.
-        std: standard deviation, with the number of samples less one.
+        mean: mean over the samples.
+        std: standard deviation over the samples, normalised by their number minus 1.
     """
 
     mean: jax.Array
@@ -22,15 +22,16 @@ class Ensemble(NamedTuple):
 
 
 def ensemble(draw: Callable, key, samples: int) -> Ensemble:
-    """Draws samples in one batched call.
+    """Draw several samples in one batched call and return their mean and standard deviation.
 
     Args:
-        draw: key -> sample, any shape; what does not depend on the key is computed once.
-        key: sample i uses fold_in(key, i), however many there are.
-        samples: at least 2.
+        draw: function key -> sample of any shape; computations that do not depend on the key are
+            done once for all samples.
+        key: PRNG key; sample i uses fold_in(key, i), whatever the number of samples.
+        samples: number of samples, at least 2.
 
     Raises:
-        UserError: fewer.
+        UserError: fewer than 2 samples.
     """
     if samples < 2:
         raise UserError(f"samples={samples}: a standard deviation needs at least 2")

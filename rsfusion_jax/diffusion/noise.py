@@ -1,7 +1,8 @@
-"""Noise that belongs to places, so that a scene too large for memory can be given its part of it.
+"""Gaussian noise that depends on the pixel's position only, not on the size of the image.
 
-An image is divided into cells from its first pixel on; the values of a cell follow from the key and
-the cell's row and column alone, whatever the size of the image.
+An image is divided into square cells, starting at its first pixel. The values of a cell follow from
+the key and the cell's row and column alone. So the noise of any window of a scene that does not fit
+in memory can be computed without the rest.
 """
 
 import functools
@@ -11,19 +12,19 @@ import jax.numpy as jnp
 import numpy as np
 
 CELL = 64
-"""Pixels along a side of a cell."""
+"""Side of a cell in pixels."""
 
 
 def noise_field(key, shape: tuple[int, int, int, int], dtype=jnp.float32):
-    """Standard normal values.
+    """Draw standard normal noise.
 
     Args:
         key: PRNG key.
         shape: (B, H, W, C).
-        dtype: of the values.
+        dtype: dtype of the values.
 
     Returns:
-        (B, H, W, C).
+        (B, H, W, C) array of `dtype`.
     """
     batch, height, width, channels = shape
     rows, columns = -(-height // CELL), -(-width // CELL)
@@ -36,7 +37,16 @@ def noise_field(key, shape: tuple[int, int, int, int], dtype=jnp.float32):
 
 
 def noise_part(key, rows: slice, columns: slice, channels: int) -> np.ndarray:
-    """(h, w, C) of `noise_field` of one image, float32; rows and columns begin at 0 or later."""
+    """Return a window of the `noise_field` of one image, without computing the rest.
+
+    Args:
+        key: PRNG key of the whole field.
+        rows, columns: window in pixels; both start at 0 or later.
+        channels: C.
+
+    Returns:
+        (h, w, C) float32.
+    """
     part = np.empty((rows.stop - rows.start, columns.stop - columns.start, channels), np.float32)
     for i in range(rows.start // CELL, -(-rows.stop // CELL)):
         for j in range(columns.start // CELL, -(-columns.stop // CELL)):

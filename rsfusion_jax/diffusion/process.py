@@ -1,7 +1,7 @@
-"""The Gaussian process: adding noise, what a prediction means, and the training loss.
+"""The Gaussian diffusion process: the forward process, kinds of prediction, the training loss.
 
-Everywhere: `x_start` (B, H, W, C) is the clean quantity - DDIF's is the residual gt - lms -, `x_t`
-the noisy one, `t` (B,) indices into the schedule given. A prediction is one of
+In all functions `x_start` (B, H, W, C) is the clean image (for DDIF the residual gt - lms), `x_t`
+the noisy one, and `t` (B,) holds indices into the `schedule` argument. A network predicts one of
 
     "x0"     x_0 itself
     "noise"  the noise in x_t = s x_0 + n noise, with s = sqrt(a_t), n = sqrt(1 - a_t)
@@ -22,12 +22,19 @@ _DYNAMIC_QUANTILE = 0.8
 
 
 def q_sample(schedule: Schedule, x_start, t, noise):
-    """x_t: `x_start` after t + 1 steps, of which `noise` is the sum."""
+    """Return x_t, `x_start` after t + 1 noising steps whose total noise is `noise` (unit variance).
+
+    Ho et al. 2020, eq. 4.
+    """
     return _at(schedule.signal, t, x_start) * x_start + _at(schedule.sigma, t, x_start) * noise
 
 
 def target(predicts: str, schedule: Schedule, x_start, t, noise):
-    """What a network that `predicts` this should answer."""
+    """Return the training target of a network that predicts "x0", "noise" or "v" (`predicts`).
+
+    Raises:
+        UserError: unknown kind of prediction.
+    """
     if predicts == "x0":
         return x_start
     if predicts == "noise":
@@ -39,13 +46,13 @@ def target(predicts: str, schedule: Schedule, x_start, t, noise):
 
 
 def to_x0(predicts: str, schedule: Schedule, prediction, x_t, t):
-    """x_0 that a prediction says."""
+    """Convert a network's prediction to the estimate of x_0 that it implies."""
     signal, sigma = _at(schedule.signal, t, x_t), _at(schedule.sigma, t, x_t)
     return x0_of(predicts, prediction, x_t, signal, sigma)
 
 
 def x0_of(predicts: str, prediction, x_t, signal, sigma):
-    """`to_x0` with the two factors of this step at hand."""
+    """Convert a prediction to x_0, from the factors `signal` and `sigma` of its timestep."""
     if predicts == "x0":
         return prediction
     if predicts == "noise":
@@ -56,15 +63,16 @@ def x0_of(predicts: str, prediction, x_t, signal, sigma):
 
 
 def to_noise(schedule: Schedule, x0, x_t, t):
-    """Noise in `x_t` if this is its x_0; defined where the signal is gone, too."""
+    """Return the noise in `x_t` for a given estimate `x0`; also defined where the signal is 0."""
     return (x_t - _at(schedule.signal, t, x_t) * x0) / _at(schedule.sigma, t, x_t)
 
 
 def posterior(schedule: Schedule, x0, x_t, t):
-    """Mean, variance and log variance of q(x_{t-1} | x_t, x_0): Ho et al. 2020, eq. 7.
+    """Return mean, variance and log variance of q(x_{t-1} | x_t, x_0): Ho et al. 2020, eq. 7.
 
     Returns:
-        (B, H, W, C), (B, 1, 1, 1), (B, 1, 1, 1); the logarithm is of at least 1e-20.
+        Arrays (B, H, W, C), (B, 1, 1, 1) and (B, 1, 1, 1); the variance is clamped to at least
+        1e-20 before its logarithm is taken.
     """
     mean = _at(schedule.posterior_x0, t, x_t) * x0 + _at(schedule.posterior_xt, t, x_t) * x_t
     variance = _at(schedule.posterior_variance, t, x_t)
@@ -72,13 +80,20 @@ def posterior(schedule: Schedule, x0, x_t, t):
 
 
 def clip_x0(x0, lms, kind: str = "absolute"):
-    """Residual whose image `x0 + lms` lies in [0, 1].
+    """Clip a residual such that the image `x0 + lms` lies in [0, 1].
 
     Args:
-        x0, lms: (B, H, W, C).
-        kind: "absolute" clamps; "dynamic" clamps to [0, s] and divides by s, the 80% quantile of
-            the sample's absolute values or 1 if that is more: C. Saharia et al., "Photorealistic
-            Text-to-Image Diffusion Models", NeurIPS 2022, section 2.3.
+        x0: (B, H, W, C) estimate of the residual.
+        lms: (B, H, W, C) upsampled MS in [0, 1].
+        kind: "absolute" clamps the image to [0, 1]; "dynamic" clamps it to [0, s] and divides by
+            s, the larger of 1 and the 80% quantile of the sample's absolute values: C. Saharia et
+            al., "Photorealistic Text-to-Image Diffusion Models", NeurIPS 2022, section 2.3.
+
+    Returns:
+        (B, H, W, C) clipped residual.
+
+    Raises:
+        UserError: unknown kind.
     """
     image = x0 + lms
     if kind == "absolute":
@@ -89,19 +104,19 @@ def clip_x0(x0, lms, kind: str = "absolute"):
 
 
 def dynamic_threshold(image):
-    """(B, H, W, C) clamped to [0, s] and divided by s, see `clip_x0`."""
+    """Clamp images (B, H, W, C) to [0, s] and divide by s; see "dynamic" of `clip_x0`."""
     quantile = jnp.quantile(jnp.abs(image), _DYNAMIC_QUANTILE, axis=(1, 2, 3), keepdims=True)
     limit = jnp.maximum(quantile, 1)
     return jnp.clip(image, 0, limit) / limit
 
 
 def l1(prediction, truth):
-    """Mean absolute difference."""
+    """Return the mean absolute difference."""
     return jnp.abs(prediction - truth).mean()
 
 
 def l2(prediction, truth):
-    """Mean squared difference."""
+    """Return the mean squared difference."""
     return jnp.square(prediction - truth).mean()
 
 
@@ -114,20 +129,22 @@ def training_loss(
     self_condition: bool = True,
     **options,
 ):
-    """Loss of one batch: timestep, noise and the coin of self-conditioning are drawn from `key`.
+    """Compute the training loss of one batch at random timesteps.
+
+    Timesteps, noise and whether the batch is self-conditioned are drawn from `key`.
 
     Args:
-        denoise: `(x_t, t, x_self, key) -> prediction`, `x_self` an estimate of x_0 or, where there
-            is none, `x_t`; `key` for dropout.
-        schedule: the whole one, not respaced.
-        x_start: (B, H, W, C).
+        denoise: network `(x_t, t, x_self, key) -> prediction`; `x_self` is an estimate of x_0, or
+            `x_t` where there is none; `key` is for dropout.
+        schedule: full schedule, not respaced.
+        x_start: (B, H, W, C) clean images.
         key: PRNG key.
-        self_condition: for half of the batches let the network see its own first estimate, through
-            which no gradient goes: T. Chen et al., "Analog Bits", ICLR 2023.
-        **options: of `loss_at`.
+        self_condition: whether, in half of the batches, the network receives its own first
+            estimate of x_0, without gradient: T. Chen et al., "Analog Bits", ICLR 2023.
+        **options: keyword arguments of `loss_at`.
 
     Returns:
-        Scalar.
+        Scalar loss.
     """
     t_key, noise_key, coin_key, key = jax.random.split(key, 4)
     t = jax.random.randint(t_key, x_start.shape[:1], 0, len(schedule))
@@ -150,21 +167,22 @@ def loss_at(
     p2_gamma: float = 0.0,
     p2_k: float = 1.0,
 ):
-    """`training_loss` with everything but dropout given.
+    """Compute the training loss at given timesteps and noise; only dropout is random.
 
     Args:
-        denoise, schedule, x_start: as there.
+        denoise, schedule, x_start: as for `training_loss`.
         t: (B,) timesteps.
-        noise: (B, H, W, C).
-        sees_estimate: bool, or an array of one: whether the network sees its first estimate.
-        key: for dropout.
-        predicts: see the head of this file.
-        distance: (prediction, truth) -> scalar.
-        p2_gamma, p2_k: the loss times the batch's mean of `Schedule.p2_weight`, as DDIF has it;
-            gamma 0 is no weighting.
+        noise: (B, H, W, C) standard normal noise.
+        sees_estimate: whether the network receives its own first estimate of x_0 as `x_self`; a
+            bool, or a scalar bool array in compiled code.
+        key: PRNG key of dropout.
+        predicts: kind of prediction, see the module docstring.
+        distance: function (prediction, truth) -> scalar.
+        p2_gamma, p2_k: parameters of `Schedule.p2_weight`; the loss is multiplied by the mean of
+            these weights over the batch, as in DDIF. gamma 0 means no weighting.
 
     Returns:
-        Scalar.
+        Scalar loss.
     """
     first_key, second_key = jax.random.split(key)
     x_t = q_sample(schedule, x_start, t, noise)
@@ -183,6 +201,6 @@ def loss_at(
 
 
 def _at(values: np.ndarray, t, image):
-    """(B, 1, 1, 1): one number of the schedule per sample, in the precision of `image`."""
+    """Return the schedule's value at each sample's t, (B, 1, 1, 1), in the precision of `image`."""
     numbers = jnp.asarray(values, jnp.promote_types(image.dtype, jnp.float32))
     return numbers[t][:, None, None, None]

@@ -1,10 +1,11 @@
-"""Denoising a large scene by tiles, blended at every step.
+"""Denoising of a large scene in tiles whose predictions are blended at every step.
 
-Tiles that are sampled one by one differ where they meet, as every one of them is another draw. Here
-the scene has one field of noise; at each step all tiles are denoised and their predictions blended,
-and the sampler moves the whole field: O. Bar-Tal et al., "MultiDiffusion", ICML 2023, with the
-estimates in place of the samples. The three kinds of prediction are affine in one another with
-factors that are equal over the scene, so that it does not matter which of them is blended.
+Tiles that are sampled independently differ in their overlaps, since each is a different random
+sample. Here the scene has one noise field; at each step all tiles are denoised, their predictions
+are blended, and the sampler updates the whole scene. This is O. Bar-Tal et al., "MultiDiffusion",
+ICML 2023, applied to the predictions instead of the samples. The three kinds of prediction are
+affine functions of each other with the same factors over the whole scene, so it does not matter
+which of them is blended.
 """
 
 from collections.abc import Callable
@@ -19,20 +20,22 @@ from rsfusion_jax.errors import UserError
 def tiled(
     network: Callable, pan, lms, *, tile: int, overlap: int, batch_size: int, align: int = 4
 ) -> Callable:
-    """Makes a network that takes tiles into a `denoise` of a whole scene.
+    """Turn a network for tiles into a `denoise` function for whole scenes.
 
     Args:
-        network: `(x_t, t, pan, lms, x_self) -> prediction` of tiles (N, tile, tile, .).
-        pan: (B, H, W, G).
-        lms: (B, H, W, C).
-        tile: pixels along a side; a shorter side of the scene is one tile.
-        overlap: least number of pixels that neighbours share, below `tile` by `align`.
-        batch_size: tiles in one call of the network (of each of the B scenes).
-        align: tiles begin at multiples of it, as far as the scene's size is one, so that `lms` and
-            the wavelets have the phase that the network knows: the ratio, if that is even.
+        network: `(x_t, t, pan, lms, x_self) -> prediction` for tiles (N, tile, tile, .).
+        pan: (B, H, W, G) guide images.
+        lms: (B, H, W, C) upsampled MS.
+        tile: side of a tile in pixels; along a shorter side of the scene there is one tile.
+        overlap: least overlap of neighbouring tiles in pixels, at most `tile - align`.
+        batch_size: number of tiles per call of the network (from each of the B scenes).
+        align: tiles start at multiples of this number of pixels (the last tile only if the scene's
+            size is a multiple too), so that MS pixels and wavelets have the same phase within the
+            tile as in training: the ratio, if that is even.
 
     Returns:
-        `(x_t, t, x_self) -> prediction`, all of the scene's size; for `sampling.sample`.
+        Function `(x_t, t, x_self) -> prediction` of arrays in the scene's size, for
+        `sampling.sample`.
 
     Raises:
         UserError: overlap or batch size out of range.
@@ -47,7 +50,7 @@ def tiled(
     lefts, side_w = _starts(width, tile, stride)
     corners = np.array([(top, left) for top in tops for left in lefts], np.int32)
     batch_size = min(batch_size, len(corners))
-    # The last batch is filled up with tiles that count nothing: one shape, one compilation.
+    # The last batch is padded with tiles of weight zero: one shape, one compilation.
     missing = -len(corners) % batch_size
     counts = np.append(np.ones(len(corners)), np.zeros(missing)).reshape(-1, batch_size)
     corners = np.append(corners, corners[:1].repeat(missing, axis=0), axis=0)
@@ -72,7 +75,8 @@ def tiled(
             own = None if x_self is None else tiles(x_self)
             predicted = network(tiles(x_t), jnp.tile(t, batch_size), tiles(pan), tiles(lms), own)
             predicted = predicted.reshape(batch_size, scenes, side_h, side_w, bands)
-            # One after the other in the order of the grid, whatever the size of a batch.
+            # Tiles are added one by one in grid order, so that rounding does not depend on the
+            # batch size.
             for i in range(batch_size):
                 addition = counts[i] * weights * predicted[i].astype(x_t.dtype)
                 at = (0, corners[i, 0], corners[i, 1], 0)
@@ -88,14 +92,17 @@ def tiled(
 
 
 def _starts(size: int, tile: int, stride: int) -> tuple[list[int], int]:
-    """First pixels of the tiles that cover an axis, and their length; the last ends with it."""
+    """Return the first pixels of the tiles along an axis, and their length.
+
+    The last tile ends at the last pixel of the axis.
+    """
     if size <= tile:
         return [0], size
     return [*range(0, size - tile, stride), size - tile], tile
 
 
 def _window(side: int, overlap: int) -> np.ndarray:
-    """Weights along a tile: rising as a raised cosine over the overlap, nowhere zero."""
+    """Return the blending weights along a tile: a raised cosine over the overlap, never zero."""
     from_edge = np.minimum(np.arange(side), np.arange(side)[::-1]) + 0.5
     reach = max(min(overlap, side / 2), 0.5)
     return np.sin(np.pi / 2 * np.minimum(from_edge / reach, 1)) ** 2

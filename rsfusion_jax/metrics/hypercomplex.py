@@ -13,33 +13,35 @@ from rsfusion_jax.metrics.windows import centre_blocks
 
 @metric
 def q2n(gt, fused, *, block=32, shift=32, quantise=None):
-    """Mean over blocks of a correlation of hypercomplex pixels, including bias and contrast.
+    """Hypercomplex quality index: correlation, bias and contrast of all bands at once.
 
     Garzelli, Nencini, "Hypercomplex quality assessment of multi/hyperspectral images", IEEE GRSL
-    6(4), 2009, exactly as the MATLAB toolbox computes it. In each block bands are normalised by
-    the reference's mean and sample deviation and shifted by one; x and the conjugated y are
-    hypercomplex numbers of N components (N the next power of two, missing bands zero), and
+    6(4), 2009, exactly as the MATLAB toolbox computes it; the mean over blocks is returned. In each
+    block the bands of both images are normalised by the mean and the sample standard deviation of
+    `gt` and shifted by one; x (from `gt`) and the conjugated y (from `fused`) are hypercomplex
+    numbers of N components (N the next power of two, missing bands zero), and
 
         q = | k (mean(x y) - mean(x) mean(y)) | * 2 sqrt(A C) / (A + C) * 2 / S,
         A = |mean x|^2,  C = |mean y|^2,  S = k (mean|x|^2 + mean|y|^2 - A - C),  k = n / (n - 1).
 
-    The product is bilinear, so that its centred mean is a signed sum of entries of the N x N
-    cross-covariance of the block: one small matrix product instead of N^2 image products.
+    The product is bilinear, so its centred mean is a signed sum of entries of the block's N x N
+    cross-covariance: one small matrix product replaces N^2 products of images.
 
     Range 0 to 1, higher is better, no unit. Identical images give 1, constant and zero ones
-    included. A block whose reference is flat in a band gives about 0 unless `fused` is flat and
-    equal there.
+    included. A block in which a band of `gt` is constant gives about 0, unless that band of `fused`
+    is the same constant.
 
     Args:
         gt: (H, W, C).
         fused: (H, W, C).
         block: side of a block in pixels.
-        shift: pixels between blocks; the image is mirrored at the bottom and the right until whole
-            blocks cover it.
-        quantise: True rounds both images to 0..65535 first (half away from zero) as the toolbox
-            does with counts; False leaves them: the index is then free of scale. None rounds
-            unless the maximum of `gt` is at most 2, that is for counts and not for [0, 1] data,
-            which rounding would reduce to a mask. The decision is taken in compiled code too.
+        shift: distance between the starts of neighbouring blocks in pixels; the image is mirrored
+            at the bottom and the right until whole blocks cover it.
+        quantise: True first rounds both images to 0..65535 (half away from zero), as the toolbox
+            does with counts. False does not round; the index is then independent of the images'
+            scale. None rounds counts only: images in [0, 1], recognised by a maximum of `gt` of
+            at most 2, are not rounded, since only zeros and ones would remain. This also works
+            inside jit.
 
     Raises:
         UserError: an image too small to be mirrored to one block, or block or shift below 1.
@@ -48,14 +50,14 @@ def q2n(gt, fused, *, block=32, shift=32, quantise=None):
         raise UserError(f"q2n: block {block} and shift {shift} must be at least 2 and 1")
     if quantise is not False:
         rounded = [_to_uint16(image) for image in (gt, fused)]
-        keep = jnp.asarray(False) if quantise else gt.max() <= 2
+        is_unit_range = jnp.asarray(False) if quantise else gt.max() <= 2
         gt, fused = (
-            jnp.where(keep, image, counts)
+            jnp.where(is_unit_range, image, counts)
             for image, counts in zip((gt, fused), rounded, strict=True)
         )
     x, y = (_blocks(image, block, shift) for image in (gt, fused))  # (blocks, pixels, C)
 
-    # A flat band is recognised by its values: its computed deviation may be a rounding error.
+    # centre_blocks makes the deviations of a constant band exactly zero, not a rounding error.
     mean_x, centred_x = centre_blocks(x)
     mean_y, centred_y = centre_blocks(y)
     scale = x.shape[1] / (x.shape[1] - 1)
@@ -66,7 +68,8 @@ def q2n(gt, fused, *, block=32, shift=32, quantise=None):
     centred_y = centred_y / divisor_y
     mean_y = (mean_y - mean_x) / divisor_y + 1
 
-    # Components: normalised means of x are 1, missing bands are the constant 1 in both images.
+    # Each component of the mean of x is 1 after normalisation; missing bands count as the constant
+    # 1 in both images.
     bands = x.shape[-1]
     size = 1 << (bands - 1).bit_length()
     power_x = jnp.asarray(size, x.dtype)
@@ -85,9 +88,9 @@ def q2n(gt, fused, *, block=32, shift=32, quantise=None):
 
 
 def _conjugate_product(covariance, size: int):
-    """(blocks, N): the product x * conj(y) from the (blocks, C, C) moments of x_i y_j."""
+    """Return the mean product x * conj(y), (blocks, N), from moments of x_i y_j (blocks, C, C)."""
     bands = covariance.shape[-1]
-    # Units i and j meet in component i ^ j, so component k collects the pairs (i, i ^ k).
+    # The product of units i and j is component i ^ j, so component k sums the pairs (i, i ^ k).
     partner = np.arange(bands)[:, None] ^ np.arange(size)
     signs = _conjugate_signs(size)[:bands]
     signs = np.take_along_axis(signs, partner, axis=1) * (partner < bands)
@@ -98,11 +101,12 @@ def _conjugate_product(covariance, size: int):
 
 @functools.lru_cache
 def _conjugate_signs(size: int) -> np.ndarray:
-    """(N, N) signs of the unit products e_i * conj(e_j) = sign e_(i ^ j).
+    """Return the signs (N, N) of the unit products e_i * conj(e_j) = sign e_(i ^ j).
 
-    The toolbox's variant of the Cayley-Dickson product (its `onion_mult`), by doubling: with
-    x = (a, b*) and y = (c, d*), * the conjugation that negates all but the first component,
-    x y = (a c - d b*, a* d + c b). Norms multiply up to N = 8; from N = 4 the order matters.
+    This is the toolbox's variant of the Cayley-Dickson product (its `onion_mult`), built by
+    doubling: with x = (a, b*) and y = (c, d*), where * is the conjugation that negates all but the
+    first component, x y = (a c - d b*, a* d + c b). Up to N = 8 the norm of a product is the
+    product of the norms; from N = 4 on the product is not commutative.
     """
     signs = np.ones((1, 1), np.int8)
     while len(signs) < size:
@@ -121,13 +125,13 @@ def _conjugation(size: int) -> np.ndarray:
 
 
 def _to_uint16(image):
-    """What MATLAB's uint16() holds: half away from zero, saturated at 0 and 65535."""
+    """Round like MATLAB's uint16(): half away from zero, saturated at 0 and 65535."""
     whole = jnp.floor(image)
     return jnp.clip(whole + (image - whole >= 0.5), 0, 65535).astype(image.dtype)
 
 
 def _blocks(image, block: int, shift: int):
-    """(number of blocks, block^2, C) windows of the mirrored image."""
+    """Return the blocks of the mirrored image, (number of blocks, block^2, C)."""
     rows, columns = (_starts(size, block, shift) for size in image.shape[:2])
     missing = [
         (0, max(0, starts[-1] + block - size))

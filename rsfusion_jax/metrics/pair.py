@@ -1,4 +1,4 @@
-"""What metrics of a pair share: the check of its two images, and the toolbox's border cut."""
+"""Common parts of the metrics with ground truth: input checks, weighted means, border cut."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -8,27 +8,29 @@ from rsfusion_jax.metrics.precision import compiled_metric
 
 
 def metric(function):
-    """Turns `function(gt, fused, *, options)` into a metric of one image pair.
+    """Decorate `function(gt, fused, *, options)` as a compiled metric of one image pair.
 
-    Checks that both images are (H, W, C) of one shape, and `where`, of metrics that take it, is
-    (H, W, 1); the rest is `precision.compiled_metric`.
+    The metric checks that both images are (H, W, C) of one shape and that the mask `where`, in
+    metrics that have it, is (H, W, 1). Compilation is left to `precision.compiled_metric`.
     """
     return compiled_metric(function, ("gt", "fused", "where"), _prepare)
 
 
 def cut_border(image, dim_cut: int = 21):
-    """The border cut of the toolbox's `indexes_evaluation`: one row and column more at the end.
+    """Crop the border like the toolbox's `indexes_evaluation`.
+
+    One more row and column is cut off at the end than at the start.
 
     Args:
         image: (..., H, W, C).
-        dim_cut: the toolbox's 1-based first row and column kept (21 in its scripts, 11 in its
-            first version); 0 keeps everything.
+        dim_cut: the toolbox's 1-based index of the first remaining row and column (21 in its
+            scripts, 11 in its first version); 0 returns the image uncropped.
 
     Returns:
         `image[..., dim_cut - 1 : H - dim_cut, dim_cut - 1 : W - dim_cut, :]`.
 
     Raises:
-        UserError: nothing would be left.
+        UserError: no pixel would remain.
     """
     height, width = image.shape[-3:-1]
     if not 0 <= dim_cut < (min(height, width) + 1) / 2:
@@ -39,13 +41,16 @@ def cut_border(image, dim_cut: int = 21):
 
 
 def image_mean(image, where=None):
-    """Mean over rows and columns of (H, W, ...), one axis at a time.
+    """Return the mean over rows and columns, computed one axis at a time.
 
-    A float32 sum over a whole image loses digits; two short sums lose fewer.
+    Two short float32 sums have a smaller rounding error than one over the whole image.
 
     Args:
         image: (H, W, ...).
-        where: weight of each pixel, (H, W, ...); NaN comes of no weight at all.
+        where: (H, W, ...) weight of each pixel, at least 0; the mean is NaN if all weights are 0.
+
+    Returns:
+        (...) mean.
     """
     if where is None:
         return image.mean(axis=1).mean(axis=0)
@@ -53,7 +58,7 @@ def image_mean(image, where=None):
 
 
 def check_version(name: str, version: str) -> str:
-    """The version of the MATLAB toolbox that a metric follows; UserError for an unknown one."""
+    """Return the version of the MATLAB toolbox that a metric follows; UserError if unknown."""
     if version not in ("2020", "1.0"):
         raise UserError(f"{name}: version {version!r} is unknown; use '2020' or '1.0'")
     return version

@@ -1,4 +1,4 @@
-"""What every metric shares: one compiled program, evaluated in single or in double precision."""
+"""Compilation of the metrics, with evaluation in single or double precision."""
 
 import functools
 import inspect
@@ -12,17 +12,21 @@ from rsfusion_jax.errors import UserError
 
 
 def compiled_metric(function: Callable, names: Sequence[str], prepare: Callable) -> Callable:
-    """Compiles `function(images, *, options)` with its options as static values.
+    """Compile `function(images, *, options)` with its options as static values.
 
-    Images are brought to one float dtype of at least float32. The keyword `precision` is added:
-    "float32" (default) computes as jax is set up and can be traced and vmapped; "float64" computes
-    in double precision whatever jax's setting and returns a Python float (a numpy array where the
-    metric gives one number per band).
+    Images are converted to a common float dtype of at least float32. The keyword `precision` is
+    added: "float32" (default) uses JAX's default precision and works inside jit and vmap; "float64"
+    computes in double precision whatever JAX's configuration and returns a Python float (a numpy
+    array where the metric has one value per band).
 
     Args:
-        function: the metric of arrays of one dtype.
-        names: which of its parameters are images; None stands for one that is not given.
-        prepare: `prepare(name, images, options) -> options` checks the call, or raises UserError.
+        function: metric of arrays of one dtype.
+        names: names of the parameters that are images; an image may be None.
+        prepare: `prepare(name, images, options) -> options` that checks the arguments and raises
+            UserError if they do not fit.
+
+    Returns:
+        The compiled metric, with the signature of `function` plus `precision`.
     """
     signature = inspect.signature(function)
     static = [name for name in signature.parameters if name not in names]
@@ -30,9 +34,9 @@ def compiled_metric(function: Callable, names: Sequence[str], prepare: Callable)
 
     @functools.wraps(function)
     def evaluate(*args, precision: str = "float32", **keywords):
-        given = signature.bind(*args, **keywords).arguments
-        images = {k: v for k, v in given.items() if k in names and v is not None}
-        options = {k: v for k, v in given.items() if k not in names}
+        arguments = signature.bind(*args, **keywords).arguments
+        images = {k: v for k, v in arguments.items() if k in names and v is not None}
+        options = {k: v for k, v in arguments.items() if k not in names}
         options = prepare(function.__name__, images, options)
         if precision == "float32":
             images = {name: jnp.asarray(image) for name, image in images.items()}

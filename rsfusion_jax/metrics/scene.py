@@ -1,4 +1,4 @@
-"""What the metrics without ground truth share: the check of the images of one scene."""
+"""Common part of the metrics without ground truth: the checks of the images of one scene."""
 
 import numpy as np
 
@@ -11,10 +11,11 @@ _IMAGES = ("fused", "ms", "pan", "lms")
 
 
 def scene_metric(function):
-    """Turns `function(fused, ms and/or pan, *, lms=, ratio, options)` into a metric of one scene.
+    """Decorate `function(fused, ms and/or pan, *, lms=, ratio, options)` as a compiled metric.
 
-    The counterpart of `pair.metric`: checks that the images fit together at the ratio and looks
-    the sensor up; the rest is `precision.compiled_metric`.
+    The counterpart of `pair.metric` for metrics without ground truth: the metric checks that the
+    images' shapes agree at the ratio and looks up the sensor. Compilation is left to
+    `precision.compiled_metric`.
     """
     return compiled_metric(function, _IMAGES, _prepare)
 

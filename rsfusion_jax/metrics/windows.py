@@ -1,7 +1,7 @@
 """First and second moments of image windows, without the cancellation of sums of squares.
 
 Moments of a window are merged from those of its two parts (Chan, Golub, LeVeque, The American
-Statistician 37(3), 1983), which keeps their digits in float32 on counts; running sums do not.
+Statistician 37(3), 1983). On counts in float32 this is accurate, where running sums are not.
 """
 
 import jax.numpy as jnp
@@ -10,11 +10,11 @@ from rsfusion_jax.errors import UserError
 
 
 def window_moments(x, y, size: int):
-    """Moments of x and y over every `size` x `size` window that lies inside the image.
+    """Return moments of x and y over every `size` x `size` window that lies inside the image.
 
     Args:
         x: (H, W, C).
-        y: (H, W, C), or (H, W, 1) for all bands of x.
+        y: (H, W, C), or (H, W, 1) to pair one image with all bands of x.
         size: side of the window in pixels.
 
     Returns:
@@ -36,10 +36,12 @@ def window_moments(x, y, size: int):
 
 
 def distinct_blocks(image, size: int):
-    """(blocks, size^2, C) blocks side by side; what is left at the bottom and right is cut off.
+    """Cut an image (H, W, C) into non-overlapping blocks, (blocks, size^2, C).
+
+    Incomplete blocks at the bottom and right are dropped.
 
     Raises:
-        UserError: not one block fits.
+        UserError: the image is smaller than a block.
     """
     rows, columns = (length // size if size > 0 else 0 for length in image.shape[:2])
     if not rows * columns:
@@ -53,23 +55,27 @@ def distinct_blocks(image, size: int):
 
 
 def centre_blocks(blocks):
-    """Means (blocks, 1, C) and deviations from them; exactly zero where a block is flat."""
+    """Return the means (blocks, 1, C) of blocks (blocks, pixels, C) and the deviations from them.
+
+    The deviations are exactly zero where a block is constant.
+    """
     first = blocks[:, :1]
     mean = first + (blocks - first).mean(axis=1, keepdims=True)
     return mean, blocks - mean
 
 
 def is_flat(variance, mean_square):
-    """Whether a window's deviation is below a millionth of its level: nothing but rounding.
+    """Return whether a window is constant up to rounding.
 
-    Interpolated or filtered constants ripple by 1e-7 and less of their level; a single pixel of
-    1024 that differs by one count in 2047 deviates by 1.5e-5.
+    The threshold is a standard deviation of a millionth of the level. Interpolated or filtered
+    constants vary by at most 1e-7 of their level; a single one of 1024 pixels that differs by one
+    count in 2047 gives 1.5e-5.
     """
     return variance <= 1e-12 * mean_square
 
 
 def _grow(moments, size: int, axis: int):
-    """From windows of length 1 along `axis` to `size`, by the binary digits of `size`."""
+    """Merge windows of length 1 along `axis` to windows of length `size`, by binary doubling."""
     total, length = None, 0
     part, width = moments, 1
     while True:
@@ -82,7 +88,7 @@ def _grow(moments, size: int, axis: int):
 
 
 def _merge(first, length: int, second, width: int, axis: int):
-    """Moments of windows made of a `first` of `length` pixels and the `second` right after it."""
+    """Merge moments of adjacent windows: `first` of `length` pixels, then `second` of `width`."""
     shift, share = length, width / (length + width)
     count = second[0].shape[axis] - shift
 

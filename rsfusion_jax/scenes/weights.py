@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from rsfusion_jax.errors import UserError
+from rsfusion_jax.errors import UserError, not_a_file
 from rsfusion_jax.inference.default import load_default
 from rsfusion_jax.inference.fuser import Fuser
 from rsfusion_jax.inference.load import load, load_torch
@@ -33,7 +33,7 @@ def load_weights(weights: str, model: str | None, opened: Opened, options: Optio
     if model is None:
         raise UserError(f"--weights={weights} holds tensors alone; name their network as --model")
     if not path.is_file():
-        raise UserError(f"--weights={weights} is no file; give the authors' .pth or a run folder")
+        raise UserError(f"--weights: {not_a_file(weights)}; give the authors' .pth or a run folder")
     pan, ms = opened.pan, opened.ms
     sensor = options.sensor or ms.sensor or pan.sensor
     if sensor is None and options.max_value is None:

@@ -115,7 +115,7 @@ def test_bad_sets_are_named_and_leave_nothing(pair, tmp_path):
         "counts.h5": r"counts.h5: 'ms' holds 2 images and 'pan' 3",
         "cut.h5": r"cut.h5 cannot be opened as HDF5 .*truncated",
         "text.h5": r"text.h5 is neither HDF5 nor MATLAB data",
-        "absent.h5": r"absent.h5 is no file",
+        "absent.h5": r"absent.h5 does not exist",
     }.items():
         with pytest.raises(UserError, match=sentence):
             convert_set(tmp_path / name, tmp_path / "out.h5")

@@ -318,8 +318,8 @@ def test_unreadable_files(tmp_path):
         "text.h5": r"is neither HDF5 nor MATLAB data; give .* download",
         "text.mat": r"cannot be read as a MATLAB file .* download",
         "none.h5": r"is neither HDF5 nor MATLAB data",
-        "absent.h5": r"is no file; give the path of a .h5 or .mat set",
-        "": r"is no file; give the path",
+        "absent.h5": r"absent.h5 does not exist; give the path of a .h5 or .mat set",
+        "": r"is a folder; give the path",
     }
     for name, message in expected.items():
         with pytest.raises(UserError, match=message) as caught:

@@ -179,7 +179,7 @@ def test_check_knows_hisr(tmp_path):
     path = writers.write_h5(tmp_path / "test_cave(with_up)x4.h5", arrays, writers.HISR)
     found = verdicts(path)
     assert "names of HISR" in found["keys"][0][1] and "31 bands" in found["geometry"][0][1]
-    assert found["sensor"] == [("ok", "taken for cave (--sensor says otherwise)")]
+    assert found["sensor"] == [("ok", "assumed cave; change it with --sensor")]
     level, text = found["scale"][0]
     assert level == "ok" and "divisor 1 (full scale of cave)" in text
     level, text = found["phase"][1]
@@ -199,7 +199,7 @@ def test_check_knows_published_tests_and_counts(tmp_path):
     found = verdicts(path)
     level, text = found["scale"][0]
     assert level == "error" and "beyond 1 (full scale of pavia)" in text and "max_value=" in text
-    assert "taken for pavia" in found["sensor"][0][1]
+    assert "assumed pavia" in found["sensor"][0][1]
     sound = writers.hyper_set(height=24, width=24)
     path = writers.write_h5(tmp_path / "Train_Pavia.h5", sound, writers.HYPERPAN, np.float32)
     found = verdicts(path)

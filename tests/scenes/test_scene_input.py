@@ -91,7 +91,7 @@ def test_no_pixel_valid_in_both(tmp_path, capsys):
 
 def test_missing_file_and_no_image(tmp_path, pair, capsys):
     out = tmp_path / "o.tif"
-    refused(tmp_path, capsys, [tmp_path / "no.tif", pair[1], out], "no.tif is no file")
+    refused(tmp_path, capsys, [tmp_path / "no.tif", pair[1], out], "no.tif does not exist")
     (tmp_path / "text.tif").write_text("no image")
     refused(tmp_path, capsys, [tmp_path / "text.tif", pair[1], out], "cannot be read", "text.tif")
 
@@ -173,7 +173,7 @@ def test_disk_full_while_the_file_is_written(tmp_path, pair, capsys, monkeypatch
         (["--method=gsa", "--shard=3/2"], ["--shard=3/2"]),
         (["--method=gsa", "--block=50"], ["--block=50"]),
         (["--method=gsa", "--max-value=-1"], ["--max-value=-1"]),
-        (["--weights=no.pth", "--model=pannet"], ["no.pth is no file"]),
+        (["--weights=no.pth", "--model=pannet"], ["no.pth does not exist"]),
         (["--weights=no.pth"], ["--model"]),
         (["--weights=runs/no"], ["runs/no"]),
         (["--model=pannet"], ["--weights"]),

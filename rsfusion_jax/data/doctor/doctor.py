@@ -1,4 +1,4 @@
-"""`rsfusion check`: what is right, doubtful and wrong with a stored set."""
+"""Implementation of `rsfusion check`: findings on the consistency of a stored data set."""
 
 import collections
 import re
@@ -28,13 +28,18 @@ from rsfusion_jax.errors import UserError
 from rsfusion_jax.sensors import UNKNOWN_GAIN, Sensor, get_sensor, list_sensors, unnamed_sensor
 
 _PHASE_IMAGES = 512
-"""Images whose phase is measured, evenly spread; all others are only read."""
+"""Largest number of images, evenly spaced over the set, whose phase is measured."""
 _PHASE_SIDE = 64
-"""Side in MS pixels of the part of an image whose phase is measured."""
+"""Side in MS pixels of the central part of an image in which the phase is measured."""
 
 
 def print_findings(path: str | Path, sensor: str | None = None) -> bool:
-    """Examines a set, prints one line per finding, and tells whether none is an error."""
+    """Examine a set, print one line per finding, and return whether there are no errors.
+
+    Args:
+        path: as for `examine`.
+        sensor: as for `examine`.
+    """
     findings = []
     for finding in _examine(Path(path), sensor):
         print(f"{finding.level:<8} {finding.topic:<10} {finding.text}", flush=True)
@@ -45,12 +50,12 @@ def print_findings(path: str | Path, sensor: str | None = None) -> bool:
 
 
 def examine(path: str | Path, sensor: str | Sensor | None = None) -> list[Finding]:
-    """Reads a whole set and judges it.
+    """Read a whole set and return the findings on it.
 
     Args:
-        path: `.h5` or `.mat` of one of `families.FAMILIES`, or a folder of SEN12MS-CR.
-        sensor: whose pixels these should be; by default the file's attribute, its name, or the
-            published set that it looks like.
+        path: `.h5` or `.mat` file of one of `families.FAMILIES`, or a folder of SEN12MS-CR.
+        sensor: expected sensor; by default it is taken from the file's attribute `sensor`, the
+            file name, or the published set whose size and bands match.
 
     Raises:
         UserError: the file cannot be read, or the sensor is unknown.
@@ -65,9 +70,11 @@ def _examine(path: Path, sensor: str | Sensor | None) -> Iterator[Finding]:
         return
     storage, orders = open_storage(path)
     arrays, stored = storage.arrays(), storage.attributes()
-    family, found = find_names(arrays)
-    listed = ", ".join(f"{n} {_shape(arrays[n].shape)} {arrays[n].dtype}" for n in found.values())
-    missing = [key for key in ("pan", "ms") if key not in found]
+    family, array_names = find_names(arrays)
+    listed = ", ".join(
+        f"{n} {_shape(arrays[n].shape)} {arrays[n].dtype}" for n in array_names.values()
+    )
+    missing = [key for key in ("pan", "ms") if key not in array_names]
     if missing:
         names = ", ".join(storage.keys()) or "none"
         yield Finding("error", "keys", f"{' and '.join(missing)} missing, found {names}")
@@ -77,28 +84,28 @@ def _examine(path: Path, sensor: str | Sensor | None) -> Iterator[Finding]:
         text = ", ".join(f"{key} {_short(value)}" for key, value in stored.items())
         yield Finding("ok", "attributes", text)
 
-    shapes = {key: arrays[name].shape for key, name in found.items()}
-    dtypes = {key: arrays[name].dtype for key, name in found.items()}
+    shapes = {key: arrays[name].shape for key, name in array_names.items()}
+    dtypes = {key: arrays[name].dtype for key, name in array_names.items()}
     try:
         check.check_dimensions(path.name, shapes, dtypes)
         layouts = find_layouts(shapes, orders, sensor and sensor.num_bands)
         size = layouts["pan"].size("H"), layouts["pan"].size("W")
         images, bands = layouts["pan"].size("N"), layouts["ms"].size("C")
         known = recognise(bands, images, size, "gt" in layouts)
-        judge = sensor or _guess_sensor(path, stored, known, bands)
+        expected_sensor = sensor or _guess_sensor(path, stored, known, bands)
         expected = stored.get("ratio")
         if expected is None:
             expected = check.nearest_ratio(layouts)
-        ratio = check.check_geometry(path.name, layouts, judge, int(expected))
+        ratio = check.check_geometry(path.name, layouts, expected_sensor, int(expected))
     except UserError as error:
         yield Finding("error", "geometry", str(error).removeprefix(f"{path.name}: "))
         return
-    yield from _geometry(layouts, judge, sensor, ratio, stored, family)
-    yield from _identity(path, known, judge, "gt" in layouts)
+    yield from _geometry(layouts, expected_sensor, sensor, ratio, stored, family)
+    yield from _identity(path, known, expected_sensor, "gt" in layouts)
 
-    gains = _gains(judge, stored)
+    gains = _gains(expected_sensor, stored)
     chosen = set(np.linspace(0, images - 1, min(images, _PHASE_IMAGES)).round().astype(int))
-    source = _source(path, storage, found, layouts, judge, ratio)
+    source = _source(path, storage, array_names, layouts, expected_sensor, ratio)
     tally, ms_phases, lms_phases, integral = Tally(), [], [], True
     for index in range(images):
         sample = {key: source.counts(key, index) for key in layouts}
@@ -115,7 +122,7 @@ def _examine(path: Path, sensor: str | Sensor | None) -> Iterator[Finding]:
             ms_phases.append(ms_phase(part["gt"], part["ms"], gains, ratio))
         if "lms" in part:
             lms_phases.append(lms_phase(part["ms"], part["lms"], ratio))
-    yield from judge_values(tally, judge, stored, integral)
+    yield from judge_values(tally, expected_sensor, stored, integral)
     yield from judge_bands(tally)
     yield from judge_repetitions(tally)
     declared = float(stored.get("ms_phase", family.ms_phase(ratio)))
@@ -126,7 +133,10 @@ def _examine(path: Path, sensor: str | Sensor | None) -> Iterator[Finding]:
 
 
 def _guess_sensor(path: Path, stored, known, bands: int) -> Sensor:
-    """The sensor that the file, its name or its figures tell; else one of the fallback's gains."""
+    """Guess the sensor from the file's attribute, its name, or a matching published set.
+
+    Where none of them names a sensor with this number of bands, return the unknown sensor.
+    """
     words = re.findall(r"[a-z]+\d?", path.stem.lower())
     names = [str(stored.get("sensor", "")), *words, *(known.sensors[:1] if known else ())]
     for name in names:
@@ -135,11 +145,11 @@ def _guess_sensor(path: Path, stored, known, bands: int) -> Sensor:
     return unnamed_sensor(bands)
 
 
-def _source(path, storage, found, layouts, judge: Sensor, ratio: int) -> PanCollection:
-    """The set as read here: counts, undivided."""
+def _source(path, storage, names, layouts, expected_sensor: Sensor, ratio: int) -> PanCollection:
+    """Return the set as a source of counts that are not divided by a full scale."""
     info = SetInfo(
         name=path.name,
-        sensor=judge,
+        sensor=expected_sensor,
         num_bands=layouts["ms"].size("C"),
         guide_bands=layouts["pan"].size("C"),
         ratio=ratio,
@@ -147,46 +157,50 @@ def _source(path, storage, found, layouts, judge: Sensor, ratio: int) -> PanColl
         ms_phase=ratio // 2,
         has_gt="gt" in layouts,
     )
-    return PanCollection(storage, {key: (found[key], layouts[key]) for key in layouts}, info)
+    return PanCollection(storage, {key: (names[key], layouts[key]) for key in layouts}, info)
 
 
-def _gains(judge: Sensor, stored) -> tuple[float, ...]:
-    named = str(stored.get("mtf", ""))
-    if named in list_sensors() and get_sensor(named).num_bands == judge.num_bands:
-        return get_sensor(named).mtf_ms
-    return judge.mtf_ms
+def _gains(expected_sensor: Sensor, stored) -> tuple[float, ...]:
+    name = str(stored.get("mtf", ""))
+    if name in list_sensors() and get_sensor(name).num_bands == expected_sensor.num_bands:
+        return get_sensor(name).mtf_ms
+    return expected_sensor.mtf_ms
 
 
-def _geometry(layouts, judge, sensor, ratio: int, stored, family: Family) -> Iterator[Finding]:
+def _geometry(
+    layouts, expected_sensor, sensor, ratio: int, stored, family: Family
+) -> Iterator[Finding]:
     pan, ms = layouts["pan"], layouts["ms"]
     text = (
         f"{pan.size('N')} images, {ms.size('C')} bands, PAN {pan.size('H')}x{pan.size('W')}, MS "
         f"{ms.size('H')}x{ms.size('W')}, ratio {ratio}, stored {ms.axes}"
     )
     yield Finding("ok", "geometry", text)
-    told = "ratio" in stored or family.any_ratio
-    if sensor is not None and ratio != sensor.ratio and not told:
+    other_ratio_is_stated = "ratio" in stored or family.any_ratio
+    if sensor is not None and ratio != sensor.ratio and not other_ratio_is_stated:
         text = f"ratio {ratio} where sensor {sensor.name!r} has {sensor.ratio}; give ratio={ratio}"
         yield Finding("warning", "geometry", text)
-    if judge.name == "unknown":
+    if expected_sensor.name == "unknown":
         text = (
-            f"nothing says whose {ms.size('C')} bands these are; phase measured with gains of "
-            f"{UNKNOWN_GAIN}, give --sensor"
+            f"the sensor of these {ms.size('C')} bands is unknown; phase measured with MTF gains "
+            f"of {UNKNOWN_GAIN}, give --sensor"
         )
         yield Finding("warning", "sensor", text)
     elif sensor is None:
-        yield Finding("ok", "sensor", f"taken for {judge.name} (--sensor says otherwise)")
+        yield Finding("ok", "sensor", f"assumed {expected_sensor.name}; change it with --sensor")
 
 
-def _identity(path: Path, known, judge: Sensor, has_gt: bool) -> Iterator[Finding]:
+def _identity(path: Path, known, expected_sensor: Sensor, has_gt: bool) -> Iterator[Finding]:
     resolution = "reduced resolution, with gt" if has_gt else "full resolution, without gt"
     if known is None:
-        yield Finding("ok", "set", f"{resolution}; none of the published sets by its figures")
+        yield Finding("ok", "set", f"{resolution}; size and bands match no published set")
         return
-    whose = " or ".join(known.sensors)
-    yield Finding("ok", "set", f"{resolution}; looks like {known.name} ({whose})")
-    of_two_kinds = has_gt or (path.suffix == ".h5" and judge.name in ("wv3", "qb", "unknown"))
-    if known.caution and of_two_kinds:
+    sensors = " or ".join(known.sensors)
+    yield Finding("ok", "set", f"{resolution}; looks like {known.name} ({sensors})")
+    caution_applies = has_gt or (
+        path.suffix == ".h5" and expected_sensor.name in ("wv3", "qb", "unknown")
+    )
+    if known.caution and caution_applies:
         yield Finding("warning", "set", known.caution)
 
 

@@ -1,4 +1,4 @@
-"""`rsfusion check` of a SEN12MS-CR folder."""
+"""Implementation of `rsfusion check` for a SEN12MS-CR folder."""
 
 import collections
 from collections.abc import Iterator
@@ -13,11 +13,11 @@ from rsfusion_jax.data.sen12ms_cr.source import BANDS, read_patch
 from rsfusion_jax.errors import UserError
 
 _PATCHES = 64
-"""Patches that are read, evenly spread; names are looked at in all."""
+"""Largest number of patches that are read, evenly spaced; file names are checked for all."""
 
 
 def examine_folder(root: Path) -> Iterator[Finding]:
-    """Judges names, partners, splits, and the contents of some patches."""
+    """Check file names, completeness, splits, and the contents of some patches."""
     listing = list_patches(root)
     complaint = listing.complaint()
     patches = listing.complete
@@ -43,7 +43,7 @@ def examine_folder(root: Path) -> Iterator[Finding]:
 
 def _contents(root: Path, patches: list[Patch]) -> Iterator[Finding]:
     values = {kind: [] for kind in KINDS}
-    sizes, holes, apart = collections.Counter(), [], []
+    sizes, holes, mismatched = collections.Counter(), [], []
     for patch in patches:
         geometries, shapes = set(), set()
         for kind in KINDS:
@@ -59,12 +59,15 @@ def _contents(root: Path, patches: list[Patch]) -> Iterator[Finding]:
             if not raster.valid.all():
                 holes.append(f"{kind} of {patch} ({100 * np.mean(~raster.valid):.2g} %)")
         if len(shapes) > 1 or len(geometries) > 1:
-            apart.append(str(patch))
+            mismatched.append(str(patch))
         sizes.update(f"{height}x{width}" for height, width in shapes)
     text = ", ".join(f"{size} ({count})" for size, count in sizes.most_common())
-    if apart:
-        text += f"; size or georeference differ among the files of {len(apart)}, as {apart[0]}"
-    yield Finding("error" if apart else "ok", "geometry", f"{len(patches)} read: {text}")
+    if mismatched:
+        text += (
+            f"; size or georeference differ among the files of {len(mismatched)}, as "
+            f"{mismatched[0]}"
+        )
+    yield Finding("error" if mismatched else "ok", "geometry", f"{len(patches)} read: {text}")
     if holes:
         text = f"in {len(holes)} files, as {holes[0]}: filled when read, or holes='leave_out'"
         yield Finding("warning", "holes", text)

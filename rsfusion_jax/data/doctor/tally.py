@@ -1,4 +1,4 @@
-"""One pass over all images of a set: ranges, faults, dead bands, repetitions."""
+"""Statistics of all images of a set: value ranges, invalid values, dead bands, duplicates."""
 
 import dataclasses
 import hashlib
@@ -9,15 +9,16 @@ import numpy as np
 
 @dataclasses.dataclass
 class Tally:
-    """What has been seen so far of the images of a set.
+    """Statistics of the images added so far.
 
     Attributes:
-        images: how many were added.
-        lowest, highest: extremes of the finite values by key.
-        faults: images with NaN or infinite values by key.
-        flat: by key, in how many images each band is constant.
-        fingerprints: how often each image (its sharpest spectral array and PAN) occurs.
-        overshoot: share of `lms` beyond the range of its image's `ms`, summed over images.
+        images: number of images.
+        lowest, highest: minimum and maximum of the finite values, by key.
+        faults: number of images with NaN or infinite values, by key.
+        flat: (C,) number of images in which each band is constant, by key.
+        fingerprints: number of occurrences of each image, by a hash of `gt` (`ms` without it) and
+            PAN.
+        overshoot: share of `lms` values outside the range of the image's `ms`, summed over images.
     """
 
     images: int = 0
@@ -29,7 +30,7 @@ class Tally:
     overshoot: float = 0.0
 
     def add(self, sample: Mapping[str, np.ndarray]) -> None:
-        """Adds one image: its arrays (H, W, C) float as stored."""
+        """Add one image, given as float arrays (H, W, C) in stored units."""
         self.images += 1
         for key, image in sample.items():
             finite = np.isfinite(image)

@@ -1,4 +1,4 @@
-"""What the measurements of a set mean: ok, doubtful or wrong, in one sentence each."""
+"""Findings from the statistics of a set: ok, warning or error, with one sentence each."""
 
 import collections
 import dataclasses
@@ -11,17 +11,23 @@ from rsfusion_jax.data.stored.phase import UNCLEAR
 from rsfusion_jax.sensors import Sensor
 
 _ALIKE = 0.99
-"""Share of the clear images that must agree for the set to have one phase."""
+"""Share of the images of clear phase that must agree for the set to count as uniform."""
 _OTHER_BLUR = 0.05
-"""Miss, as a share of the spread of `ms`, from which on it was blurred by another MTF."""
+"""Deviation of `ms`, relative to its standard deviation, above which the MTF must be another."""
 _MOSTLY = 0.9
-"""Share from which on deviating images are a warning, not an error."""
+"""Share of images of one phase from which on deviating images are a warning, not an error."""
 _FULL_SCALES = tuple(float(2**bits - 1) for bits in (8, 10, 11, 12, 14, 16))
 
 
 @dataclasses.dataclass(frozen=True)
 class Finding:
-    """One verdict: level "ok", "warning" or "error", what it is about, and a sentence."""
+    """A finding on a data set.
+
+    Attributes:
+        level: "ok", "warning" or "error".
+        topic: one word, e.g. "phase".
+        text: one sentence.
+    """
 
     level: str
     topic: str
@@ -29,13 +35,13 @@ class Finding:
 
 
 def judge_values(tally: Tally, judge: Sensor, stored, integral: bool) -> Iterator[Finding]:
-    """Finite values, the divisor and the overshoot of `lms`.
+    """Check that values are finite and fit the full scale; report the overshoot of `lms`.
 
     Args:
-        tally: of all images.
-        judge: whose full scale holds where the file names none.
-        stored: the file's attributes.
-        integral: whether the spectral truth (or MS) consists of whole numbers.
+        tally: statistics of all images.
+        judge: sensor whose full scale applies if the file states none.
+        stored: attributes of the file.
+        integral: whether `gt` (or `ms`) consists of whole numbers.
     """
     for key, count in tally.faults.items():
         text = f"{key!r} holds NaN or infinite values in {count} of {tally.images} images"
@@ -52,7 +58,7 @@ def judge_values(tally: Tally, judge: Sensor, stored, integral: bool) -> Iterato
         share = tally.overshoot / tally.images
         text = f"{100 * share:.2g} % of lms lies beyond its image's ms, as interpolation overshoots"
         if share == 0:
-            text = "lms nowhere leaves the range of ms: clipped, or not a band-limited enlargement"
+            text = "lms never exceeds the range of ms: clipped, or no band-limited interpolation"
         yield Finding("ok", "lms", text)
 
 
@@ -86,28 +92,28 @@ def _judge_scale(peak: float, integral: bool, judge: Sensor, stored) -> Finding:
 
 
 def judge_bands(tally: Tally) -> Iterator[Finding]:
-    """Bands that are constant in all images (dead) or in some."""
-    sound = True
+    """Report bands that are constant in all images (dead bands) or in some."""
+    all_vary = True
     for key, counts in tally.flat.items():
-        for level, hit in (
+        for level, is_constant in (
             ("error", counts == tally.images),
             ("warning", (counts > 0) & (counts < tally.images)),
         ):
-            if not hit.any():
+            if not is_constant.any():
                 continue
-            sound = False
-            bands = ", ".join(str(band) for band in np.flatnonzero(hit))
-            many = "all" if level == "error" else f"up to {counts[hit].max()}"
+            all_vary = False
+            bands = ", ".join(str(band) for band in np.flatnonzero(is_constant))
+            many = "all" if level == "error" else f"up to {counts[is_constant].max()}"
             text = (
                 f"{key!r} is constant in band {bands} (from 0) of {many} of {tally.images} images"
             )
             yield Finding(level, "bands", text)
-    if sound:
+    if all_vary:
         yield Finding("ok", "bands", "no constant band in any image")
 
 
 def judge_repetitions(tally: Tally) -> Iterator[Finding]:
-    """Images that occur more than once."""
+    """Report images that occur more than once."""
     distinct = len(tally.fingerprints)
     if distinct == tally.images:
         yield Finding("ok", "duplicates", f"none among {tally.images}")
@@ -118,41 +124,54 @@ def judge_repetitions(tally: Tally) -> Iterator[Finding]:
 
 
 def judge_ms_phase(measured: list[tuple[str, float]], ratio: int, declared: float) -> Finding:
-    """One phase of `ms` in `gt` for the whole set, and the declared one.
+    """Check that `ms` has the same phase on the grid of `gt` in all images, and the declared one.
 
-    Training on mixed phases teaches a network to displace: PanCollection's QB training patches
-    are of three phases, which makes its scores wander.
+    A network trained on mixed phases learns to shift images: PanCollection's QB training patches
+    have three phases, which makes scores on it unstable.
+
+    Args:
+        measured: phase and deviation of each image, from `stored.phase.ms_phase`.
+        ratio: r.
+        declared: phase that the file or its family states.
     """
     centred = declared == (ratio - 1) / 2 != ratio // 2
     expected = "centre" if centred else f"({declared:g}, {declared:g})"
     shares, text = _shares(measured)
     text = f"ms of gt: {text}"
     if not shares:
-        return Finding("warning", "phase", f"{text}; flat images, or ms is no blurred gt")
+        return Finding(
+            "warning", "phase", f"{text}; the images are flat, or ms is not a blurred gt"
+        )
     phase, share = max(shares.items(), key=lambda item: item[1])
     if share < _ALIKE:
         text += f"; expected {expected} in all"
         if not centred:
-            text += f": filter gt again, take [{declared:g}::{ratio}] and make lms of that"
+            text += f": blur gt again, decimate at [{declared:g}::{ratio}] and upsample it to lms"
         return Finding("warning" if share >= _MOSTLY else "error", "phase", text)
-    miss = float(np.median([miss for name, miss in measured if name == phase]))
-    text += f", missing by {miss:.2g} of its spread"
+    deviation = float(np.median([value for name, value in measured if name == phase]))
+    text += f", deviating by {deviation:.2g} of its standard deviation"
     if phase != expected:
         return Finding("warning", "phase", f"{text}; expected {expected}")
-    if miss > _OTHER_BLUR and not centred:  # centred sets are not blurred by a sensor's MTF
-        return Finding("warning", "phase", f"{text}: blurred with other gains")
+    if deviation > _OTHER_BLUR and not centred:  # sets of centred phase do not use a sensor's MTF
+        return Finding("warning", "phase", f"{text}: blurred with other MTF gains")
     return Finding("ok", "phase", text)
 
 
 def judge_lms_phase(measured, ratio: int, declared: float) -> Finding:
-    """One alignment of `lms` for the whole set, and the declared one."""
+    """Check that `lms` has the same phase in all images, and the declared one.
+
+    Args:
+        measured: phase and deviation of each image, from `stored.phase.lms_phase`.
+        ratio: r.
+        declared: phase that the file or its family states.
+    """
     shares, text = _shares(measured)
     text = f"lms of ms: {text}"
     if not shares:
         return Finding("warning", "phase", f"{text}; neither interp23 nor centre-aligned")
     phase, share = max(shares.items(), key=lambda item: item[1])
-    miss = float(np.median([miss for name, miss in measured if name == phase]))
-    text += f", missing by {miss:.2g} of its spread"
+    deviation = float(np.median([value for name, value in measured if name == phase]))
+    text += f", deviating by {deviation:.2g} of its standard deviation"
     if share < _ALIKE:
         return Finding("error", "phase", f"{text}; expected one alignment in all images")
     number = ratio // 2 if phase == "r//2" else (ratio - 1) / 2
@@ -162,7 +181,7 @@ def judge_lms_phase(measured, ratio: int, declared: float) -> Finding:
 
 
 def _shares(measured: list[tuple[str, float]]) -> tuple[dict[str, float], str]:
-    """Shares among the clear images, and all of it in words."""
+    """Return the share of each phase among the images of clear phase, and a text of the shares."""
     counts = collections.Counter(name for name, _ in measured)
     unclear = counts.pop(UNCLEAR, 0)
     clear = counts.total()

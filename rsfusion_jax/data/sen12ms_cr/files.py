@@ -1,4 +1,4 @@
-"""Where SEN12MS-CR keeps its patches, which of them belong together, and how they are split.
+"""File layout of SEN12MS-CR: the three files of a patch, and the split of scenes into sets.
 
 ROIs1158_spring_s1/s1_1/ROIs1158_spring_s1_1_p30.tif
 ROIs1158_spring_s2/s2_1/ROIs1158_spring_s2_1_p30.tif
@@ -19,9 +19,9 @@ KINDS = ("s1", "s2", "s2_cloudy")
 SPLITS = ("train", "valid", "test")
 SPLIT_RULES = ("official", "scenes")
 
-# Scenes of the published split, as the data set's first author lists them; all other scenes
-# are for training. Names are compared whole: a loader that looks for `s1_1` inside a path also
-# finds s1_106, and trains on test scenes.
+# Scenes of the published split, as listed by the data set's first author; all other scenes are for
+# training. Whole names must be compared: a loader that searches a path for `s1_1` also matches
+# s1_106, and so trains on test scenes.
 _OFFICIAL = {
     "valid": {
         "ROIs1158_spring": (17,),
@@ -37,20 +37,20 @@ _OFFICIAL = {
     },
 }
 _SHARE = 0.1
-"""Of the scenes for `valid`, and for `test`, where they are drawn."""
+"""Share of the scenes for `valid`, and for `test`, in a random split."""
 
 _SEASON = re.compile(r"(ROIs\d+_[a-z]+)_(s1|s2|s2_cloudy)")
 
 
 class Patch(NamedTuple):
-    """One place; three files, if all are there."""
+    """One patch on the ground, stored as up to three files, one of each kind."""
 
     season: str
     scene: int
     number: int
 
     def path(self, root: Path, kind: str) -> Path:
-        """The file of one kind."""
+        """Return the path of the patch's file of one kind, below the folder `root`."""
         name = f"{self.season}_{kind}_{self.scene}_p{self.number}.tif"
         return root / f"{self.season}_{kind}" / f"{kind}_{self.scene}" / name
 
@@ -59,18 +59,18 @@ class Patch(NamedTuple):
 
 
 class Listing(NamedTuple):
-    """What a folder holds.
+    """Patches in a folder.
 
     Attributes:
-        complete: patches with a file of every kind that was asked for, in order.
-        missing: per kind, patches that lack that file but have another one.
+        complete: sorted patches that have a file of every requested kind.
+        missing: patches without a file of a kind but with one of another, by kind.
     """
 
     complete: list[Patch]
     missing: dict[str, list[Patch]]
 
     def complaint(self) -> str:
-        """How many patches lack what, with an example of each; empty where none does."""
+        """Describe how many patches lack which kind, with an example each; empty if none does."""
         parts = [
             f"{len(patches)} without {kind}, as {patches[0]}"
             for kind, patches in self.missing.items()
@@ -80,29 +80,35 @@ class Listing(NamedTuple):
 
 
 def list_patches(root: Path, kinds: Sequence[str] = KINDS) -> Listing:
-    """Finds the patches below a folder by their names; no file is opened.
+    """List the patches below a folder by their file names; no file is opened.
+
+    Args:
+        root: folder that contains `ROIs1158_spring_s1` and so on.
+        kinds: kinds of files that a complete patch must have.
 
     Raises:
-        UserError: no such folder, or nothing in it that is named as SEN12MS-CR names it.
+        UserError: no such folder, or no file in it that is named like those of SEN12MS-CR.
     """
     if not root.is_dir():
         raise UserError(
             f"{root} is no folder; give the one that holds ROIs1158_spring_s1 and so on"
         )
-    found: dict[str, set[Patch]] = {kind: set() for kind in kinds}
+    by_kind: dict[str, set[Patch]] = {kind: set() for kind in kinds}
     for season in sorted(os.scandir(root), key=lambda entry: entry.name):
-        named = _SEASON.fullmatch(season.name)
-        if named and season.is_dir() and named[2] in found:
-            found[named[2]].update(_patches_of(Path(season.path), *named.groups()))
-    everything = sorted(set().union(*found.values()))
-    if not everything:
+        match = _SEASON.fullmatch(season.name)
+        if match and season.is_dir() and match[2] in by_kind:
+            by_kind[match[2]].update(_patches_of(Path(season.path), *match.groups()))
+    all_patches = sorted(set().union(*by_kind.values()))
+    if not all_patches:
         raise UserError(
             f"{root} holds no patch of SEN12MS-CR, expected files like "
             f"{Patch('ROIs1158_spring', 1, 30).path(Path(), kinds[0])} in it; give the folder that "
             "holds the folders of all seasons"
         )
-    missing = {kind: [p for p in everything if p not in patches] for kind, patches in found.items()}
-    complete = [p for p in everything if all(p in patches for patches in found.values())]
+    missing = {
+        kind: [p for p in all_patches if p not in patches] for kind, patches in by_kind.items()
+    }
+    complete = [p for p in all_patches if all(p in patches for patches in by_kind.values())]
     return Listing(complete, missing)
 
 
@@ -112,22 +118,22 @@ def _patches_of(folder: Path, season: str, kind: str) -> Iterable[Patch]:
         if not (scene.is_dir() and re.fullmatch(rf"{kind}_\d+", scene.name)):
             continue
         for name in os.listdir(scene.path):
-            named = pattern.fullmatch(name)
-            if named and scene.name == f"{kind}_{named[1]}":
-                yield Patch(season, int(named[1]), int(named[2]))
+            match = pattern.fullmatch(name)
+            if match and scene.name == f"{kind}_{match[1]}":
+                yield Patch(season, int(match[1]), int(match[2]))
 
 
 def scene_splits(patches: Iterable[Patch], rule: str, seed: int) -> dict[tuple[str, int], str]:
-    """To which split every scene of some patches belongs.
+    """Assign the scenes of some patches to the splits.
 
     Args:
-        patches: whose scenes.
-        rule: "official", or "scenes": a tenth of the scenes present (at least one) for `test`,
-            as many for `valid`, drawn with the seed.
-        seed: of the draw.
+        patches: patches whose scenes are split.
+        rule: "official" for the published split; "scenes" for a random split, in which a tenth of
+            the scenes (at least one) is for `test` and as many are for `valid`.
+        seed: seed of the random split.
 
     Returns:
-        By (season, scene) "train", "valid" or "test".
+        "train", "valid" or "test" by (season, scene).
     """
     scenes = sorted({patch[:2] for patch in patches})
     splits = dict.fromkeys(scenes, "train")

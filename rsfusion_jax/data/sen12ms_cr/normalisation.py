@@ -1,4 +1,4 @@
-"""How SEN12MS-CR's decibels and counts become numbers in [0, 1]."""
+"""Normalisation of SEN12MS-CR's decibels and counts to [0, 1]."""
 
 import dataclasses
 
@@ -9,12 +9,12 @@ from rsfusion_jax.errors import UserError
 
 @dataclasses.dataclass(frozen=True)
 class Normalisation:
-    """Ranges that are clipped to, then mapped to [0, 1].
+    """Ranges to which values are clipped before they are mapped to [0, 1].
 
     Attributes:
-        name: what reports call it.
-        vv, vh: limits of Sentinel-1's two channels in dB.
-        s2_max: count of Sentinel-2 that stands for 1; 10000 is a reflectance of 1.
+        name: name in reports.
+        vv, vh: (low, high) limits of Sentinel-1's two channels in dB.
+        s2_max: count of Sentinel-2 that is mapped to 1; 10000 is a reflectance of 1.
     """
 
     name: str
@@ -36,19 +36,19 @@ class Normalisation:
             )
 
     def radar(self, decibel: np.ndarray) -> np.ndarray:
-        """(H, W, 2) in dB to [0, 1], float32; NaN stays NaN."""
+        """Map VV and VH, (H, W, 2) in dB, to float32 in [0, 1]; NaN stays NaN."""
         low, high = np.transpose((self.vv, self.vh)).astype(np.float32)
         return (np.clip(decibel.astype(np.float32), low, high) - low) / (high - low)
 
     def optical(self, counts: np.ndarray) -> np.ndarray:
-        """(H, W, C) counts to [0, 1], float32; NaN stays NaN."""
+        """Map counts (H, W, C) to float32 in [0, 1]; NaN stays NaN."""
         return np.clip(counts.astype(np.float32), 0, self.s2_max) / np.float32(self.s2_max)
 
 
 PRESETS = {
     preset.name: preset
     for preset in (
-        # Meraner et al., DSen2-CR, ISPRS 2020, whose limits most later code has kept.
+        # Meraner et al., DSen2-CR, ISPRS 2020; most later programs use the same limits.
         Normalisation("sen12mscr", (-25.0, 0.0), (-32.5, 0.0), 10000.0),
         # Ebel et al., UnCRtainTS, CVPRW 2023: one range for both channels.
         Normalisation("uncrtaints", (-25.0, 0.0), (-25.0, 0.0), 10000.0),
@@ -57,7 +57,7 @@ PRESETS = {
 
 
 def get_normalisation(choice: str | Normalisation) -> Normalisation:
-    """A preset by name, or as given.
+    """Return a preset by name; a `Normalisation` is returned unchanged.
 
     Raises:
         UserError: no such preset.

@@ -2,7 +2,7 @@
 
 Ebel, Meraner, Schmitt, Zhu, "Multisensor data fusion for cloud removal in global and all-season
 Sentinel-2 imagery", IEEE TGRS 59(7), 2021: patches of 256 x 256 pixels of 10 m from all continents,
-Sentinel-1 VV and VH in dB, and Sentinel-2 level 1C in 13 bands, once clouded and once clear.
+with Sentinel-1 VV and VH in dB, and a cloudy and a clear image of Sentinel-2 level 1C in 13 bands.
 """
 
 import concurrent.futures
@@ -35,14 +35,15 @@ from rsfusion_jax.sensors import get_sensor, select_bands
 BANDS = {"s1": 2, "s2": 13, "s2_cloudy": 13}
 _KINDS_OF = {"cloud_removal": KINDS, "sar_sharpening": ("s1", "s2")}
 _NATIVE = ("B2", "B3", "B4", "B8")
-"""Bands that Sentinel-2 records at 10 m; the others are interpolated to it, no truth at 10 m."""
+"""Bands that Sentinel-2 records at 10 m; the others are interpolated to 10 m and are no ground
+truth at that resolution."""
 _HOLES = ("fill", "leave_out")
 
 
 class Sen12msCr:
-    """Patches of one split by index, read when asked for; build it with `open_sen12ms_cr`.
+    """Patches of one split by index, read on demand; create it with `open_sen12ms_cr`.
 
-    Workers and threads may share it: it holds names, no files.
+    Worker processes and threads may share it, since it keeps no open files.
     """
 
     def __init__(
@@ -58,11 +59,11 @@ class Sen12msCr:
         return len(self._patches)
 
     def __getitem__(self, index: int) -> Sample:
-        """Sample `index`; holes are filled from the nearest valid pixel, each file for itself.
+        """Read sample `index`; nodata is filled from the nearest valid pixel of the same file.
 
         Raises:
             IndexError: beyond the end.
-            UserError: a file cannot be read, or is no patch of its kind.
+            UserError: a file cannot be read or has the wrong number of bands.
         """
         index = operator.index(index)
         if not 0 <= index < len(self):
@@ -107,32 +108,37 @@ def open_sen12ms_cr(
     holes: str = "fill",
     seed: int = 0,
 ) -> Sen12msCr:
-    """Lists and checks a split of a SEN12MS-CR folder.
+    """Open and check a split of a SEN12MS-CR folder.
 
-    Names are listed, and a seeded sample of patches (`check.SAMPLED_IMAGES`) is read and checked.
+    File names are listed, and a seeded sample of patches (`check.SAMPLED_IMAGES`) is read and
+    checked.
 
     Args:
-        root: the folder that holds `ROIs1158_spring_s1` and so on; a part of the set will do.
+        root: folder that contains `ROIs1158_spring_s1` and so on; it may contain only a part of
+            the data set.
         split: "train", "valid" or "test".
-        task: "cloud_removal" (ratio 1: `ms` = `lms` = the clouded image, `gt` the clear one) or
-            "sar_sharpening" (`ms` is the clear image blurred by its MTF and decimated, as Wald's
-            protocol does; the radar image stays as it is). `pan` is VV and VH in both.
-        ratio: of "sar_sharpening", 4 by default.
-        bands: names of Sentinel-2's bands; by default all 13, for sharpening those of 10 m.
-        normalisation: a preset of `normalisation.PRESETS`, or ranges of one's own.
+        task: "cloud_removal" (ratio 1: `ms` = `lms` = the cloudy image, `gt` the clear one) or
+            "sar_sharpening" (`ms` is the clear image blurred by its MTF and decimated, as in
+            Wald's protocol; the radar image is not degraded). `pan` is VV and VH in both.
+        ratio: `pan` pixels per `ms` pixel; by default 4 for "sar_sharpening", 1 for
+            "cloud_removal", which has no other.
+        bands: names of the Sentinel-2 bands to use; by default all 13 for cloud removal and those
+            of 10 m for sharpening.
+        normalisation: name of a preset of `normalisation.PRESETS`, or a `Normalisation`.
         split_rule: "official", or "scenes" (see `files.scene_splits`).
-        holes: what becomes of patches with nodata, NaN, or Sentinel-2 counts of 0 in all bands:
-            "fill" takes the nearest valid pixel (a file without one becomes 0, the low end);
-            "leave_out" reads every file once, now, and leaves such patches out.
-        seed: of `split_rule="scenes"`.
+        holes: treatment of patches with nodata, NaN, or Sentinel-2 counts of 0 in all bands.
+            "fill" takes the nearest valid pixel (a file without any becomes 0, the low end of the
+            range); "leave_out" reads every file once when the set is opened and excludes such
+            patches.
+        seed: seed of `split_rule="scenes"`.
 
     Raises:
-        UserError: an unknown choice, no complete patch, an empty split, or files that are not
-            what they should be (bands, decibels, counts).
+        UserError: an unknown choice, no complete patch, an empty split, or files with unexpected
+            bands or units (radar in dB, optical images in counts).
 
     Warns:
-        check.DataWarning: patches that lack a partner (with their number and names), were left
-            out for holes, or whose VH is brighter than VV.
+        check.DataWarning: patches that are incomplete (with their number and names), that are
+            excluded for holes, or whose VH is brighter than VV.
     """
     root = Path(root)
     choices = (
@@ -192,24 +198,24 @@ def open_sen12ms_cr(
         ms_phase=float(ratio // 2),
         has_gt=True,
     )
-    looked_at = [patches[index] for index in sampled_indices(len(patches))]
-    brighter = [_check_patch(root, patch, kinds) for patch in looked_at].count("VH")
-    if 2 * brighter > len(looked_at):
+    checked = [patches[index] for index in sampled_indices(len(patches))]
+    brighter = [_check_patch(root, patch, kinds) for patch in checked].count("VH")
+    if 2 * brighter > len(checked):
         _warn(
-            f"{root}: in {brighter} of {len(looked_at)} patches looked at the second radar channel "
+            f"{root}: in {brighter} of {len(checked)} patches looked at the second radar channel "
             "is brighter than the first, expected VV before VH; swap them if that is wrong"
         )
     return Sen12msCr(root, patches, task, normalisation, info)
 
 
 def read_patch(path: Path, kind: str) -> Raster:
-    """One file as stored; `valid` where it holds a value in every band.
+    """Read one file of a patch as stored, in dB or counts, with its mask of valid pixels.
 
     Raises:
-        UserError: it cannot be read, or has not the bands of its kind.
+        UserError: the file cannot be read or has the wrong number of bands for its kind.
     """
     if not path.is_file():
-        raise UserError(f"{path} has gone since the folder was listed; open the set again")
+        raise UserError(f"{path} was removed after the folder was listed; open the set again")
     raster = read_geotiff(path)
     image, valid = raster.image, raster.valid
     if image.shape[2] != BANDS[kind]:
@@ -220,12 +226,16 @@ def read_patch(path: Path, kind: str) -> Raster:
     if image.dtype.kind == "f":
         valid = valid & np.isfinite(image).all(axis=2)
     if kind != "s1":
-        valid = valid & (image != 0).any(axis=2)  # Sentinel-2's own mark of no data
+        valid = valid & (image != 0).any(axis=2)  # Sentinel-2 marks nodata by 0 in all bands
     return dataclasses.replace(raster, valid=valid)
 
 
 def _check_patch(root: Path, patch: Patch, kinds: Sequence[str]) -> str:
-    """Refuses radar not in dB and optical images not in counts; names the brighter channel."""
+    """Check the units of a patch's files and return the brighter radar channel, "VV" or "VH".
+
+    Raises:
+        UserError: radar that is not in dB, or an optical image that is not in counts.
+    """
     brighter = "VV"
     for kind in kinds:
         path = patch.path(root, kind)

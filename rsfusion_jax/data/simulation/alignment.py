@@ -1,8 +1,9 @@
-"""Brings a PAN and an MS image onto one corner-aligned grid by their geotransforms.
+"""Registration of a PAN and an MS image to a common corner-aligned grid by their geotransforms.
 
 In GDAL's corner coordinates `inv(T_pan) T_ms` maps MS to PAN pixels: MS corner x lies at PAN corner
-o + s x. The whole part of o is a choice of window; only a fraction, or an s that is not quite the
-ratio, is resampled, once, and on the MS side, so that PAN keeps its pixels.
+o + s x. The integer part of the offset o only selects the window. A fractional offset, or a scale s
+that differs from the ratio, requires resampling. Only MS is resampled, and only once, so that
+PAN's pixels stay unchanged.
 """
 
 import dataclasses
@@ -14,9 +15,9 @@ from rsfusion_jax.errors import UserError
 from rsfusion_jax.ops.resample import interpolate_at
 
 _EXACT = 0.02
-"""PAN pixels within which a position counts as whole: geotransforms are rounded numbers."""
+"""Tolerance in PAN pixels for whole-pixel positions, since geotransforms are rounded numbers."""
 _RATIO_TOLERANCE = 0.05
-"""Share by which the pixel sizes' quotient may miss the ratio and still be resampled to it."""
+"""Largest relative deviation of the pixel sizes' quotient from the ratio that is resampled."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,13 +25,13 @@ class Pair:
     """A corner-aligned pair: MS pixel i covers PAN pixels r i .. r i + r - 1.
 
     Attributes:
-        pan: (r H, r W, G), stored dtype; nodata pixels hold anything.
+        pan: (r H, r W, G), stored dtype; values of nodata pixels are arbitrary.
         ms: (H, W, C), stored dtype, or float where it was resampled.
         pan_valid: (r H, r W) bool.
         ms_valid: (H, W) bool.
         geometry: affine transform (a, b, c, d, e, f) of `pan`'s grid; None without one.
-        crs: coordinate system of `pan` as text; None without one.
-        notices: what was done, in sentences.
+        crs: coordinate reference system of `pan` as text; None without one.
+        notices: messages for the user on what was changed.
     """
 
     pan: np.ndarray
@@ -42,7 +43,7 @@ class Pair:
     notices: tuple[str, ...]
 
     def crop(self, rows: slice, columns: slice, ratio: int) -> "Pair":
-        """The part under a window of MS pixels."""
+        """Return the pair cropped to a window of MS pixels."""
         fine = tuple(slice(ratio * s.start, ratio * s.stop) for s in (rows, columns))
         return dataclasses.replace(
             self,
@@ -54,27 +55,27 @@ class Pair:
         )
 
     def filled(self) -> tuple[np.ndarray, np.ndarray]:
-        """`pan` and `ms` with nodata replaced by the nearest valid pixel."""
+        """Return `pan` and `ms` with nodata replaced by the nearest valid pixel."""
         return fill_holes(self.pan, self.pan_valid), fill_holes(self.ms, self.ms_valid)
 
     def complete(self, ratio: int) -> np.ndarray:
-        """(H, W) bool: MS pixels valid in themselves and in the PAN pixels under them."""
+        """Return where the MS pixel and all PAN pixels that it covers are valid, (H, W) bool."""
         height, width = self.ms_valid.shape
         blocks = self.pan_valid.reshape(height, ratio, width, ratio)
         return self.ms_valid & blocks.all(axis=(1, 3))
 
 
 def align(pan: Raster, ms: Raster, ratio: int) -> Pair:
-    """Crops a pair to its common area and, where needed, resamples MS to PAN's corners.
+    """Crop a pair to its common area and, where needed, resample MS to PAN's grid.
 
     Args:
-        pan: guide.
-        ms: low-resolution image.
-        ratio: r, PAN pixels per MS pixel.
+        pan: guide image.
+        ms: MS image.
+        ratio: r, PAN pixels per MS pixel along one axis.
 
     Raises:
         UserError: different coordinate systems, a rotation between the grids, another ratio, no
-            common area, or arrays without georeference whose sizes do not fit.
+            common area, or arrays without georeference whose sizes do not match the ratio.
     """
     notices = [*pan.notices, *(note for note in ms.notices if note not in pan.notices)]
     if (pan.geometry is None) != (ms.geometry is None):
@@ -129,7 +130,7 @@ def _array_scales(pan: Raster, ms: Raster, ratio: int) -> tuple[float, float]:
 
 
 def _georeferenced_scales(pan: Raster, ms: Raster, ratio: int):
-    """(rows, columns) of PAN pixels per MS pixel and of the PAN corner where MS begins."""
+    """Return the PAN pixels per MS pixel and MS's first corner on the PAN grid, (rows, columns)."""
     if pan.crs != ms.crs:
         raise UserError(
             f"{pan.name} is in {pan.crs} and {ms.name} in {ms.crs}, expected one coordinate "
@@ -162,7 +163,11 @@ def _inverse(matrix: np.ndarray) -> np.ndarray:
 
 
 def _along_axis(offset: float, scale: float, fine: int, coarse: int, ratio: int):
-    """First PAN pixel of the common area, and the MS positions of its r-pixel blocks' centres."""
+    """Return the common area along one axis.
+
+    That is its first PAN pixel, and the centres of its blocks of r PAN pixels as positions in MS
+    pixels.
+    """
     whole = round(offset)
     start = whole if whole >= 0 else whole % ratio
     stop = min(fine, whole + scale * coarse)
@@ -173,21 +178,24 @@ def _along_axis(offset: float, scale: float, fine: int, coarse: int, ratio: int)
 
 
 def _at_positions(ms: Raster, positions, ratio: int) -> tuple[np.ndarray, np.ndarray, bool]:
-    """MS there, its validity, and whether it was resampled: not where all positions are whole."""
+    """Return MS at the positions, its mask of valid pixels, and whether it was resampled.
+
+    Where all positions are whole pixels, MS is cropped without resampling.
+    """
     nearest = [np.round(p).astype(int) for p in positions]
-    misses = [np.abs(p - n).max() * ratio for p, n in zip(positions, nearest, strict=True)]
+    offsets = [np.abs(p - n).max() * ratio for p, n in zip(positions, nearest, strict=True)]
     inside = all(
         n[0] >= 0 and n[-1] < size and n[-1] - n[0] == len(n) - 1
         for n, size in zip(nearest, ms.image.shape, strict=False)
     )
-    if inside and max(misses) <= _EXACT:
+    if inside and max(offsets) <= _EXACT:
         window = tuple(slice(n[0], n[-1] + 1) for n in nearest)
         return ms.image[window], ms.valid[window], False
     image = fill_holes(ms.image, ms.valid)
     if image.dtype != np.float32:
         image = image.astype(np.float64)
     image = interpolate_at(image, *positions)
-    valid = np.ones(image.shape[:2], bool)  # valid where the pixels on either side are
+    valid = np.ones(image.shape[:2], bool)  # valid where all neighbouring MS pixels are valid
     sides = [
         [np.clip(edge(p).astype(int), 0, size - 1) for edge in (np.floor, np.ceil)]
         for p, size in zip(positions, ms.image.shape, strict=False)
@@ -208,7 +216,7 @@ def _resampling(offsets, scales, ratio: int) -> str:
 
 
 def moved(geometry: tuple[float, ...] | None, row: int, column: int):
-    """The transform of a grid cut at that pixel; None without one."""
+    """Return the affine transform of a grid cropped to start at a pixel; None without one."""
     if geometry is None:
         return None
     a, b, c, d, e, f = geometry

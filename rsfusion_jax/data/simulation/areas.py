@@ -1,4 +1,4 @@
-"""Which parts of a scene become which set, and which patches are cut from each part."""
+"""Division of a scene into areas for train, valid and test, and of an area into patches."""
 
 from collections.abc import Sequence
 
@@ -8,24 +8,24 @@ from rsfusion_jax.errors import UserError
 
 SPLITS = ("train", "valid", "test")
 GAP = 32
-"""MS pixels between two splits: beyond the reach of the MTF kernel and of the interpolation."""
+"""MS pixels between two splits, more than the MTF kernel and the interpolation reach."""
 
 Window = tuple[slice, slice]
 """Rows and columns in MS pixels."""
 
 
 def split_areas(height: int, width: int, fractions: Sequence[float]) -> dict[str, Window]:
-    """Cuts a scene along its longer axis into contiguous areas, `GAP` apart.
+    """Divide a scene along its longer axis into one area per split, separated by `GAP` pixels.
 
     Args:
-        height, width: of the MS image.
-        fractions: shares of train, valid and test, in this order; 0 leaves a split out.
+        height, width: size of the MS image in pixels.
+        fractions: shares of train, valid and test, in this order, with sum 1; 0 omits a split.
 
     Returns:
-        Windows by split, in the order of the scene.
+        Windows in MS pixels by split, in their order along the axis.
 
     Raises:
-        UserError: shares that are not three numbers adding up to 1, or a scene too small.
+        UserError: shares that are not three numbers with sum 1, or a scene that is too small.
     """
     shares = dict(zip(SPLITS, fractions, strict=False))
     if len(fractions) != 3 or min(fractions) < 0 or abs(sum(fractions) - 1) > 1e-6:
@@ -51,15 +51,15 @@ def split_areas(height: int, width: int, fractions: Sequence[float]) -> dict[str
 
 
 def patch_windows(complete: np.ndarray, side: int | None, step: int) -> tuple[list[Window], int]:
-    """Lays patches side by side over an area and leaves out those that touch nodata.
+    """Divide an area into non-overlapping patches and drop those that contain nodata.
 
     Args:
-        complete: (H, W) bool, True where a pixel carries data.
-        side: of a patch; None for the whole area, cropped to multiples of `step`.
-        step: sizes of patches are multiples of this.
+        complete: (H, W) bool, True at pixels with data.
+        side: side of a patch in pixels; None for the whole area, cropped to multiples of `step`.
+        step: sizes of patches are multiples of this number of pixels.
 
     Returns:
-        The windows kept, row by row, and how many were left out.
+        The windows without nodata, row by row, and the number of dropped windows.
     """
     height, width = (size // step * step for size in complete.shape)
     rows, columns = (height, width) if side is None else (side, side)
@@ -69,5 +69,5 @@ def patch_windows(complete: np.ndarray, side: int | None, step: int) -> tuple[li
         for left in range(0, width - columns + 1, columns or 1)
         if rows and columns
     ]
-    kept = [window for window in windows if complete[window].all()]
-    return kept, len(windows) - len(kept)
+    valid_windows = [window for window in windows if complete[window].all()]
+    return valid_windows, len(windows) - len(valid_windows)

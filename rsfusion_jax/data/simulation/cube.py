@@ -1,4 +1,4 @@
-"""A hyperspectral cube alone, in the place of a pair: its guide is made of its own bands."""
+"""A hyperspectral cube in place of a PAN and MS pair: its guide is computed from its own bands."""
 
 import dataclasses
 
@@ -10,14 +10,14 @@ from rsfusion_jax.data.simulation.alignment import moved
 
 @dataclasses.dataclass(frozen=True)
 class Cube:
-    """What `alignment.Pair` is to two images.
+    """A cube with its mask and georeference; the counterpart of `alignment.Pair`.
 
     Attributes:
-        ms: (H, W, C), stored dtype; nodata pixels hold anything.
+        ms: (H, W, C), stored dtype; values of nodata pixels are arbitrary.
         ms_valid: (H, W) bool.
         geometry: affine transform (a, b, c, d, e, f) of the grid; None without one.
-        crs: coordinate system as text; None without one.
-        notices: what was done, in sentences.
+        crs: coordinate reference system as text; None without one.
+        notices: messages for the user.
     """
 
     ms: np.ndarray
@@ -28,11 +28,11 @@ class Cube:
 
     @classmethod
     def from_raster(cls, raster: Raster) -> "Cube":
-        """The whole image."""
+        """Return the cube of a whole image."""
         return cls(raster.image, raster.valid, raster.geometry, raster.crs, raster.notices)
 
     def crop(self, rows: slice, columns: slice, ratio: int) -> "Cube":
-        """The part under a window; `ratio` plays no part."""
+        """Return the cube cropped to a window; `ratio` is ignored."""
         return dataclasses.replace(
             self,
             ms=self.ms[rows, columns],
@@ -41,9 +41,9 @@ class Cube:
         )
 
     def filled(self) -> tuple[None, np.ndarray]:
-        """No guide, and the cube with nodata replaced by the nearest valid pixel."""
+        """Return None for the guide, and the cube with nodata filled from the nearest pixels."""
         return None, fill_holes(self.ms, self.ms_valid)
 
     def complete(self, ratio: int) -> np.ndarray:
-        """(H, W) bool: valid pixels; `ratio` plays no part."""
+        """Return the mask of valid pixels, (H, W) bool; `ratio` is ignored."""
         return self.ms_valid

@@ -1,4 +1,4 @@
-"""Which count stands for 1 in images as they were delivered."""
+"""The full scale of delivered images: the count that is mapped to 1."""
 
 from collections.abc import Sequence
 
@@ -12,14 +12,21 @@ from rsfusion_jax.sensors import Sensor
 def full_scale_of_rasters(
     rasters: Sequence[Raster], sensor: Sensor, max_value: float | None
 ) -> tuple[float, list[str]]:
-    """The divisor to [0, 1] of images of one scene, and what to tell about it.
+    """Return the divisor that scales the images of one scene to [0, 1], with messages on it.
 
-    Nodata does not count. Without `max_value` it is the bit depth that a file states or the
-    sensor's, and 1 for fractions up to 1 of a sensor whose full scale is 1.
+    Args:
+        rasters: images of the scene; nodata pixels are ignored.
+        sensor: sensor of the images.
+        max_value: full scale set by the user. None derives it from the bit depth that a file
+            states, else from that of the sensor; it is 1 for fractions up to 1 if the sensor's full
+            scale is 1.
+
+    Returns:
+        The full scale, and messages for the user.
 
     Raises:
-        UserError: a `max_value` that is no positive number, or a full scale that the values
-            contradict or leave open.
+        UserError: a `max_value` that is not a positive number, values beyond the full scale, or
+            fractions whose full scale is unknown.
     """
     values = [r.image if r.valid.all() else r.image[r.valid] for r in rasters]
     peak, name = max(

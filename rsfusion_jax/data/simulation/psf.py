@@ -1,14 +1,15 @@
-"""Point spread functions that make a coarse image of a fine one, and where their pixels sit.
+"""Point spread functions (PSF) that degrade a fine image, and the phase of the coarse pixels.
 
-- "mtf": the Gaussian of the sensor's gain at Nyquist, as pansharpening simulates (`ops.mtf`).
-- "gaussian": a Gaussian of `sigma` fine pixels cut to `size` x `size` and of unit sum, as work on
-  CAVE and Harvard states it: many papers have sigma 0.5 and size 3. By default the full width at
-  half maximum is one coarse pixel, sigma = r / 2.355, cut beyond 3 sigma.
+- "mtf": the Gaussian with the sensor's MTF gain at the Nyquist frequency, as in the simulation of
+  pansharpening data (`ops.mtf`).
+- "gaussian": a Gaussian of `sigma` fine pixels, truncated to `size` x `size` pixels and normalised
+  to unit sum, as papers on CAVE and Harvard describe it; many use sigma 0.5 and size 3. By default
+  its full width at half maximum is one coarse pixel, sigma = r / 2.355, truncated at 3 sigma.
 - "box": the mean of `size` x `size` fine pixels, by default the r x r that a coarse pixel covers.
 
-Phase: a coarse pixel lies at fine pixel `r i + r // 2` (decimated, the pansharpening sets), or at
-the centre of the fine pixels that it covers, `r i + (r - 1) / 2` (centred, the CAVE and Harvard
-sets). For odd r they are the same.
+Phase: coarse pixel i is centred on fine pixel `r i + r // 2` (decimated: the pansharpening data
+sets), or on the centre of the fine pixels that it covers, `r i + (r - 1) / 2` (centred: the CAVE
+and Harvard sets). For odd r the two are the same.
 """
 
 import dataclasses
@@ -26,12 +27,13 @@ PSFS = ("mtf", "gaussian", "box")
 
 @dataclasses.dataclass(frozen=True)
 class Psf:
-    """A named blur.
+    """A point spread function.
 
     Attributes:
         name: one of `PSFS`.
-        sigma: of "gaussian", in fine pixels; None for one coarse pixel at half maximum.
-        size: taps along one axis of "gaussian" (None for what 3 sigma need) and "box" (None for r).
+        sigma: standard deviation of "gaussian" in fine pixels; None for a full width at half
+            maximum of one coarse pixel.
+        size: taps along one axis; None for 3 sigma on either side ("gaussian") or r ("box").
     """
 
     name: str = "mtf"
@@ -51,10 +53,15 @@ class Psf:
             raise UserError(f"psf size {self.size} must be at least one fine pixel")
 
     def resolved(self, ratio: int, centred: bool) -> "Psf":
-        """The same with the numbers that defaults stand for, as files record it.
+        """Return the PSF with defaults replaced by numbers, as it is recorded in files.
+
+        Args:
+            ratio: r, fine pixels per coarse pixel.
+            centred: phase of the coarse pixels, see the module docstring.
 
         Raises:
-            UserError: a size whose centre cannot lie where the phase puts coarse pixels.
+            UserError: a size whose parity does not suit the phase: an even PSF is centred between
+                fine pixels, an odd one on a fine pixel.
         """
         between = centred and ratio % 2 == 0  # coarse pixels lie between fine ones
         if self.name == "mtf":
@@ -75,7 +82,7 @@ class Psf:
         return dataclasses.replace(self, sigma=sigma, size=size)
 
     def taps(self, ratio: int, centred: bool) -> np.ndarray:
-        """Weights along one axis, of unit sum; "mtf" has none of its own."""
+        """Return the weights along one axis, with unit sum; not defined for "mtf"."""
         psf = self.resolved(ratio, centred)
         distance = np.arange(psf.size) - (psf.size - 1) / 2
         weights = np.exp(-((distance / psf.sigma) ** 2) / 2) if psf.sigma else np.ones(psf.size)
@@ -83,27 +90,31 @@ class Psf:
 
 
 def coarse_phase(ratio: int, centred: bool) -> float:
-    """Fine index of the centre of coarse pixel 0."""
+    """Return the position of the centre of coarse pixel 0 as an index of the fine grid."""
     return (ratio - 1) / 2 if centred else float(ratio // 2)
 
 
 def observe(
     image: np.ndarray, psf: Psf, ratio: int, *, gains: float | Sequence[float], centred: bool
 ) -> np.ndarray:
-    """(H / r, W / r, C): what a camera of this blur sees of (H, W, C); borders replicated.
+    """Simulate a coarse image: blur by a PSF with replicated borders, then decimate.
 
     Args:
-        image: float, H and W multiples of r.
-        psf: its blur.
+        image: (H, W, C) float, H and W multiples of r.
+        psf: point spread function.
         ratio: r, fine pixels per coarse pixel.
-        gains: MTF gain at Nyquist of all bands, or of each; for psf "mtf".
-        centred: where coarse pixels lie, see the module's note.
+        gains: MTF gain at the Nyquist frequency, one for all bands or one each; for psf "mtf".
+        centred: phase of the coarse pixels, see the module docstring.
+
+    Returns:
+        (H / r, W / r, C).
     """
     if psf.name == "mtf":
         blurred = mtf_filter(image, gains, ratio)
         if not centred or ratio % 2:
             return decimate(blurred, ratio)
-        # Enlarged by two, pixel i lies at 2 i + 1 and the centre r k + (r - 1) / 2 at 2 r k + r.
+        # After upsampling by two, pixel i lies at index 2 i + 1, and the centre of coarse pixel k,
+        # r k + (r - 1) / 2, at index 2 r k + r.
         return decimate(interp23(blurred, 2), 2 * ratio)
     weights = psf.taps(ratio, centred)
     first = round(coarse_phase(ratio, centred) - (len(weights) - 1) / 2)
@@ -114,7 +125,7 @@ def observe(
 
 
 def _weighted(image, weights, first: int, ratio: int, axis: int) -> np.ndarray:
-    """Output i is the sum of weights[k] * image[r i + first + k] along one axis."""
+    """Filter and decimate along one axis: out[i] = sum_k weights[k] * image[r i + first + k]."""
     starts = ratio * np.arange(image.shape[axis] // ratio) + first
     total = 0
     for tap, weight in enumerate(weights):

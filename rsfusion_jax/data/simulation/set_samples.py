@@ -1,7 +1,7 @@
-"""Patches of a scene as the samples of a set, computed strip by strip.
+"""Samples of a set, computed from the patches of a scene strip by strip.
 
-A strip is computed with margins beyond the reach of every filter, so that a sample is what the
-whole area would give, to rounding, while memory holds floats of one strip alone.
+A strip is computed with margins that exceed the reach of every filter. So samples equal those
+computed from the whole area, up to rounding, while only one strip is in memory as floats.
 """
 
 import itertools
@@ -16,25 +16,26 @@ from rsfusion_jax.data.simulation.wald import simulate
 from rsfusion_jax.ops.resample import interpolate_at
 
 Samples = Iterator[dict[str, np.ndarray]]
-"""Arrays (H, W, C) by key, in the order of the patches."""
+"""Iterator over samples, dicts of arrays (H, W, C), in the order of the patches."""
 
 _STRIP = 1024
-"""Rows of the finest image in a strip; the margins of a few hundred are computed twice."""
+"""Rows per strip of the finest image; margins of a few hundred rows are computed twice."""
 
 
 def reduced_samples(scene: Pair | Cube, patches: Sequence[Window], options: dict) -> Samples:
-    """`gt`, `ms`, `lms` and `pan` of patches, given in pixels of `gt`.
+    """Yield `gt`, `ms`, `lms` and `pan` of patches at reduced resolution.
 
     Args:
-        scene: whose MS becomes `gt`.
-        patches: side by side, row by row.
-        options: of `wald.simulate`.
+        scene: pair or cube whose `ms` becomes `gt`.
+        patches: non-overlapping windows in pixels of `gt`, row by row.
+        options: keyword arguments of `wald.simulate`.
     """
     ratio = options["ratio"]
     height, width = (size // ratio * ratio for size in scene.ms_valid.shape)
     psf = options["psf"]
-    reach = 12 * ratio + max(20, psf.size or 0)  # half-band enlargement after the blur
-    # A pixel within reach may be filled from a valid one that lies as far from it again.
+    reach = 12 * ratio + max(20, psf.size or 0)  # of the blur and the interpolation after it
+    # The margin is larger than this reach, since a nodata pixel within it is filled from a valid
+    # pixel that may lie further outside.
     for rows, members in _strips(patches, _STRIP, 3 * reach, ratio):
         rows = slice(rows.start, min(rows.stop, height))
         crop = scene.crop(rows, slice(0, width), ratio)
@@ -52,13 +53,13 @@ def reduced_samples(scene: Pair | Cube, patches: Sequence[Window], options: dict
 
 
 def full_samples(scene: Pair, patches: Sequence[Window], ratio: int) -> Samples:
-    """`ms`, `lms` and `pan` of patches, given in MS pixels, undegraded."""
+    """Yield `ms`, `lms` and `pan` of patches at full resolution; patches are in MS pixels."""
     height, width = scene.ms_valid.shape
     for rows, members in _strips(patches, max(_STRIP // ratio, 1), 20, 1):
         rows = slice(rows.start, min(rows.stop, height))
         pan, ms = scene.crop(rows, slice(0, width), ratio).filled()
         precise = ms if ms.dtype == np.float32 else ms.astype(np.float64)
-        # PAN pixel u lies at (u - (r - 1) / 2) / r of a corner-aligned MS.
+        # In a corner-aligned pair PAN pixel u lies at MS position (u - (r - 1) / 2) / r.
         positions = [(np.arange(ratio * n) - (ratio - 1) / 2) / ratio for n in ms.shape[:2]]
         lms = interpolate_at(precise, *positions)
         for along, across in members:
@@ -72,9 +73,9 @@ def full_samples(scene: Pair, patches: Sequence[Window], ratio: int) -> Samples:
 
 
 def _strips(patches: Sequence[Window], size: int, margin: int, step: int):
-    """Rows to compute, multiples of `step`, and the patches that lie in them without the margins.
+    """Yield the rows of each strip with its margins, and the patches in the strip itself.
 
-    The last rows may lie beyond the image.
+    The rows start at multiples of `step`; those of the last strip may extend beyond the image.
     """
     height = patches[0][0].stop - patches[0][0].start
     size = max(size // height, 1) * height
@@ -84,5 +85,5 @@ def _strips(patches: Sequence[Window], size: int, margin: int, step: int):
 
 
 def _stored_type(image: np.ndarray) -> np.dtype:
-    """Counts stay what they are; fractions are stored as float32."""
+    """Return the dtype for storage: that of the image for integers, float32 for floats."""
     return np.dtype(np.float32) if image.dtype.kind == "f" else image.dtype

@@ -1,4 +1,4 @@
-"""`rsfusion simulate`: a pair or a cube to sets that networks train and are scored on."""
+"""Implementation of `rsfusion simulate`: data sets for training and evaluation from one scene."""
 
 import dataclasses
 import hashlib
@@ -26,7 +26,7 @@ _MTF = Psf("mtf")
 
 @dataclasses.dataclass(frozen=True)
 class _Job:
-    """One set to be written: `scene` is its own crop, `window` where that lies in the whole."""
+    """One file to write: `scene` is cropped to `window`, the file's area of the whole scene."""
 
     path: Path
     scene: Pair | Cube
@@ -55,39 +55,41 @@ def simulate_sets(
     max_value: float | None = None,
     seed: int = 0,
 ) -> list[Path]:
-    """Writes reduced-resolution sets with `gt`, and a full-resolution one without, of one scene.
+    """Write reduced-resolution sets with `gt`, and optionally a full-resolution set, from a scene.
 
-    The scene is a pair, or with `srf` a hyperspectral cube alone. Every area is simulated from its
-    own crop, so that no filter carries one split into another. Nodata is filled from the nearest
-    valid pixel before any filter, and patches that touch it are left out. Files appear together,
-    complete, or not at all. The images are held in memory as stored, and computed strip by strip.
+    The scene is a PAN and MS pair or, with `srf`, a hyperspectral cube. Each split is simulated
+    from its own crop, so that filters do not mix pixels of different splits. Nodata is filled from
+    the nearest valid pixel before filtering, and patches that contain nodata are dropped. Either
+    all files are written completely or none. The scene is in memory in its stored dtype and is
+    processed strip by strip.
 
     Args:
-        pan: PAN as `.tif`, `.mat` or `.npy`; None for a cube.
-        ms: MS or the cube likewise; MS may lie in the same `.mat` file as PAN.
-        out: `OUT.h5`; with `split` `OUT_train.h5`, `OUT_valid.h5` and `OUT_test.h5`.
-        sensor: whose pixels these are; a cube may go without.
-        ratio: PAN pixels per MS pixel; the sensor's by default.
-        mtf: sensor whose MTF gains are used instead.
-        psf: how MS is blurred.
-        centred: whether coarse pixels lie at (r - 1) / 2, see `data.psf`.
-        srf: spectral response of a cube's guide, see `data.srf.spectral_response`.
-        wavelengths: in nm of a cube's first and last band, evenly spaced between; by default the
-            sensor's.
+        pan: path of PAN, a `.tif`, `.mat` or `.npy` file; None for a cube.
+        ms: path of MS or the cube, in the same formats; may be the same `.mat` file as `pan`.
+        out: `OUT.h5`; with `split`, `OUT_train.h5`, `OUT_valid.h5` and `OUT_test.h5` are written.
+        sensor: name of the sensor; optional for a cube.
+        ratio: PAN pixels per MS pixel along one axis; by default that of the sensor.
+        mtf: sensor whose MTF gains replace those of `sensor`.
+        psf: point spread function that blurs MS.
+        centred: whether coarse pixels lie at (r - 1) / 2, see `data.simulation.psf`.
+        srf: spectral response of a cube's guide, see `data.simulation.srf.spectral_response`.
+        wavelengths: band centres in nm of a cube's first and last band, with evenly spaced bands
+            between them; by default those of the sensor.
         pan_degradation: see `rsfusion_jax.data.simulate`.
-        patch: side in pixels of `gt`, and of `pan` at full resolution; None for whole areas.
-        split: shares of the scene for train, valid and test.
-        full_resolution: also write `OUT_full.h5` from the undegraded pair, its test area where
+        patch: side of the patches in pixels of `gt`, or of `pan` at full resolution; None for
+            whole areas.
+        split: shares of the scene for train, valid and test, with sum 1; None for a single file.
+        full_resolution: also write `OUT_full.h5` from the undegraded pair, in the test area if
             there is one.
-        max_value: full scale of the counts; by default the file's bit depth or the sensor's.
-        seed: order of the patches in a file.
+        max_value: full scale of the counts; by default from the file's bit depth or the sensor's.
+        seed: seed of the order of the patches in a file.
 
     Returns:
-        The files written.
+        Paths of the written files.
 
     Raises:
-        UserError: images that cannot be read or paired, an unknown full scale, an existing output,
-            an area without a single valid patch, or options that contradict each other.
+        UserError: images that cannot be read or registered, an unknown full scale, an existing
+            output, an area without a valid patch, or options that contradict each other.
     """
     coarse, record = _read_coarse(ms, sensor, cube=pan is None)
     ratio = record.ratio if ratio is None else ratio
@@ -149,7 +151,7 @@ def simulate_sets(
 
 
 def _read_coarse(path, sensor: str | None, cube: bool) -> tuple[Raster, Sensor]:
-    """MS or the cube, and whose pixels it holds."""
+    """Return MS or the cube, and the record of its sensor."""
     if sensor is None and not cube:
         raise UserError("name the sensor of the images as --sensor, one of `rsfusion models`")
     record = None if sensor is None else get_sensor(sensor)
@@ -161,7 +163,7 @@ def _read_coarse(path, sensor: str | None, cube: bool) -> tuple[Raster, Sensor]:
 
 
 def _response(srf: str, cube: Raster, sensor: Sensor, wavelengths) -> dict:
-    """The response, as `array` and as the file records it."""
+    """Return the spectral response, as `array` and in the form recorded in the file."""
     bands = cube.image.shape[2]
     if wavelengths is None:
         centres = band_centres(sensor)
@@ -193,7 +195,7 @@ def _check_options(out, ratio: int, patch: int | None, pan, srf, full_resolution
 
 
 def _plan(scene: Pair | Cube, out: Path, ratio, patch, split, full_resolution) -> list[_Job]:
-    """The files to write, each with its own crop of the scene."""
+    """Return the files to write, each with its crop of the scene."""
     height, width = scene.ms_valid.shape
     if split is None:
         areas = {"": (slice(0, height), slice(0, width))}
@@ -215,11 +217,11 @@ def _plan(scene: Pair | Cube, out: Path, ratio, patch, split, full_resolution) -
     for job in jobs:
         if not job.patches:
             rows, columns = job.scene.ms_valid.shape
-            found = f"{job.left_out} patches, all touching nodata" if job.left_out else "no patch"
-            needed = "the whole area" if patch is None else f"--patch={patch}"
+            patches = f"{job.left_out} patches, all touching nodata" if job.left_out else "no patch"
+            size = "the whole area" if patch is None else f"--patch={patch}"
             raise UserError(
-                f"{job.path.name}: its area of {rows}x{columns} MS pixels holds {found} for "
-                f"{needed}; choose a smaller --patch or another --split"
+                f"{job.path.name}: its area of {rows}x{columns} MS pixels holds {patches} for "
+                f"{size}; choose a smaller --patch or another --split"
             )
     return jobs
 

@@ -1,7 +1,7 @@
-"""Spectral responses that make a guide of few channels from a hyperspectral cube.
+"""Spectral responses that compute a guide of few channels from a hyperspectral cube.
 
-A response is (C, G): `guide = cube @ response`, each channel of a named one of unit sum, so that
-the guide keeps the cube's scale.
+A response is a matrix (C, G) with `guide = cube @ response`. The columns of named responses have
+unit sum, so that the guide has the scale of the cube.
 """
 
 import dataclasses
@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 
 from rsfusion_jax.data.responses import WAVELENGTHS, guide_responses, ms_responses
-from rsfusion_jax.errors import UserError
+from rsfusion_jax.errors import UserError, not_a_file
 from rsfusion_jax.sensors import Sensor, get_sensor, list_sensors
 
 _NIKON_WAVELENGTHS = np.arange(400.0, 701.0, 10.0)
-# Thousandths at those wavelengths; blue, green, red. The matrix that work on CAVE shares since
+# Thousandths at these wavelengths for blue, green and red. Papers on CAVE use this matrix since
 # Akhtar, Shafait, Mian, "Sparse spatio-spectral representation for hyperspectral image
 # super-resolution", ECCV 2014.
 _NIKON_D700 = (
@@ -30,12 +30,12 @@ _GUIDES = ("rgb", "msi4")
 
 @dataclasses.dataclass(frozen=True)
 class SpectralResponse:
-    """How much each band gives to each channel of a guide.
+    """Weights of the bands of a cube in each channel of a guide.
 
     Attributes:
-        name: as asked for; of a file its name.
+        name: name of the response, or of the file.
         weights: (C, G) float64.
-        sha256: of the file; None for a named response.
+        sha256: hash of the file; None for a named response.
     """
 
     name: str
@@ -46,23 +46,24 @@ class SpectralResponse:
 def spectral_response(
     choice: str, num_bands: int, wavelengths: Sequence[float] | None = None
 ) -> SpectralResponse:
-    """Reads or makes a response for a cube of `num_bands`.
+    """Return the spectral response of a guide for a cube of `num_bands` bands.
 
     Args:
         choice: one of
-            "nikon_d700": red, green and blue of a consumer camera, the field's choice on CAVE; by
-                wavelength, so on Harvard's 420-720 nm not the same 31 numbers;
+            "nikon_d700": red, green and blue of a consumer camera, commonly used on CAVE; it is
+                interpolated by wavelength, so the weights differ on Harvard's 420-720 nm;
             "rgb", "msi4": soft-edged bands of a colour camera and of a four-band satellite;
-            a sensor's name: its MS bands;
-            "uniform:450-520,520-600": bands whose centre lies in an interval in nm, weighed alike;
-            "gaussian:450-520,520-600": Gaussians with those limits at half maximum;
-            a `.csv` or `.npy` file of C rows and G columns, taken as it is.
-        num_bands: C.
+            name of a sensor: its MS bands;
+            "uniform:450-520,520-600": equal weights for the bands whose centres lie in each
+                interval in nm;
+            "gaussian:450-520,520-600": Gaussians that fall to half maximum at these limits;
+            path of a `.csv` or `.npy` file of C rows and G columns, which is not normalised.
+        num_bands: C, number of bands of the cube.
         wavelengths: (C,) band centres in nm; not needed for a file.
 
     Raises:
-        UserError: an unknown choice, wavelengths that are missing or of another number, a channel
-            that sees none of the bands, or a file of another shape.
+        UserError: an unknown choice, missing wavelengths or a wrong number of them, a channel that
+            covers none of the bands, or a file of another shape.
     """
     if Path(choice).suffix.lower() in (".csv", ".npy"):
         return _from_file(Path(choice), num_bands)
@@ -80,20 +81,20 @@ def spectral_response(
     sums = channels.sum(axis=1, keepdims=True)
     if not np.all(sums > 0):
         raise UserError(
-            f"srf {choice!r}: channel {int(np.argmin(sums))} sees none of the bands from "
+            f"srf {choice!r}: channel {int(np.argmin(sums))} covers none of the bands from "
             f"{wavelengths[0]:g} to {wavelengths[-1]:g} nm; choose another response"
         )
     return SpectralResponse(choice, (channels / sums).T)
 
 
 def band_centres(sensor: Sensor) -> list[float] | None:
-    """Wavelengths in nm of a sensor whose bands are named after them, else None."""
+    """Return the band centres in nm of a sensor whose bands have names like "450nm", else None."""
     matches = [re.fullmatch(r"(\d+(?:\.\d+)?)nm", band) for band in sensor.bands]
     return [float(match[1]) for match in matches] if all(matches) else None
 
 
 def _channels(choice: str, wavelengths: np.ndarray) -> np.ndarray:
-    """(G, C) weights, not normalised."""
+    """Return the weights of a named response, (G, C), not normalised."""
     shape, _, limits = choice.partition(":")
     if shape in ("uniform", "gaussian") and limits:
         low, high = np.array(_intervals(choice, limits)).T[:, :, None]
@@ -130,7 +131,7 @@ def _intervals(choice: str, limits: str) -> list[tuple[float, float]]:
 
 def _from_file(path: Path, num_bands: int) -> SpectralResponse:
     if not path.is_file():
-        raise UserError(f"{path} is no file; give a .csv or .npy of one row per band as srf")
+        raise UserError(f"{not_a_file(path)}; give a .csv or .npy of one row per band as srf")
     try:
         if path.suffix.lower() == ".npy":
             weights = np.load(path, allow_pickle=False)

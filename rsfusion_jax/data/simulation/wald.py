@@ -1,4 +1,4 @@
-"""Reduced-resolution simulation: degrade images by their ratio so that the MS is the truth.
+"""Reduced-resolution simulation by Wald's protocol: degrade a pair by its ratio; MS becomes `gt`.
 
 Wald, Ranchin, Mangolini, "Fusion of satellite images of different spatial resolutions: assessing
 the quality of resulting images", PERS 63(6), 1997; the details are those of the MATLAB
@@ -30,38 +30,40 @@ def simulate(
     pan_degradation: str = "imresize",
     wrap: bool = False,
 ) -> dict[str, np.ndarray]:
-    """Degrades a full-resolution pair, or a hyperspectral cube alone; the MS given becomes `gt`.
+    """Degrade a full-resolution pair, or a hyperspectral cube, to a reduced-resolution sample.
 
-    `ms` is blurred by `psf` (the sensor's MTF) and decimated at `[r // 2 :: r]`; `lms` is its
-    `interp23` enlargement, so both have the field's phase. With `centred` they have that of the
-    CAVE and Harvard sets, `(r - 1) / 2`: see `data.psf`, and bicubic enlargement.
+    The input `ms` becomes `gt`. The output `ms` is `gt` blurred by `psf` (by default the sensor's
+    MTF) and decimated at `[r // 2 :: r]`; `lms` is its upsampling by `interp23`. Both have the
+    phase of the common pansharpening sets. With `centred` they have the phase of the CAVE and
+    Harvard sets, `(r - 1) / 2` (see `data.simulation.psf`), and `lms` is upsampled bicubically.
 
-    The guide of a cube (`pan=None`) is `ms @ srf`, at the size of `gt` as it is. `pan` is brought
-    to that size by `pan_degradation`, which decides rankings and belongs in every report:
+    For a cube (`pan=None`) the guide is `ms @ srf`, which already has the size of `gt`. A `pan` is
+    reduced to that size by `pan_degradation`. This choice affects rankings and should be stated in
+    every report:
 
-    - "imresize": antialiased bicubic, the toolbox's choice. Area-aligned: with a pair whose
-      corners coincide the reduced PAN lies on `gt` exactly. No MTF.
-    - "mtf": PAN's own MTF, then `[r // 2 :: r]`. For even r this is half a fine pixel off `gt`
-      (1 / (2 r) of a `gt` pixel) unless the pair itself had the field's phase.
-    - "mtf_centred": PAN's own MTF, then samples at the area centres `r k + (r - 1) / 2`, which
-      for even r lie between pixels and are read off a half-band enlargement by two (transparent
-      below the MTF's pass band); for odd r the same as "mtf".
-    - "as_ms": as "mtf_centred", with the mean gain of MS for PAN's. One blur on both keeps how
-      sharp PAN is beside the truth, so that what is learnt there holds at the finer scale: for
-      adaptation, not for reports.
+    - "imresize": antialiased bicubic, the toolbox's choice, without MTF. It is aligned to pixel
+      areas: for a pair whose corners coincide the reduced PAN is registered exactly with `gt`.
+    - "mtf": PAN's own MTF, then `[r // 2 :: r]`. For even r the result is shifted by half a fine
+      pixel against `gt` (1 / (2 r) of a `gt` pixel), unless the input pair has the phase r // 2.
+    - "mtf_centred": PAN's own MTF, then samples at the area centres `r k + (r - 1) / 2`. For even r
+      these lie between pixels and are interpolated by a half-band filter, which does not attenuate
+      the pass band of the MTF; for odd r the same as "mtf".
+    - "as_ms": like "mtf_centred", but with the mean MTF gain of the MS bands instead of PAN's. The
+      same blur on both preserves the relative sharpness of PAN and ground truth, so that a network
+      trained at reduced resolution stays valid at full resolution: for adaptation, not for reports.
 
     Args:
-        pan: (r H, r W, G) guide, counts or [0, 1]; None with `srf`.
+        pan: (r H, r W, G) guide in counts or [0, 1]; None with `srf`.
         ms: (H, W, C) in the same units; H and W multiples of r.
-        sensor: whose pixels these are; its MTF gains unless `mtf` is given.
-        ratio: r.
-        mtf: sensor whose gains are used instead, e.g. "ikonos" for GF2 as papers do.
-        psf: how `ms` is blurred.
-        centred: where the coarse pixels lie.
-        srf: (C, G) spectral response of a cube's guide, see `data.srf`.
+        sensor: sensor of the images, which provides the MTF gains unless `mtf` is set.
+        ratio: r, PAN pixels per MS pixel along one axis.
+        mtf: sensor whose MTF gains are used instead, e.g. "ikonos" for GF2, as in papers.
+        psf: point spread function that blurs `ms`.
+        centred: whether coarse pixels lie at (r - 1) / 2 instead of r // 2.
+        srf: (C, G) spectral response of a cube's guide, see `data.simulation.srf`.
         pan_degradation: see above.
-        wrap: periodic borders in `lms` as the toolbox has them; default edge-replicated. Without
-            effect on a centred one.
+        wrap: use periodic borders for `lms` like the toolbox, instead of replicated ones; without
+            effect for even r with `centred`.
 
     Returns:
         `pan` (H, W, G), `ms` (H / r, W / r, C), `lms` (H, W, C) and `gt` (H, W, C), unclipped, in
@@ -81,7 +83,7 @@ def simulate(
             f"pan_degradation {pan_degradation!r} is unknown; choose one of "
             f"{', '.join(PAN_DEGRADATIONS)}"
         )
-    get_sensor(sensor)  # a misspelt name is refused even where mtf= gives the gains
+    get_sensor(sensor)  # check the name even where mtf= provides the gains
     optics = get_sensor(sensor if mtf is None else mtf)
     if pan is None:
         guide = _spectral_guide(ms, np.asarray(srf))
@@ -97,12 +99,13 @@ def simulate(
 
 
 def _spectral_guide(cube: np.ndarray, srf: np.ndarray) -> np.ndarray:
-    """(H, W, G), rounded once from double precision."""
+    """Return the guide (H, W, G) of a cube, computed in float64 and rounded once."""
     if srf.ndim != 2 or srf.shape[0] != cube.shape[2]:
         raise UserError(
             f"srf has shape {srf.shape}, expected one row for each of the {cube.shape[2]} bands"
         )
-    # BLAS orders its sums by how the factors lie in memory; the guide must not depend on that.
+    # The order of summation in BLAS depends on the memory layout of the factors. A fixed layout
+    # makes the guide reproducible.
     cube_rows, weights = (x.astype(np.float64, order="C") for x in (cube, srf))
     return (cube_rows @ weights).astype(cube.dtype)
 

@@ -1,6 +1,6 @@
-"""What is checked when a set is opened: keys, shapes, and values of a seeded sample of images.
+"""Checks of a data set when it is opened: keys, shapes, and values of a seeded sample of images.
 
-What cannot be meant is a `UserError`; what can be, but seldom is, is a `DataWarning`.
+A certain mistake raises a `UserError`; a probable one gives a `DataWarning`.
 """
 
 import warnings
@@ -14,30 +14,35 @@ from rsfusion_jax.errors import UserError
 from rsfusion_jax.sensors import Sensor
 
 SAMPLED_IMAGES = 16
-"""Images whose values are read at opening, the first and the last among them."""
+"""Number of images whose values are read at opening, including the first and the last."""
 
 INTERPOLATION_TOLERANCE = 1e-3
-"""Share of full scale by which `lms` may miss `ms` where it should pass through it."""
+"""Tolerance, relative to full scale, for `lms` to equal `ms` at the centres of MS pixels."""
 
 _QUANTILE_VALUES = 1 << 18
-"""Values of one array of one image that are looked at, evenly spread, to judge the divisor."""
+"""Largest number of values per array and image, evenly spaced, from which quantiles are taken."""
 
 _COUNTS_ABOVE = 2.0
-"""Fractions of full scale overshoot 1 a little; anything beyond this must be counts."""
+"""Values above this are counts; values scaled to [0, 1] overshoot 1 only a little."""
 
 _PHASE_IMAGES, _PHASE_SIDE = 4, 32
-"""Images, and the side in MS pixels of their middle, whose phase is measured at opening."""
+"""Number of images whose phase is measured at opening, and side in MS pixels of their centres."""
 
 
 class DataWarning(UserWarning):
-    """A set that can be read but is probably not what its user thinks it is."""
+    """A data set that can be read but probably differs from what the user expects."""
 
 
 def check_dimensions(name: str, shapes: Mapping[str, tuple[int, ...]], dtypes: Mapping) -> None:
-    """Checks that every array is a real-valued image or stack of images.
+    """Check that every array is a real-valued image or stack of images.
+
+    Args:
+        name: file name, for messages.
+        shapes: stored shapes by key.
+        dtypes: stored dtypes by key.
 
     Raises:
-        UserError: names the key with its dtype or shape.
+        UserError: an array of another dtype or number of axes; the message names its key.
     """
     for key, shape in shapes.items():
         if np.dtype(dtypes[key]).kind not in "uif":
@@ -63,16 +68,17 @@ def check_geometry(
     """Checks that bands, image counts and sizes agree with each other and with the sensor.
 
     Args:
-        name: the file, for messages.
-        layouts: of `pan`, `ms` and, where stored, `lms` and `gt`.
-        sensor: whose pixels these should be.
-        ratio: what the caller expects; None stands for the sensor's.
+        name: file name, for messages.
+        layouts: layouts of `pan`, `ms` and, where stored, `lms` and `gt`.
+        sensor: expected sensor.
+        ratio: expected PAN pixels per MS pixel; None for the sensor's ratio.
 
     Returns:
-        The ratio PAN / MS.
+        The ratio, PAN pixels per MS pixel along one axis.
 
     Raises:
-        UserError: names the key, what it has and what was expected.
+        UserError: sizes or bands that do not agree; the message names the key, its value and the
+            expected one.
     """
     pan, ms = layouts["pan"], layouts["ms"]
     for key in [key for key in ("ms", "lms", "gt") if key in layouts]:
@@ -96,12 +102,12 @@ def check_geometry(
             f"{name}: 'pan' of {_times(high)} is {factors[0]:.4g} x {factors[1]:.4g} times 'ms' of "
             f"{_times(low)}, expected one whole number for both axes; crop or resample the pair"
         )
-    found, expected = int(factors[0]), sensor.ratio if ratio is None else ratio
-    if found != expected:
+    actual, expected = int(factors[0]), sensor.ratio if ratio is None else ratio
+    if actual != expected:
         origin = f"sensor {sensor.name!r} has" if ratio is None else "ratio= says"
         raise UserError(
-            f"{name}: 'pan' of {_times(high)} is {found} times 'ms' of {_times(low)} where "
-            f"{origin} {expected}; give ratio={found} if the file is right"
+            f"{name}: 'pan' of {_times(high)} is {actual} times 'ms' of {_times(low)} where "
+            f"{origin} {expected}; give ratio={actual} if the file is right"
         )
     for key in [key for key in ("lms", "gt") if key in layouts]:
         size = layouts[key].size("H"), layouts[key].size("W")
@@ -110,16 +116,19 @@ def check_geometry(
                 f"{name}: {key!r} is {_times(size)} where 'pan' is {_times(high)}, expected the "
                 "same size; write the set again or leave the key out"
             )
-    return found
+    return actual
 
 
 def nearest_ratio(layouts: Mapping[str, Layout]) -> int:
-    """The whole number that comes next to PAN rows per MS row, at least 1."""
+    """Return the PAN rows per MS row, rounded to a whole number of at least 1."""
     return max(round(layouts["pan"].size("H") / layouts["ms"].size("H")), 1)
 
 
 def sampled_indices(count: int) -> list[int]:
-    """Seeded choice of images to look at: all of a small set, first and last in any case."""
+    """Return the indices of the images to check, up to `SAMPLED_IMAGES`, always the same ones.
+
+    They include the first and the last image; of a small set they are all images.
+    """
     if count <= SAMPLED_IMAGES:
         return list(range(count))
     inner = np.random.default_rng(0).choice(count - 2, SAMPLED_IMAGES - 2, replace=False) + 1
@@ -135,20 +144,20 @@ def check_values(
     origin: str,
     insisted: bool,
 ) -> None:
-    """Checks that values are finite and that the divisor belongs to them.
+    """Check that values are finite and that the divisor fits them.
 
     Args:
-        name: the file, for messages.
-        read: `(key, index) ->` stored values of one image.
-        dtypes: stored dtype by key.
-        indices: images to read.
-        max_value: the divisor in use.
-        origin: where the divisor comes from, for messages.
-        insisted: whether the user gave it for this very file.
+        name: file name, for messages.
+        read: function `(key, index)` that returns the stored values of one image.
+        dtypes: stored dtypes by key.
+        indices: indices of the images to read.
+        max_value: divisor that scales the values to [0, 1].
+        origin: source of the divisor, for messages.
+        insisted: whether the user set the divisor for this file explicitly.
 
     Raises:
-        UserError: NaN or infinite values, data in [0, 1] under a divisor for counts, or counts
-            under a full scale of 1 that nobody insisted on.
+        UserError: NaN or infinite values, data in [0, 1] with a divisor for counts, or counts with
+            a divisor of 1 that the user did not set explicitly.
 
     Warns:
         DataWarning: values beyond the divisor, or so far below it that it is probably wrong.
@@ -156,17 +165,17 @@ def check_values(
     peaks, quantile = {}, 0.0
     for key in dtypes:
         peaks[key], values = -np.inf, []
-        for index in indices:  # one image in memory at a time: some are hundreds of megabytes
+        for index in indices:  # one image in memory at a time: some have hundreds of megabytes
             image = read(key, index)
-            bad = image.size - np.count_nonzero(np.isfinite(image))
-            if bad:
+            invalid = image.size - np.count_nonzero(np.isfinite(image))
+            if invalid:
                 raise UserError(
-                    f"{name}: {key!r} holds {bad} NaN or infinite values in image {index}, "
+                    f"{name}: {key!r} holds {invalid} NaN or infinite values in image {index}, "
                     "expected finite numbers; repair the image or leave it out"
                 )
             peaks[key] = max(peaks[key], float(image.max()))
             values.append(image.ravel()[:: image.size // _QUANTILE_VALUES + 1].copy())
-        if key == "lms":  # interpolation overshoots, so lms says nothing about the scale
+        if key == "lms":  # interpolation overshoots, so the range of lms is not the full scale
             del peaks[key]
             continue
         quantile = max(quantile, float(np.quantile(np.concatenate(values), 0.999)))
@@ -202,7 +211,14 @@ def check_values(
 
 
 def interpolation_gap(ms: np.ndarray, lms: np.ndarray, ratio: int, phase: int) -> float:
-    """Largest |lms - ms| at the PAN pixels where MS pixels sit; arrays (h, w, C), (H, W, C)."""
+    """Return the largest difference of `lms` from `ms` at the centres of MS pixels.
+
+    Args:
+        ms: (h, w, C).
+        lms: (ratio h, ratio w, C).
+        ratio: PAN pixels per MS pixel along one axis.
+        phase: PAN index of the centre of MS pixel 0.
+    """
     return float(np.abs(lms[phase::ratio, phase::ratio] - ms).max())
 
 
@@ -214,12 +230,20 @@ def check_phase(
     ms_phase: float,
     max_value: float,
 ) -> None:
-    """Checks that a stored `lms` passes through `ms` where `ms_phase` says MS pixels sit.
+    """Check that a stored `lms` equals `ms` at the centres of MS pixels given by `ms_phase`.
 
-    An `ms_phase` between pixels (area-aligned sets) cannot be checked this way and is believed.
+    A phase between PAN pixels (area-aligned sets) cannot be checked in this way and is accepted.
+
+    Args:
+        name: file name, for messages.
+        read: function `(key, index)` that returns the stored values of one image.
+        indices: indices of the images to read.
+        ratio: PAN pixels per MS pixel along one axis.
+        ms_phase: position of the centre of MS pixel 0 as a PAN index.
+        max_value: full scale of the stored values.
 
     Warns:
-        DataWarning: it does not, so the set follows another phase or its `ms` is displaced.
+        DataWarning: `lms` differs from `ms`, so the set has another phase or `ms` is shifted.
     """
     if ratio == 1 or ms_phase != int(ms_phase):
         return
@@ -227,12 +251,12 @@ def check_phase(
         interpolation_gap(read("ms", index), read("lms", index), ratio, int(ms_phase)) / max_value
         for index in indices
     ]
-    missed = sum(gap > INTERPOLATION_TOLERANCE for gap in gaps)
-    if missed:
+    num_different = sum(gap > INTERPOLATION_TOLERANCE for gap in gaps)
+    if num_different:
         _warn(
-            f"{name}: in {missed} of {len(gaps)} images looked at 'lms' does not pass through 'ms' "
-            f"at PAN pixels {int(ms_phase)}, {int(ms_phase) + ratio}, ... (off by up to "
-            f"{max(gaps):.3g} of full scale); give ms_phase={(ratio - 1) / 2:g} if the set is "
+            f"{name}: in {num_different} of {len(gaps)} images looked at 'lms' does not pass "
+            f"through 'ms' at PAN pixels {int(ms_phase)}, {int(ms_phase) + ratio}, ... (off by up "
+            f"to {max(gaps):.3g} of full scale); give ms_phase={(ratio - 1) / 2:g} if the set is "
             "area-aligned, else expect its 'ms' to be displaced"
         )
 
@@ -240,17 +264,23 @@ def check_phase(
 def check_centred(
     name: str, read: Callable[[str, int], np.ndarray], indices: Sequence[int], ratio: int
 ) -> None:
-    """Measures whether a stored `lms` has MS pixels at (r - 1) / 2, as its family of sets should.
+    """Check that a stored `lms` has the centred phase (r - 1) / 2 that its family of sets has.
+
+    Args:
+        name: file name, for messages.
+        read: function `(key, index)` that returns the stored values of one image.
+        indices: indices of the images that may be read.
+        ratio: r, PAN pixels per MS pixel along one axis.
 
     Warns:
-        DataWarning: it clearly has them at r // 2 in most of the images looked at.
+        DataWarning: most of the images clearly have the phase r // 2.
     """
     if ratio % 2:
-        return  # both are the same
+        return  # for odd ratios the two phases are equal
     images = indices[:: max(len(indices) // _PHASE_IMAGES, 1)][:_PHASE_IMAGES]
     parts = [middle(read("ms", i), ratio, _PHASE_SIDE, lms=read("lms", i)) for i in images]
-    found = [lms_phase(part["ms"], part["lms"], ratio)[0] for part in parts]
-    if 2 * found.count("r//2") > len(found):
+    phases = [lms_phase(part["ms"], part["lms"], ratio)[0] for part in parts]
+    if 2 * phases.count("r//2") > len(phases):
         _warn(
             f"{name}: 'lms' puts MS pixels at PAN pixels {ratio // 2}, {ratio // 2 + ratio}, ... "
             f"where sets of this kind have them at {(ratio - 1) / 2:g}; give ms_phase={ratio // 2} "
@@ -259,16 +289,16 @@ def check_centred(
 
 
 def middle(ms: np.ndarray, ratio: int, side: int, **fine: np.ndarray) -> dict[str, np.ndarray]:
-    """The middle of an image, at most `side` MS pixels wide: enough to measure its phase.
+    """Return the centre of an image, from which its phase can be measured quickly.
 
     Args:
         ms: (h, w, C).
-        ratio: r.
-        side: in MS pixels.
+        ratio: r, PAN pixels per MS pixel along one axis.
+        side: largest side of the centre in MS pixels.
         **fine: arrays (r h, r w, C) of the same image by key.
 
     Returns:
-        Views by key, `ms` among them.
+        Views of `ms` and of the arrays in `fine`, by key.
     """
     starts = [max(length - side, 0) // 2 for length in ms.shape[:2]]
     images = {"ms": (ms, 1), **{key: (image, ratio) for key, image in fine.items()}}

@@ -1,4 +1,4 @@
-"""Images of uncompressed HDF5 arrays, read past the HDF5 library."""
+"""Direct reading of uncompressed HDF5 arrays, without the HDF5 library."""
 
 import math
 import os
@@ -8,14 +8,15 @@ import numpy as np
 
 
 class Contiguous:
-    """A stack of images (N, ...) that lie one after the other in the file; indexed like a dataset.
+    """A stack of images (N, ...) stored one after the other in a file; indexed like a dataset.
 
-    The library converts, copies and locks out all other threads for what is a read of known bytes
-    at a known place. A memory map would save one more copy, but reads cold files page by page, and
-    an unreadable page ends the process instead of raising an error.
+    An image is read as a known range of bytes. The HDF5 library would convert and copy the data and
+    lock out all other threads meanwhile. A memory map would save one more copy, but it reads files
+    that are not in the page cache page by page, and an unreadable page kills the process instead
+    of raising an error.
 
     Args:
-        dataset: one for which `is_contiguous` holds.
+        dataset: dataset for which `is_contiguous` is true.
     """
 
     def __init__(self, dataset: h5py.Dataset):
@@ -26,10 +27,10 @@ class Contiguous:
         self._size = math.prod(self.shape[1:]) * self.dtype.itemsize
 
     def __getitem__(self, selection: tuple) -> np.ndarray:
-        """One whole image, read-only, where the first index is a number; else what h5py reads.
+        """Return one image, read-only, or for any other selection what h5py returns.
 
         Raises:
-            OSError: the file cannot be read or ends there.
+            OSError: the file cannot be read or ends before the image does.
         """
         index, *rest = selection or (None,)
         if index not in range(self.shape[0]) or any(part != slice(None) for part in rest):
@@ -44,9 +45,9 @@ class Contiguous:
 
 
 def is_contiguous(dataset: h5py.Dataset) -> bool:
-    """Whether its bytes are those of the array, in order and in the file itself.
+    """Return whether a dataset is stored in the file as the bytes of its array, in order.
 
-    Never where the system has no reads at a given place (Windows).
+    Always False on systems without `os.pread` (Windows).
     """
     return (
         hasattr(os, "pread")

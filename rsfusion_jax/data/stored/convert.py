@@ -1,9 +1,9 @@
-"""`rsfusion convert`: a stored set to the form that is read fastest.
+"""Implementation of `rsfusion convert`: rewrite a stored set for fast reading.
 
-That is an HDF5 file again, with the same names and values, but uncompressed, image after image, and
-in the axis order of the networks: an image is one read at a known place and needs no turning.
-ArrayRecord, the usual store beside `grain`, was about as fast by the clock and took more CPU time
-(docs/results.md); it would be a second format, which only programs made for it can open.
+The result is an HDF5 file with the same names and values, but uncompressed, image after image, and
+in the axis order of the networks. Reading an image is then a single read of contiguous bytes, and
+the axes need no transposition. ArrayRecord, the usual file format for `grain`, had about the same
+wall time and needed more CPU time (docs/results.md), and few other programs can open it.
 """
 
 from pathlib import Path
@@ -22,40 +22,43 @@ _AXES = "NHWC"
 
 
 def convert_set(source: str | Path, target: str | Path, *, overwrite: bool = False) -> Path:
-    """Writes a set once more as uncompressed NHWC, and compares it with the original bit by bit.
+    """Rewrite a set as an uncompressed NHWC file and compare it bit by bit with the original.
 
-    Names, dtypes, values, the order of the images and the attributes of the file are kept, so that
-    training from either gives the same batches; `axes` is stated in addition.
+    Names, dtypes, values, the order of the images and the attributes of the file are preserved, so
+    that training on either file uses the same batches. The attribute `axes` is added.
 
     Args:
-        source: `.h5` or `.mat` of one of `families.FAMILIES`.
-        target: the new `.h5` file; appears complete or not at all.
-        overwrite: replace it if it exists.
+        source: `.h5` or `.mat` file of one of `families.FAMILIES`.
+        target: path of the new `.h5` file, which is written completely or not at all.
+        overwrite: whether an existing target is replaced.
+
+    Returns:
+        The target's path.
 
     Raises:
-        UserError: no such set, arrays that do not fit together, the target exists or cannot be
-            written.
+        UserError: no such set, arrays that do not fit together, or a target that exists or cannot
+            be written.
     """
     source, target = Path(source), Path(target)
     storage, orders = open_storage(source)
     if target.exists() and target.samefile(source):
         raise UserError(f"{target} is the set itself; choose another name for the converted one")
     arrays = storage.arrays()
-    _, found = find_names(arrays)
-    missing = [key for key in ("pan", "ms") if key not in found]
+    _, names = find_names(arrays)
+    missing = [key for key in ("pan", "ms") if key not in names]
     if missing:
         raise UserError(
             f"{source}: key {missing[0]!r} is missing, found "
             f"{', '.join(storage.keys()) or 'none'}; see what it is with rsfusion check"
         )
-    shapes = {key: arrays[name].shape for key, name in found.items()}
-    dtypes = {key: arrays[name].dtype for key, name in found.items()}
+    shapes = {key: arrays[name].shape for key, name in names.items()}
+    dtypes = {key: arrays[name].dtype for key, name in names.items()}
     check.check_dimensions(str(source), shapes, dtypes)
     layouts = find_layouts(shapes, orders, None)
     sensor = unnamed_sensor(layouts["ms"].size("C"))
     check.check_geometry(str(source), layouts, sensor, check.nearest_ratio(layouts))
 
-    fields = {name: layouts[key] for key, name in found.items()}
+    fields = {name: layouts[key] for key, name in names.items()}
     count = layouts["pan"].size("N")
     with new_files([target], overwrite) as unfinished:
         samples = (_sample(storage, fields, index) for index in range(count))

@@ -1,4 +1,4 @@
-"""Families of stored sets: what they call their arrays, and the habits of those who wrote them."""
+"""Families of published data sets: the names of their arrays and their conventions."""
 
 import dataclasses
 from collections.abc import Container, Mapping
@@ -6,14 +6,15 @@ from collections.abc import Container, Mapping
 
 @dataclasses.dataclass(frozen=True)
 class Family:
-    """Files of one origin.
+    """Data sets with the same array names and conventions.
 
     Attributes:
-        name: what messages call it.
-        pan, ms, lms, gt: names under which its files hold each key, the usual one first.
-        centred: whether MS pixels lie at (r - 1) / 2 (made and enlarged about pixel areas, by
-            bicubic) rather than at r // 2 (every r-th pixel kept, enlarged by interp23).
-        any_ratio: whether one camera comes at several ratios, so that the sizes say which.
+        name: name in messages.
+        pan, ms, lms, gt: array names for each key in the family's files, the usual one first.
+        centred: whether MS pixels are centred at (r - 1) / 2 (degraded by area, upsampled
+            bicubically) instead of r // 2 (decimated, upsampled by interp23).
+        any_ratio: whether sets of one camera exist at several ratios, so that the ratio follows
+            from the arrays' sizes.
     """
 
     name: str
@@ -25,18 +26,18 @@ class Family:
     any_ratio: bool = False
 
     def names(self, key: str) -> tuple[str, ...]:
-        """Names of "pan", "ms", "lms" or "gt"."""
+        """Return the array names for the key "pan", "ms", "lms" or "gt"."""
         return getattr(self, key)
 
     def ms_phase(self, ratio: int) -> float:
-        """PAN index of the centre of MS pixel 0."""
+        """Return the position of the centre of MS pixel 0 as a PAN index."""
         return (ratio - 1) / 2 if self.centred else float(ratio // 2)
 
 
 KEYS = ("pan", "ms", "lms", "gt")
 
 FAMILIES = (
-    # Deng et al., IEEE GRSM 2022; the names of the MATLAB toolbox behind its own.
+    # Deng et al., IEEE GRSM 2022; its own names first, then those of the MATLAB toolbox.
     Family(
         "PanCollection",
         pan=("pan", "I_PAN"),
@@ -46,7 +47,7 @@ FAMILIES = (
     ),
     # Zhuo et al., JSTARS 2022: Washington DC Mall, Pavia Center, Botswana.
     Family("HyperPanCollection", pan=("PAN",), ms=("MS",), lms=("LMS",), gt=("GT",)),
-    # CAVE and Harvard as hyperspectral super-resolution trains on them: RGB guides 31 bands.
+    # CAVE and Harvard in the form for hyperspectral super-resolution: an RGB guide for 31 bands.
     Family(
         "HISR",
         pan=("RGB",),
@@ -62,22 +63,28 @@ NAMES: Mapping[str, tuple[str, ...]] = {
     key: tuple(dict.fromkeys(name for family in FAMILIES for name in family.names(key)))
     for key in KEYS
 }
-"""Every name under which some family holds each key."""
+"""The array names of all families for each key."""
 
 
 def find_names(present: Container[str]) -> tuple[Family, dict[str, str]]:
-    """The family of a file and the names of its arrays by key; absent keys are left out.
+    """Return the family of a file and the names of its arrays by key.
 
-    The first family whose `pan` and `ms` are both present; where none is complete, the first one
-    and whatever names of any family there are.
+    The family is the first one whose `pan` and `ms` are both present. If there is none, it is the
+    first of `FAMILIES`, and array names of any family are accepted.
+
+    Args:
+        present: names of the arrays in the file.
+
+    Returns:
+        The family, and the array names by key, without absent keys.
     """
     for family in FAMILIES:
-        found = {
+        names = {
             key: next((name for name in (*family.names(key), *NAMES[key]) if name in present), None)
             for key in KEYS
         }
-        if found["pan"] in family.pan and found["ms"] in family.ms:
+        if names["pan"] in family.pan and names["ms"] in family.ms:
             break
     else:
         family = FAMILIES[0]
-    return family, {key: name for key, name in found.items() if name}
+    return family, {key: name for key, name in names.items() if name}

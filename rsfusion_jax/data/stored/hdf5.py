@@ -1,4 +1,4 @@
-"""Arrays of an HDF5 file, opened lazily and again in every process that reads them."""
+"""Arrays of an HDF5 file, which every process that reads them opens for itself."""
 
 import os
 import threading
@@ -12,16 +12,16 @@ from rsfusion_jax.errors import UserError
 
 
 class Hdf5File:
-    """Named arrays of one HDF5 file; nothing is read before an array is indexed.
+    """Named arrays of one HDF5 file; data are only read when an array is indexed.
 
-    A handle must not cross a process border (h5py objects cannot be pickled, and a forked handle
-    shares its file position), so only the path is kept and each process opens the file for itself.
-    The `h5py.Dataset` objects are kept too: looking one up costs three times a 64x64x8 read.
-    Threads may share an instance: h5py serialises its calls, and where nothing is compressed the
-    images are read past it (`data.contiguous`).
+    A file handle must not be passed to another process (h5py objects cannot be pickled, and a
+    forked handle shares its file position). So only the path is pickled, and each process opens
+    the file for itself. The `h5py.Dataset` objects are cached, since looking one up takes three
+    times as long as reading 64x64x8 values. Threads may share an instance: h5py serialises its
+    calls, and uncompressed arrays are read without h5py (`data.stored.contiguous`).
 
     Args:
-        path: the file.
+        path: path of the file.
 
     Raises:
         UserError: the file is absent, truncated or not HDF5.
@@ -34,15 +34,15 @@ class Hdf5File:
         self.arrays()
 
     def arrays(self) -> Mapping[str, h5py.Dataset | Contiguous]:
-        """Arrays at the root of the file by name."""
+        """Return the arrays at the root of the file by name."""
         return self._open()[2]
 
     def keys(self) -> list[str]:
-        """Names of everything at the root of the file, arrays or not."""
+        """Return the names of all objects at the root of the file, arrays or not."""
         return list(self._open()[1])
 
     def attributes(self) -> dict[str, object]:
-        """Attributes of the file's root group."""
+        """Return the attributes of the file's root group."""
         return dict(self._open()[1].attrs)
 
     def _open(self) -> tuple[int, h5py.File, dict[str, h5py.Dataset]]:

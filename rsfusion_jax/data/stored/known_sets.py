@@ -1,21 +1,31 @@
-"""The published sets by the figures that tell them apart, and what is known to ail them."""
+"""Published data sets: how to recognise them by their sizes, and their known problems."""
 
 import dataclasses
 from collections.abc import Sequence
 
 _RANDOM_SPLIT = (
-    "its patches overlap those of train, so scores on it say nothing about unseen scenes; use a "
-    "test set for that"
+    "its patches overlap those of train, so scores on it do not hold for unseen scenes; use a test "
+    "set for that"
 )
 _OTHER_SCENES = (
-    "the .h5 and .mat files of WV3 and QB hold other scenes, and published tables are of the .mat "
-    "ones; say which were scored"
+    "the .h5 and .mat files of WV3 and QB contain different scenes, and published tables use the "
+    ".mat files; state which were evaluated"
 )
 
 
 @dataclasses.dataclass(frozen=True)
 class KnownSet:
-    """One published set: how to recognise it and what to beware of (empty: nothing known)."""
+    """A published data set.
+
+    Attributes:
+        name: name of the set.
+        sensors: names of the sensors that it may be of.
+        num_bands: number of MS bands.
+        images: number of images.
+        side: side of PAN in pixels.
+        has_gt: whether it contains ground truth.
+        caution: known problem of which users are warned; empty if there is none.
+    """
 
     name: str
     sensors: tuple[str, ...]
@@ -51,7 +61,14 @@ KNOWN_SETS = (
 
 
 def recognise(num_bands: int, images: int, size: Sequence[int], has_gt: bool) -> KnownSet | None:
-    """The published set with these figures; `size` is that of `pan`."""
+    """Return the published set that matches, or None.
+
+    Args:
+        num_bands: number of MS bands.
+        images: number of images.
+        size: height and width of `pan` in pixels.
+        has_gt: whether the set contains ground truth.
+    """
     for known in KNOWN_SETS:
         figures = (known.num_bands, known.images, known.side, known.side, known.has_gt)
         if figures == (num_bands, images, *size, has_gt):

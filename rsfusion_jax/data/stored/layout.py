@@ -1,4 +1,4 @@
-"""Which axis of a stored array is which, and one image of it as (H, W, C)."""
+"""Axis orders of stored arrays, and access to single images as (H, W, C)."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -6,25 +6,31 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 HDF5_ORDERS = ("NCHW", "NHWC")
-"""PanCollection and HISR write NCHW; NHWC is taken where only that fits the bands."""
+"""PanCollection and HISR use NCHW; NHWC is assumed if only that matches the number of bands."""
 MATLAB_ORDERS = ("NHWC", "NCHW")
 MATLAB73_ORDERS = tuple(order[::-1] for order in MATLAB_ORDERS)
-"""h5py sees MATLAB's column-major arrays with every axis order reversed."""
+"""In h5py, MATLAB's column-major arrays have their axes in reversed order."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-    """Axis letters of one stored array, of N, H, W, C; N or C may be absent (a single one)."""
+    """Axis order and shape of a stored array.
+
+    Attributes:
+        axes: one letter of N, H, W, C per axis; N is absent in single images, C in arrays of one
+            channel without a channel axis.
+        shape: stored shape.
+    """
 
     axes: str
     shape: tuple[int, ...]
 
     def size(self, axis: str) -> int:
-        """Length of an axis; 1 where the array has none."""
+        """Return the length of the axis N, H, W or C; 1 if the array does not have it."""
         return self.shape[self.axes.index(axis)] if axis in self.axes else 1
 
     def image(self, array, index: int) -> np.ndarray:
-        """Image `index` of an array or `h5py.Dataset`, (H, W, C) in the stored dtype (a view)."""
+        """Return image `index` of an array or `h5py.Dataset`: a view (H, W, C) of stored dtype."""
         if "N" in self.axes:
             selection = [slice(None)] * len(self.axes)
             selection[self.axes.index("N")] = index
@@ -39,23 +45,24 @@ class Layout:
 def find_layouts(
     shapes: Mapping[str, tuple[int, ...]], orders: Sequence[str], num_bands: int | None
 ) -> dict[str, Layout]:
-    """Layouts of all arrays of a set, which share one axis order.
+    """Return the layouts of all arrays of a set, which share one axis order.
 
-    The first order under which `ms` has `num_bands` bands and `pan` is a whole multiple of it;
-    where none does the first order, so that the check can say what is wrong under it.
+    The order is the first under which `ms` has `num_bands` bands and the size of `pan` is a whole
+    multiple of that of `ms`. If none fits, the first order is returned, so that later checks can
+    report the error.
 
     Args:
-        shapes: stored shapes by key, `pan` and `ms` among them; 4 axes for sets, 3 (2 for a
-            one-channel `pan`) for single images; `pan` may lack its channel axis.
+        shapes: stored shapes by key, including `pan` and `ms`; 4 axes for stacks of images, 3 (2
+            for a one-channel `pan`) for single images; `pan` may lack its channel axis.
         orders: axis orders to try, of the letters N, C, H, W.
-        num_bands: C of the sensor; None where no one says.
+        num_bands: number of bands of the sensor; None if unknown.
     """
     single = len(shapes["ms"]) < 4
-    readings = [
+    candidates = [
         {key: Layout(_axes(order, len(shape), single), shape) for key, shape in shapes.items()}
         for order in orders
     ]
-    return next((layouts for layouts in readings if _fits(layouts, num_bands)), readings[0])
+    return next((layouts for layouts in candidates if _fits(layouts, num_bands)), candidates[0])
 
 
 def _axes(order: str, dimensions: int, single: bool) -> str:

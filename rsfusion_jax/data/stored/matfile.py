@@ -1,4 +1,4 @@
-"""MATLAB files: which kind one is, and the arrays of those older than v7.3."""
+"""Detection of MATLAB files, and reading of those older than v7.3."""
 
 import os
 import threading
@@ -12,10 +12,10 @@ from rsfusion_jax.errors import UserError
 
 
 def is_matlab(path: str | os.PathLike) -> bool:
-    """Whether MATLAB's conventions hold: the suffix or the file's header says so.
+    """Return whether a file was written by MATLAB, according to its suffix or header.
 
-    A v7.3 file is HDF5 whose arrays MATLAB wrote column-major, so that h5py sees every axis
-    order reversed; nothing in an array's shape tells.
+    This matters for v7.3 files too: they are HDF5, but MATLAB writes arrays column-major, so that
+    their axes are reversed in h5py, which cannot be seen from an array's shape.
     """
     path = Path(path)
     if path.suffix.lower() == ".mat":
@@ -25,13 +25,13 @@ def is_matlab(path: str | os.PathLike) -> bool:
 
 
 class MatFile:
-    """Named arrays of a MATLAB file before v7.3.
+    """Named arrays of a MATLAB file older than v7.3.
 
-    The format is compressed variable by variable and cannot be read in parts: the named variables
-    are held in memory, once per process. Convert large sets to `.h5`.
+    The format compresses whole variables, which cannot be read in parts. So the named variables are
+    loaded into memory, once per process. Convert large sets to `.h5`.
 
     Args:
-        path: the file.
+        path: path of the file.
         names: variables to load; others are listed but never decoded.
 
     Raises:
@@ -46,18 +46,18 @@ class MatFile:
         self.arrays()
 
     def arrays(self) -> Mapping[str, np.ndarray]:
-        """The wanted variables that the file has, by name."""
+        """Return the loaded variables by name, as far as they are in the file."""
         with self._lock:
             if self._arrays is None:
                 self._arrays = self._load()
             return self._arrays
 
     def attributes(self) -> dict[str, object]:
-        """Nothing: the format knows no attributes."""
+        """Return an empty dict, since the format has no attributes."""
         return {}
 
     def keys(self) -> list[str]:
-        """Names of all variables in the file."""
+        """Return the names of all variables in the file."""
         try:
             return [name for name, _, _ in scipy.io.whosmat(self.path)]
         except Exception as error:

@@ -1,9 +1,9 @@
-"""Stored sets of the kinds `data.families` knows, in `.h5` and `.mat` files.
+"""Stored data sets of the families in `data.stored.families`, in `.h5` and `.mat` files.
 
-PanCollection (Deng et al., "Machine learning in pansharpening: a benchmark", IEEE GRSM 2022) ships
-train, valid and reduced-resolution test sets with `gt` and full-resolution ones without, as HDF5 in
-NCHW and as MATLAB files. HyperPanCollection and the HISR sets (CAVE, Harvard) differ in the names
-of their arrays, and in that they are stored in [0, 1]. Samples are float32 divided by `max_value`.
+PanCollection (Deng et al., "Machine learning in pansharpening: a benchmark", IEEE GRSM 2022)
+contains train, valid and reduced-resolution test sets with `gt` and full-resolution test sets
+without, as HDF5 in NCHW and as MATLAB files. HyperPanCollection and the HISR sets (CAVE, Harvard)
+have other array names and are stored in [0, 1]. Samples are float32 divided by `max_value`.
 """
 
 import operator
@@ -26,19 +26,20 @@ from rsfusion_jax.data.stored.layout import (
     find_layouts,
 )
 from rsfusion_jax.data.stored.matfile import MatFile, is_matlab
-from rsfusion_jax.errors import UserError
+from rsfusion_jax.errors import UserError, not_a_file
 from rsfusion_jax.ops.resample import imresize, interp23
 from rsfusion_jax.sensors import Sensor, get_sensor
 
 
 class PanCollection:
-    """Samples of one stored set by index, read when asked for.
+    """Samples of a stored set by index, read on demand.
 
-    Workers and threads may share it: a pickled copy carries the path and opens the file again.
-    Arrays of `.h5` and v7.3 `.mat` files stay on disk (the latter keep the images of a stack
-    interleaved, so one image costs a pass over the file); older `.mat` files are held in memory.
+    Worker processes and threads may share it: a pickled copy contains only the path and opens the
+    file again. Arrays of `.h5` and v7.3 `.mat` files are read image by image (in the latter the
+    images of a stack are interleaved, so that reading one image reads the whole file); older `.mat`
+    files are loaded into memory.
 
-    Build it with `open_set`, which finds the layouts and checks the file.
+    Create it with `open_set`, which determines the layouts and checks the file.
     """
 
     def __init__(
@@ -55,11 +56,11 @@ class PanCollection:
         return self._fields["pan"][1].size("N")
 
     def __getitem__(self, index: int) -> Sample:
-        """Sample `index`; a stored `lms` is taken as it is, a missing one made from `ms`.
+        """Read sample `index`; `lms` is the stored array or, if there is none, upsampled `ms`.
 
         Raises:
             IndexError: beyond the end.
-            UserError: the file cannot be read there.
+            UserError: the image cannot be read.
         """
         index = operator.index(index)
         if not 0 <= index < len(self):
@@ -67,14 +68,14 @@ class PanCollection:
         scale = np.float32(self.info.max_value)
         sample = {key: self.counts(key, index) for key in self._fields}
         for array in sample.values():
-            array /= scale  # in place: a second array costs as much as the reading
+            array /= scale  # in place: allocating a second array takes as long as reading it
         if "lms" not in sample:
             sample["lms"] = _upsample(sample["ms"], self.info)
         return sample
 
     def counts(self, key: str, index: int) -> np.ndarray:
-        """Array `key` of sample `index` as stored, (H, W, C) float32."""
-        # A copy, also of arrays held in memory.
+        """Return array `key` of sample `index` in stored units, (H, W, C) float32."""
+        # astype also copies arrays that are in memory already, so that callers may modify them.
         return read_image(self._storage, *self._fields[key], index).astype(np.float32, order="C")
 
 
@@ -87,48 +88,50 @@ def open_set(
     usual_max_value: float | None = None,
     ms_phase: float | None = None,
 ) -> PanCollection:
-    """Opens and checks a stored set.
+    """Open and check a stored set.
 
-    Values are checked on a seeded sample of images (`check.SAMPLED_IMAGES`), keys and shapes
-    always.
+    Keys and shapes are checked completely, values on a seeded sample of images
+    (`check.SAMPLED_IMAGES`).
 
     Args:
-        path: `.h5` (NCHW, or NHWC where only that fits or the attribute `axes` says so) or `.mat`
-            (stacks NHWC or single images HWC), with the keys of one of `families.FAMILIES`; `gt`
-            and `lms` where they exist.
-        sensor: whose pixels these are; sets the number of bands.
-        ratio: PAN pixels per MS pixel, with which the shapes must agree; by default the sensor's,
-            in HISR files what the shapes say.
-        max_value: divisor to [0, 1]; by default the file's attribute `max_value`, else
-            `usual_max_value`, else the sensor's full scale. Data in [0, 1] under a sensor of counts
-            needs 1 said in one of the two.
-        usual_max_value: divisor of files that do not state theirs, as a recipe has it.
-        ms_phase: PAN index of the centre of MS pixel 0; by default the file's attribute
-            `ms_phase`, else the family's convention: `ratio // 2`, HISR `(ratio - 1) / 2`.
+        path: `.h5` file (NCHW, or NHWC if only that fits or the attribute `axes` states it) or
+            `.mat` file (stacks NHWC or single images HWC), with the array names of one of
+            `families.FAMILIES`; `gt` and `lms` are optional.
+        sensor: sensor of the images (name, mapping or record); determines the number of bands.
+        ratio: PAN pixels per MS pixel along one axis, which the shapes must match; by default that
+            of the sensor, or in HISR files that of the shapes.
+        max_value: divisor that scales the values to [0, 1]; by default the file's attribute
+            `max_value`, else `usual_max_value`, else the sensor's full scale. For data that are
+            already in [0, 1] set one of the two arguments to 1, unless the sensor's full scale
+            is 1.
+        usual_max_value: divisor for files that do not state one, e.g. from a training recipe.
+        ms_phase: position of the centre of MS pixel 0 as a PAN index; by default the file's
+            attribute `ms_phase`, else the family's convention: `ratio // 2`, or `(ratio - 1) / 2`
+            for HISR.
 
     Returns:
         The set as a `Source`.
 
     Raises:
-        UserError: the file cannot be read, keys are missing, shapes contradict each other, the
-            ratio or the sensor, or values are not finite or not in the units of the divisor.
+        UserError: the file cannot be read, keys are missing, shapes do not match each other, the
+            ratio or the sensor, or values are not finite or do not fit the divisor.
 
     Warns:
-        check.DataWarning: values beyond or far below the divisor; `lms` that misses `ms`.
+        check.DataWarning: values beyond or far below the divisor, or an `lms` of another phase.
     """
     sensor = get_sensor(sensor)
     storage, orders = open_storage(Path(path))
     name, arrays = str(path), storage.arrays()
-    family, found = find_names(arrays)
-    missing = [key for key in ("pan", "ms") if key not in found]
+    family, array_names = find_names(arrays)
+    missing = [key for key in ("pan", "ms") if key not in array_names]
     if missing:
         raise UserError(
             f"{name}: key {missing[0]!r} is missing, found {', '.join(storage.keys()) or 'none'}; "
             "a set needs 'pan' and 'ms' ('RGB' and 'LRHSI'), and has 'gt' and 'lms' where they "
             "exist, so rename the arrays"
         )
-    shapes = {key: arrays[stored].shape for key, stored in found.items()}
-    dtypes = {key: arrays[stored].dtype for key, stored in found.items()}
+    shapes = {key: arrays[stored].shape for key, stored in array_names.items()}
+    dtypes = {key: arrays[stored].dtype for key, stored in array_names.items()}
     check.check_dimensions(name, shapes, dtypes)
     layouts = find_layouts(shapes, orders, sensor.num_bands)
     if ratio is None and family.any_ratio:
@@ -164,10 +167,11 @@ def open_set(
         has_gt="gt" in layouts,
         pan_degradation=None if degradation is None else str(degradation),
     )
-    source = PanCollection(storage, {key: (found[key], layouts[key]) for key in found}, info)
+    fields = {key: (array_names[key], layouts[key]) for key in array_names}
+    source = PanCollection(storage, fields, info)
     indices = check.sampled_indices(len(source))
     check.check_values(name, source.counts, dtypes, indices, info.max_value, origin, insisted)
-    if "lms" not in found:
+    if "lms" not in array_names:
         _check_upsampling(name, info)
     elif by_convention and family.centred:
         check.check_centred(name, source.counts, indices, ratio)
@@ -177,10 +181,16 @@ def open_set(
 
 
 def read_image(storage: Hdf5File | MatFile, name: str, layout: Layout, index: int) -> np.ndarray:
-    """Image `index` of one array of a set, (H, W, C) in the stored dtype (a view).
+    """Read image `index` of one array of a set, (H, W, C) in the stored dtype (a view).
+
+    Args:
+        storage: opened file.
+        name: name of the array in the file.
+        layout: layout of the array.
+        index: index of the image.
 
     Raises:
-        UserError: the file cannot be read there.
+        UserError: the image cannot be read.
     """
     try:
         return layout.image(storage.arrays()[name], index)
@@ -192,12 +202,15 @@ def read_image(storage: Hdf5File | MatFile, name: str, layout: Layout, index: in
 
 
 def open_storage(path: Path) -> tuple[Hdf5File | MatFile, tuple[str, ...]]:
-    """The file's arrays and the axis orders that they may have.
+    """Open a file and return it with the axis orders that its arrays may have.
 
-    By content and suffix, or the one that the file's attribute `axes` states.
+    The orders follow from the file type, or from the file's attribute `axes` if it has one.
+
+    Raises:
+        UserError: no such file, or neither HDF5 nor MATLAB data.
     """
     if not path.is_file():
-        raise UserError(f"{path} is no file; give the path of a .h5 or .mat set")
+        raise UserError(f"{not_a_file(path)}; give the path of a .h5 or .mat set")
     if h5py.is_hdf5(path):
         storage = Hdf5File(path)
         stated = storage.attributes().get("axes")
@@ -216,13 +229,13 @@ def _check_upsampling(name: str, info: SetInfo) -> None:
     r, phase = info.ratio, info.ms_phase
     if r > 1 and phase not in (r // 2, (r - 1) / 2):
         raise UserError(
-            f"{name}: 'lms' is missing and cannot be made at ms_phase={phase:g}, expected {r // 2} "
-            f"(decimated) or {(r - 1) / 2:g} (area-aligned); store 'lms' in the file"
+            f"{name}: 'lms' is missing and cannot be computed at ms_phase={phase:g}, expected "
+            f"{r // 2} (decimated) or {(r - 1) / 2:g} (area-aligned); store 'lms' in the file"
         )
 
 
 def _upsample(ms: np.ndarray, info: SetInfo) -> np.ndarray:
-    """`ms` on the PAN grid by the method that belongs to the set's phase, (H, W, C) float32."""
+    """Upsample `ms` to the PAN grid by the method for the set's phase, (H, W, C) float32."""
     if info.ratio == 1:
         return ms.copy()
     if info.ms_phase == info.ratio // 2:

@@ -1,4 +1,4 @@
-"""Measures, image by image, where the MS pixels of a set lie on its fine grid."""
+"""Measurement of the phase of a set: the position of MS pixels on the PAN grid, per image."""
 
 import numpy as np
 
@@ -7,38 +7,40 @@ from rsfusion_jax.ops.resample import decimate, imresize, interp23, interpolate_
 
 UNCLEAR = "unclear"
 _CLEAR = 0.8
-"""The best phase must miss by less than this share of the second best; flat images do not."""
+"""The phase is clear if its deviation is below this share of the second smallest deviation.
+
+In flat images it is not."""
 _OTHER_GAINS = (0.3, 0.2, 0.1, 0.05, 0.45)
-"""Blurs tried, the usual first, where the sensor's own leaves the phase unclear."""
+"""MTF gains that are tried in this order if those of the sensor leave the phase unclear."""
 _BORDER = 3
-"""MS pixels at the border that are not compared: there a patch lacks its scene's neighbours."""
+"""MS pixels at the border that are not compared, since they depend on pixels outside the patch."""
 
 
 def ms_phase(gt: np.ndarray, ms: np.ndarray, gains, ratio: int) -> tuple[str, float]:
-    """Which pixels of the blurred `gt` the set's `ms` holds.
+    """Measure at which phase the blurred `gt` was decimated to `ms`.
 
     Args:
         gt: (r H, r W, C) float.
         ms: (H, W, C) float.
-        gains: MTF gains of the bands.
-        ratio: r.
+        gains: MTF gains of the bands, or one for all.
+        ratio: r, PAN pixels per MS pixel along one axis.
 
     Returns:
-        `"(dy, dx)"` of the first pixel kept, `"centre"` where it lies between the pixels, at
-        (r - 1) / 2, or `UNCLEAR`; and the mean miss there under these `gains`, as a share of the
-        standard deviation of `ms`.
+        The phase: `"(dy, dx)"` of the first sampled pixel, `"centre"` for the phase (r - 1) / 2
+        between pixels, or `UNCLEAR`. And the mean absolute deviation at this phase under these
+        `gains`, relative to the standard deviation of `ms`.
     """
-    own = _misses(_kept_pixels(gt, gains, ratio), ms, 1)
-    phase = _clear_best(own)
+    deviations = _deviations(_decimated(gt, gains, ratio), ms, 1)
+    phase = _clear_best(deviations)
     for gain in _OTHER_GAINS:
-        if phase != UNCLEAR or not own:
+        if phase != UNCLEAR or not deviations:
             break
-        phase = _clear_best(_misses(_kept_pixels(gt, gain, ratio), ms, 1))
-    return phase, own.get(phase, min(own.values(), default=0.0))
+        phase = _clear_best(_deviations(_decimated(gt, gain, ratio), ms, 1))
+    return phase, deviations.get(phase, min(deviations.values(), default=0.0))
 
 
-def _kept_pixels(gt: np.ndarray, gains, ratio: int) -> dict[str, list[np.ndarray]]:
-    """What `ms` would be at every phase."""
+def _decimated(gt: np.ndarray, gains, ratio: int) -> dict[str, list[np.ndarray]]:
+    """Return simulated `ms` images for every phase."""
     blurred = mtf_filter(gt, gains, ratio)
     candidates = {
         f"({row}, {column})": [blurred[row::ratio, column::ratio]]
@@ -51,17 +53,17 @@ def _kept_pixels(gt: np.ndarray, gains, ratio: int) -> dict[str, list[np.ndarray
 
 
 def lms_phase(ms: np.ndarray, lms: np.ndarray, ratio: int) -> tuple[str, float]:
-    """Where `lms` puts the MS pixels on the PAN grid.
+    """Measure the phase at which `ms` was upsampled to `lms`.
 
     Args:
         ms: (H, W, C) float.
         lms: (r H, r W, C) float.
-        ratio: r.
+        ratio: r, PAN pixels per MS pixel along one axis.
 
     Returns:
-        `"r//2"` (decimated, interp23), `"centre"` (area-aligned, (r - 1) / 2; for odd r this is
-        the same and called `"r//2"`) or `UNCLEAR`; and the mean miss as a share of the standard
-        deviation of `lms`.
+        The phase: `"r//2"` (decimated, interp23), `"centre"` (area-aligned, (r - 1) / 2; for odd r
+        the two are equal and called `"r//2"`) or `UNCLEAR`. And the mean absolute deviation,
+        relative to the standard deviation of `lms`.
     """
     height, width, _ = lms.shape
     positions = [(np.arange(size) - (ratio - 1) / 2) / ratio for size in (height, width)]
@@ -71,14 +73,21 @@ def lms_phase(ms: np.ndarray, lms: np.ndarray, ratio: int) -> tuple[str, float]:
         candidates["centre"] = [interpolate_at(ms, *positions), bicubic]
     else:
         candidates["r//2"].append(imresize(ms, (height, width)))
-    misses = _misses(candidates, lms, ratio)
-    return _clear_best(misses), min(misses.values(), default=0.0)
+    deviations = _deviations(candidates, lms, ratio)
+    return _clear_best(deviations), min(deviations.values(), default=0.0)
 
 
-def _misses(candidates, image: np.ndarray, step: int) -> dict[str, float]:
-    """Mean miss of each name's closest candidate, as a share of the spread; none of a flat image.
+def _deviations(candidates, image: np.ndarray, step: int) -> dict[str, float]:
+    """Return the deviation of the best candidate of each phase from an image.
 
-    `step` pixels of `image` make an MS pixel.
+    Args:
+        candidates: lists of images by phase.
+        image: (H, W, C) image to compare with.
+        step: pixels of `image` per MS pixel along one axis.
+
+    Returns:
+        Mean absolute deviations relative to the standard deviation of the image, by phase; empty
+        if the image is constant.
     """
     cut = [min(_BORDER, (size // step - 1) // 2) * step for size in image.shape[:2]]
     inside = tuple(slice(c, size - c) for c, size in zip(cut, image.shape[:2], strict=True))
@@ -91,6 +100,6 @@ def _misses(candidates, image: np.ndarray, step: int) -> dict[str, float]:
     }
 
 
-def _clear_best(misses: dict[str, float]) -> str:
-    name, *others = sorted(misses, key=misses.get) or [UNCLEAR]
-    return UNCLEAR if others and misses[name] > _CLEAR * misses[others[0]] else name
+def _clear_best(deviations: dict[str, float]) -> str:
+    name, *others = sorted(deviations, key=deviations.get) or [UNCLEAR]
+    return UNCLEAR if others and deviations[name] > _CLEAR * deviations[others[0]] else name

@@ -1,4 +1,4 @@
-"""Writes sets in PanCollection's layout, all files of one command or none."""
+"""Writing of data sets in PanCollection's layout, either all files of a command or none."""
 
 import contextlib
 import os
@@ -13,14 +13,17 @@ from rsfusion_jax.errors import UserError
 
 @contextlib.contextmanager
 def new_files(paths: Sequence[Path], overwrite: bool = False) -> Iterator[dict[Path, Path]]:
-    """Temporary names for files that appear together when the block ends without an error.
+    """Yield temporary paths of files that are renamed when the block ends without an error.
 
     Args:
-        paths: of the files.
-        overwrite: replace those that exist.
+        paths: final paths of the files.
+        overwrite: whether existing files are replaced.
+
+    Yields:
+        Temporary paths by final path.
 
     Raises:
-        UserError: one exists already, or its folder does not.
+        UserError: a file exists already, its folder does not exist, or it cannot be written.
     """
     for path in paths:
         if path.exists() and not (overwrite and path.is_file()):
@@ -34,8 +37,8 @@ def new_files(paths: Sequence[Path], overwrite: bool = False) -> Iterator[dict[P
             temporary.replace(path)
     except OSError as error:
         raise UserError(
-            f"{paths[0]} cannot be written ({' '.join(str(error).split())}); expected a folder "
-            "with room where files may be made"
+            f"{paths[0]} cannot be written ({' '.join(str(error).split())}); expected a "
+            "writable folder with enough space"
         ) from error
     finally:
         for temporary in unfinished.values():
@@ -50,15 +53,16 @@ def write_set(
     places: Sequence[int] | None = None,
     axes: str = "NCHW",
 ) -> None:
-    """Writes samples of one size as uncompressed arrays, image after image.
+    """Write samples of one size as uncompressed arrays, image after image.
 
     Args:
-        path: the new file.
-        samples: dicts of (H, W, C) with the same names, shapes and dtypes; read one at a time.
-        count: how many there are.
-        attributes: of the file's root.
-        places: index in the file of each sample; by default as they come.
-        axes: order in the file: PanCollection's, or "NHWC" as networks take it.
+        path: path of the new file.
+        samples: dicts of (H, W, C) arrays with the same names, shapes and dtypes; consumed one at a
+            time.
+        count: number of samples.
+        attributes: attributes of the file's root group.
+        places: index in the file of each sample; by default in the order of `samples`.
+        axes: axis order in the file: "NCHW" as in PanCollection, or "NHWC" as in the networks.
     """
     places = range(count) if places is None else places
     with h5py.File(path, "w") as file:

@@ -1,4 +1,4 @@
-"""Procedural scenes to train and test on without a single real image."""
+"""Procedural scenes for training and tests without real images."""
 
 from rsfusion_jax.data.synthetic.cameras import ManyCameras
 from rsfusion_jax.data.synthetic.source import SyntheticScenes

@@ -1,4 +1,4 @@
-"""Scenes of which each is seen by a camera of its own: what weights for any sensor learn from."""
+"""Synthetic scenes with a random camera for each scene, to train weights for any sensor."""
 
 import dataclasses
 import zlib
@@ -12,25 +12,26 @@ from rsfusion_jax.ops.resample import interpolate_at
 from rsfusion_jax.sensors import get_sensor
 
 SLOTS = 8
-"""Bands of every sample, so that samples can be stacked."""
+"""Number of bands of every sample, equal for all so that samples can be batched."""
 _OPTICS = "wv2", "wv3", "ge1", "wv4", "qb", "ikonos", "gf2"
-"""Sensors whose spectral responses are borrowed."""
+"""Sensors whose spectral responses the cameras use."""
 _COUNTS = 3, 4, 8
 _MS_GAINS, _SPREAD = (0.2, 0.4), 0.03
-"""Range of a camera's MTF gains, and how far its bands are from each other."""
+"""Range of a camera's mean MTF gain, and largest deviation of a band's gain from it."""
 _PAN_GAINS = 0.08, 0.2
 _ALIGNED, _SHIFT = 0.3, 0.75
-"""Share of the samples that are aligned; in the others PAN is displaced by so many pixels at most,
-along either axis, beyond what `nuisances` bring."""
+"""Share of the samples in which PAN gets no extra shift, and the largest shift of the others.
+
+The shift is in PAN pixels along each axis, in addition to the misregistration of `nuisances`."""
 
 
 class ManyCameras:
-    """`SyntheticScenes` with nuisances, through cameras that are drawn anew for every scene.
+    """Synthetic scenes with nuisances and a random camera for each scene.
 
-    A camera has the responses of a known one, or of 3, 4 or 8 of its bands in any order, MTF gains
-    of its own, PAN degraded either way, and PAN and MS out of register. Bands are repeated until
-    there are `SLOTS`: a network that fuses each band by itself and knows the mean of all of them
-    sees what it would see of the few.
+    A camera has 3, 4 or 8 spectral bands of a real sensor in random order, random MTF gains, a
+    random `pan_degradation` and, in most scenes, misregistered PAN and MS. The bands are repeated
+    until there are `SLOTS`. For a network that fuses each band on its own, with the mean over all
+    bands as its only other input, this is equivalent to the original bands.
     """
 
     def __init__(
@@ -42,7 +43,11 @@ class ManyCameras:
         seed: int = 0,
         ratio: int | None = None,
     ):
-        """Describes the set; nothing is rendered yet. Arguments as of `SyntheticScenes`; r is 4."""
+        """Describe the set without rendering it; arguments as for `SyntheticScenes`, r = 4 default.
+
+        Raises:
+            UserError: `num_scenes` is below 1.
+        """
         ratio = 4 if ratio is None else ratio
         if num_scenes < 1:
             raise UserError(f"synthetic scenes: num_scenes={num_scenes} must be at least 1")
@@ -69,7 +74,7 @@ class ManyCameras:
         return self._num_scenes
 
     def __getitem__(self, index: int) -> Sample:
-        """Renders scene `index`; keys and shapes as in `data.source.Sample`."""
+        """Render scene `index`; keys and shapes as in `data.source.Sample`."""
         if not 0 <= index < self._num_scenes:
             raise IndexError(f"scene {index} of {self._num_scenes}")
         rng = np.random.default_rng([self._seed, self._key, index])

@@ -1,7 +1,7 @@
-"""A map of objects: which object covers which sub-pixel, and what each object is.
+"""A label map of a scene: the object that covers each sub-pixel, and the properties of each object.
 
-Objects are painted, later ones over earlier ones, on a grid aligned with the scene's streets; the
-map is turned and bent into the image afterwards. All lengths are metres.
+Objects are painted over each other on a grid aligned with the scene's streets; the map is rotated
+and bent into the image afterwards. All lengths are in metres.
 """
 
 import numpy as np
@@ -13,23 +13,28 @@ Box = tuple[float, float, float, float]
 
 _WAVES = np.array([2, 3, 5, 7])
 _ANGLES = np.linspace(0, 2 * np.pi, 129)
-"""Waves of a round shape's outline, and the angles at which outlines are tabulated."""
+"""Wave numbers of a round shape's outline, and the angles at which outlines are tabulated."""
 
 
 class Canvas:
-    """Label map under construction plus one record per label.
+    """A label map under construction, with the properties of each label.
 
-    A vehicle on the move is where PAN is exposed in one place and where MS is in another: labels
-    that look different at the two instants name the label whose appearance they take on.
+    PAN and MS are exposed at slightly different times, so that a moving vehicle is at a different
+    place in each. `for_ms` and `for_pan` give, for each label, the label whose appearance it has in
+    the respective exposure.
 
-    A label belongs to a group: labels of one group (the two sides of a roof, the lit and the dark
-    side of a crown) share their spectrum and brightness and differ in `shade` only.
+    Labels form groups: labels of one group (the two sides of a roof, the lit and the dark side of a
+    tree crown) have the same spectrum and brightness and differ in `shade` only.
     """
 
     def __init__(self, side: float, step: float, sun: float, rng: np.random.Generator):
-        """Empty canvas of `side` metres with sub-pixels of `step` metres.
+        """Create an empty canvas.
 
-        `sun` is the direction towards the sun in radians from +x to +y on this canvas.
+        Args:
+            side: side of the canvas in metres.
+            step: side of a sub-pixel in metres.
+            sun: direction towards the sun on this canvas, in radians from +x to +y.
+            rng: random generator for everything painted on the canvas.
         """
         self.side = side
         self.step = step
@@ -46,7 +51,14 @@ class Canvas:
         self._crowns: dict[int, list[np.ndarray]] = {}
 
     def new(self, material: str, shade: float = 1.0, height: float = 0.0, like: int = -1) -> int:
-        """Registers a label; with `like` it joins that label's group."""
+        """Register a label and return it.
+
+        Args:
+            material: name in `materials.INDEX`.
+            shade: factor on the brightness.
+            height: height above the ground in metres.
+            like: label whose group the new label joins; -1 for a group of its own.
+        """
         label = len(self.material)
         self.material.append(INDEX[material])
         self.group.append(self.group[like] if like >= 0 else label)
@@ -57,7 +69,12 @@ class Canvas:
         return label
 
     def passing(self, label: int, ground: int) -> tuple[int, int]:
-        """Registers two labels that show `label` to MS alone and to PAN alone, else `ground`."""
+        """Register labels for the two positions of a moving object `label`.
+
+        Returns:
+            A label that looks like `label` in MS and like `ground` in PAN, and one that looks like
+            `ground` in MS and like `label` in PAN.
+        """
         ms_only = self.new("asphalt")
         pan_only = self.new("asphalt")
         self.for_ms[ms_only], self.for_pan[ms_only] = label, ground
@@ -65,17 +82,17 @@ class Canvas:
         return ms_only, pan_only
 
     def place(self, box: Box) -> np.ndarray:
-        """A random point (y, x) of a box."""
+        """Return a random point (y, x) in a box."""
         low, high = np.array(box[:2]), np.array(box[2:])
         return low + (high - low) * self.rng.random(2)
 
     def rect(self, box: Box, label: int) -> None:
-        """Paints an axis-parallel rectangle."""
+        """Paint an axis-parallel rectangle."""
         top, left, bottom, right = self._cells(box)
         self.labels[top:bottom, left:right] = label
 
     def stripes(self, box: Box, label: int, period: float, width: float, along_y: bool) -> None:
-        """Paints lines of `width` every `period` over a rectangle, running along y or along x."""
+        """Paint lines of `width` every `period` over a rectangle, parallel to y or to x."""
         top, left, bottom, right = self._cells(box)
         count = (right - left) if along_y else (bottom - top)
         inside = (np.arange(count) * self.step) % period < width
@@ -86,7 +103,7 @@ class Canvas:
             view[inside] = label
 
     def turned(self, centre, half, angle: float, label: int) -> None:
-        """Paints a rectangle of half sizes `half` (across y, across x) turned by `angle`."""
+        """Paint a rectangle of half sizes `half` (along y, along x) rotated by `angle`."""
         reach = float(np.hypot(*half))
         y, x, view = self._window(centre, reach)
         across = np.abs(y * np.cos(angle) - x * np.sin(angle)) < half[0]
@@ -94,12 +111,12 @@ class Canvas:
         view[across & along] = label
 
     def blob(self, centre, radius: float, label: int, roughness: float = 0.25) -> None:
-        """Paints a round shape with a wavy outline (ponds, bare patches, bunkers)."""
+        """Paint a round shape with a wavy outline (ponds, bare patches)."""
         y, x, view = self._window(centre, radius * (1 + 1.5 * roughness))
         view[self._inside_blob(y, x, radius, roughness)] = label
 
     def crown(self, centre, radius: float, labels: tuple[int, int, int]) -> None:
-        """Paints a tree crown: `labels` for its dark, middle and sunlit part."""
+        """Paint a tree crown with `labels` for its dark, middle and sunlit part."""
         cells = max(2, round(radius / self.step))
         stamps = self._crowns.setdefault(cells, [])
         if len(stamps) < 4:
@@ -120,7 +137,7 @@ class Canvas:
         np.copyto(view, np.array((0, *labels), np.int32)[part], where=part > 0)
 
     def _crown_stamp(self, cells: int) -> np.ndarray:
-        """0 outside, 1 dark, 2 middle, 3 sunlit; (2n+1, 2n+1) uint8."""
+        """Return a crown as a map (2n+1, 2n+1) uint8: 0 outside, 1 dark, 2 middle, 3 sunlit."""
         reach = int(cells * 1.4) + 1
         y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1] * self.step
         radius = cells * self.step
@@ -144,7 +161,7 @@ class Canvas:
         return tuple(min(max(round(edge / self.step), 0), last) for edge in box)
 
     def _window(self, centre, reach):
-        """Coordinates around `centre` and the view of the labels there."""
+        """Return coordinates relative to `centre` and the view of the labels around it."""
         box = (centre[0] - reach, centre[1] - reach, centre[0] + reach, centre[1] + reach)
         top, left, bottom, right = self._cells(box)
         y = (np.arange(top, bottom) + 0.5) * self.step - centre[0]

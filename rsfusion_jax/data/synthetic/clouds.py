@@ -1,9 +1,9 @@
-"""Clouds over a scene and their shadows: what a camera sees on a clouded day, and the radar not.
+"""Clouds over a scene and their shadows, which affect optical images but not the radar image.
 
-A cloud is a layer of varying optical thickness t. Seen from above it hides the share 1 - exp(-t)
-of the ground's light and shows its own; its shadow, displaced away from the sun, takes direct
-sunlight from the ground and leaves skylight. Our scenes are hundreds of metres wide, so clouds are
-as large and as high as they would be over a scene of Sentinel-2, both in pixels.
+A cloud is a layer of varying optical thickness t. Seen from above it hides the share 1 - exp(-t) of
+the light from the ground and adds its own; its shadow, displaced away from the sun, removes direct
+sunlight but not skylight. Since the scenes are only hundreds of metres wide, size and height of the
+clouds are those of clouds over a Sentinel-2 scene when measured in pixels, not in metres.
 """
 
 import numpy as np
@@ -14,29 +14,30 @@ from rsfusion_jax.data.synthetic.light import SUN, Light
 from rsfusion_jax.data.synthetic.texture import power_law_fields
 
 _COVER = (0.15, 0.65)
-"""Least and largest share of the scene below clouds."""
+"""Least and largest share of the scene that clouds cover."""
 _THICKNESS = (1.0, 8.0)
-"""Optical thickness one standard deviation of the field inside a cloud's edge, from veil to cumulus
-(drawn in logarithms)."""
+"""Range of the optical thickness where the cloud field exceeds its threshold by one standard
+deviation, from thin veils to cumulus (log-uniform)."""
 _DISPLACEMENT = (0.08, 0.3)
-"""How far a shadow falls from its cloud, as a share of the scene's side."""
+"""Range of the distance of a shadow from its cloud, as a share of the scene's side."""
 _HIDDEN, _SHADED = 0.1, 0.8
-"""From which share of hidden light, or below which share of direct light, a pixel is masked."""
+"""A pixel is masked if more than the first share of its light is hidden, or if less than the second
+share of direct sunlight reaches it."""
 
 # Droplets absorb in the short-wave infrared; up to 1000 nm clouds are white.
 _WHITENESS = np.interp(WAVELENGTHS, (1000, 1500, 1650, 2000, 2200), (1.0, 0.7, 0.75, 0.4, 0.5))
 
 
 class Clouds:
-    """One day's clouds over a scene.
+    """The clouds over a scene on one day.
 
     Attributes:
-        hidden: share of the ground's light that clouds take away, (H, W) float32.
+        hidden: share of the light from the ground that clouds hide, (H, W) float32.
         sunlit: share of direct sunlight that reaches the ground, (H, W) float32.
     """
 
     def __init__(self, rng: np.random.Generator, pixels: int, light: Light):
-        """Draws clouds for a scene of `pixels` x `pixels`."""
+        """Draw clouds for a scene of `pixels` x `pixels`."""
         floor = 1 / pixels
         shape, detail = power_law_fields(rng, pixels, (rng.uniform(2.8, 3.4), 2.4), floor)
         field = shape + 0.2 * ndimage.gaussian_filter(detail, 0.8, mode="wrap")
@@ -57,11 +58,14 @@ class Clouds:
         self._light = light
 
     def over(self, plane: np.ndarray, response: np.ndarray) -> np.ndarray:
-        """A clear plane of top-of-atmosphere reflectance as seen through the clouds.
+        """Return one band of a clear scene as seen through the clouds.
 
         Args:
-            plane: (H, W).
-            response: (421,) of the band.
+            plane: (H, W) top-of-atmosphere reflectance of the clear scene.
+            response: (421,) spectral response of the band.
+
+        Returns:
+            (H, W) top-of-atmosphere reflectance.
         """
         weights = response * SUN
         weights = weights / weights.sum()
@@ -69,13 +73,13 @@ class Clouds:
         direct, diffuse, path = (
             float(spectrum @ weights) for spectrum in (light.direct, light.sky, light.path)
         )
-        kept = (direct * self.sunlit + diffuse) / max(direct + diffuse, 1e-9)
-        ground = path + (plane - path) * kept
-        # Above the clouds there is a third of the air, and of what it absorbs.
+        remaining = (direct * self.sunlit + diffuse) / max(direct + diffuse, 1e-9)
+        ground = path + (plane - path) * remaining
+        # A third of the air, and so of its absorption, is above the clouds.
         shine = np.sin(light.elevation) ** (2 / 3) * light.direct ** (1 / 3) * _WHITENESS
         cloud = self._body * np.float32(shine @ weights)
         return (1 - self.hidden) * ground + self.hidden * cloud
 
     def mask(self) -> np.ndarray:
-        """1 where a cloud or its shadow lies, (H, W) float32."""
+        """Return the mask of clouds and their shadows, (H, W) float32: 1 inside, else 0."""
         return ((self.hidden > _HIDDEN) | (self.sunlit < _SHADED)).astype(np.float32)

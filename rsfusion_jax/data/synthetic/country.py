@@ -1,4 +1,4 @@
-"""What grows or lies on an open block: fields, orchards, woods, bare ground, water."""
+"""Land use of open blocks: fields, orchards, woods, bare ground, water."""
 
 import itertools
 
@@ -12,7 +12,7 @@ _TREES = ("broadleaf", "broadleaf", "light_broadleaf", "conifer", "olive", "autu
 
 
 def tree(canvas: Canvas, place, radius: float, kind: str | None = None) -> None:
-    """One tree with a dark, a middle and a sunlit side."""
+    """Paint a tree with a dark, a middle and a sunlit part; radius in metres."""
     kind = kind or str(canvas.rng.choice(_TREES))
     height = radius * canvas.rng.uniform(1.4, 2.4)
     middle = canvas.new(kind, height=height)
@@ -22,7 +22,15 @@ def tree(canvas: Canvas, place, radius: float, kind: str | None = None) -> None:
 
 
 def trees_within(canvas: Canvas, box: Box, density: float, radii, kind: str | None = None) -> None:
-    """Scatters trees, `density` per square metre, small ones more often than large ones."""
+    """Scatter trees over a box, small ones more often than large ones.
+
+    Args:
+        canvas: canvas to paint on.
+        box: area in metres.
+        density: mean number of trees per square metre.
+        radii: smallest and largest radius in metres.
+        kind: material of the trees; None for a random one for each tree.
+    """
     rng = canvas.rng
     area = max(0.0, box[2] - box[0]) * max(0.0, box[3] - box[1])
     # Power-law radii between the limits: many saplings, few giants.
@@ -33,7 +41,7 @@ def trees_within(canvas: Canvas, box: Box, density: float, radii, kind: str | No
 
 
 def farmland(canvas: Canvas, box: Box) -> None:
-    """Long strips of crops and soils with grass balks, rows and tractor lanes."""
+    """Paint long strips of crops and soils with grass balks, rows and tractor lanes."""
     rng = canvas.rng
     balk = canvas.new(str(rng.choice(("dry_grass", "weeds", "track", "meadow"))))
     canvas.rect(box, balk)
@@ -55,7 +63,7 @@ def _field(canvas, box, along_y):
     label = canvas.new(kind)
     canvas.rect(box, label)
     draw = rng.random()
-    if draw < 0.35:  # crop rows on soil, coarse enough that PAN sees them
+    if draw < 0.35:  # crop rows on soil, coarse enough to be visible in PAN
         other = canvas.new(str(rng.choice(_SOILS)) if crop else "weeds")
         period = rng.uniform(1.0, 3.5)
         canvas.stripes(box, other, period, period * rng.uniform(0.12, 0.45), along_y)
@@ -75,7 +83,7 @@ def _field(canvas, box, along_y):
 
 
 def orchard(canvas: Canvas, box: Box) -> None:
-    """Trees of one kind on a lattice."""
+    """Paint trees of one kind on a regular grid."""
     rng = canvas.rng
     canvas.rect(box, canvas.new(str(rng.choice(("dry_grass", "bare_soil", "weeds", "meadow")))))
     kind = str(rng.choice(("olive", "light_broadleaf", "broadleaf", "vine")))
@@ -89,7 +97,7 @@ def orchard(canvas: Canvas, box: Box) -> None:
 
 
 def woods(canvas: Canvas, box: Box) -> None:
-    """A closed or open canopy over forest floor."""
+    """Paint a closed or open canopy over forest floor."""
     rng = canvas.rng
     canvas.rect(box, canvas.new("forest_floor"))
     for _ in range(rng.poisson(2)):
@@ -104,7 +112,7 @@ def woods(canvas: Canvas, box: Box) -> None:
 
 
 def park(canvas: Canvas, box: Box) -> None:
-    """Lawn with paths, a pond and groups of trees."""
+    """Paint a lawn with paths, a pond and groups of trees."""
     rng = canvas.rng
     canvas.rect(box, canvas.new(str(rng.choice(("lawn", "meadow")))))
     path = canvas.new(str(rng.choice(("gravel", "paving", "track"))))
@@ -116,18 +124,18 @@ def park(canvas: Canvas, box: Box) -> None:
 
 
 def pond(canvas: Canvas, place, radius: float) -> None:
-    """Water with a rim of reed or sand and, sometimes, the sun's glitter."""
+    """Paint a pond with a rim of reed, sand, soil or grass."""
     rng = canvas.rng
     rim = canvas.new(str(rng.choice(("reed", "sand", "wet_soil", "meadow"))))
     water = canvas.new(str(rng.choice(("clear_water", "turbid_water", "green_water"))))
     state = rng.bit_generator.state
     canvas.blob(place, radius * 1.12 + 1, rim)
-    rng.bit_generator.state = state  # the same outline again, smaller
+    rng.bit_generator.state = state  # repeat the same outline with a smaller radius
     canvas.blob(place, radius, water)
 
 
 def bare(canvas: Canvas, box: Box) -> None:
-    """Quarries, building sites, beaches: overlapping patches of soil, sand and rubble."""
+    """Paint bare ground (quarries, building sites, beaches): patches of soil, sand and rock."""
     rng = canvas.rng
     canvas.rect(box, canvas.new(str(rng.choice(("bare_soil", "sand", "rock", "gravel", "track")))))
     kinds = (*_SOILS, "sand", "rock", "gravel", "limestone", "weeds", "dry_grass")
@@ -140,7 +148,7 @@ def bare(canvas: Canvas, box: Box) -> None:
 
 
 def scrub(canvas: Canvas, box: Box) -> None:
-    """Rough pasture: grass in patches, shrubs, single trees."""
+    """Paint rough pasture: patches of grass, shrubs, single trees."""
     rng = canvas.rng
     canvas.rect(box, canvas.new(str(rng.choice(("dry_grass", "weeds", "meadow")))))
     area = (box[2] - box[0]) * (box[3] - box[1])
@@ -152,7 +160,7 @@ def scrub(canvas: Canvas, box: Box) -> None:
 
 
 def glasshouses(canvas: Canvas, box: Box) -> None:
-    """Plastic tunnels side by side."""
+    """Paint plastic tunnels side by side."""
     rng = canvas.rng
     canvas.rect(box, canvas.new("track"))
     cover = canvas.new("greenhouse", height=3)
@@ -163,7 +171,7 @@ def glasshouses(canvas: Canvas, box: Box) -> None:
 
 
 def _strips(rng, box, width, along_y):
-    """Cuts a box into strips of about `width`, running along y or along x."""
+    """Cut a box into strips of about `width`, parallel to y or to x."""
     top, left, bottom, right = box
     start, stop = (left, right) if along_y else (top, bottom)
     edges = [start]

@@ -1,4 +1,4 @@
-"""What crosses a whole image at an angle of its own: an avenue with traffic, or a river."""
+"""An avenue with traffic or a river that crosses the whole image at a random angle."""
 
 import numpy as np
 
@@ -7,7 +7,14 @@ from rsfusion_jax.data.synthetic.canvas import Canvas
 
 
 def cross(canvas: Canvas, rng, labels: np.ndarray, kind: str) -> None:
-    """An avenue or a river across the image at any angle, with verges, markings and traffic."""
+    """Paint an avenue or a river across the image.
+
+    Args:
+        canvas: canvas on which the labels are registered.
+        rng: random generator.
+        labels: label map of the image, which is modified.
+        kind: kind of scene; only some kinds may have a river.
+    """
     cells = labels.shape[0]
     step = canvas.step
     angle = rng.uniform(0, np.pi)
@@ -54,7 +61,10 @@ def cross(canvas: Canvas, rng, labels: np.ndarray, kind: str) -> None:
 
 
 def _avenue_cars(canvas, rng, extent, half, ground):
-    """Stretches (start, stop, offset, label) that moving vehicles cover for MS, PAN or both."""
+    """Return moving vehicles as (start, stop, offset, label) along and across the avenue.
+
+    Each vehicle has one entry for PAN, one for MS, and one for the overlap of the two.
+    """
     cars = []
     for _ in range(rng.poisson(extent / 22)):
         offset = rng.choice((-1, 1)) * rng.uniform(0.25, 0.75) * half

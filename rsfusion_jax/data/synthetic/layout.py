@@ -1,8 +1,8 @@
-"""Where things lie: streets cut the land into blocks, each block has one use; then all is bent.
+"""Layout of a scene: streets divide the land into blocks, and each block has one land use.
 
-The plan is drawn on a canvas aligned with the streets and sampled through a rotation and a gentle
-bend, so streets curve and nothing stays parallel to the pixel grid. An avenue or a river may cross
-the plan at another angle.
+The layout is drawn on a canvas aligned with the streets and resampled with a rotation and a gentle
+bend, so that streets are curved and not parallel to the pixel grid. An avenue or a river may cross
+the scene at another angle.
 """
 
 import dataclasses
@@ -14,7 +14,8 @@ from rsfusion_jax.data.synthetic.canvas import Box, Canvas
 from rsfusion_jax.data.synthetic.crossing import cross
 from rsfusion_jax.data.synthetic.materials import MATERIALS
 
-# Share of each use by kind of scene; the mean block side in metres; street widths.
+# By kind of scene: weights of the land uses, mean side of a block in metres, and widths of minor
+# and major streets in metres.
 _SCENES = {
     "city": (
         {town.centre: 4, town.works: 2, town.homes: 1, country.park: 1, town.sports: 0.6},
@@ -61,15 +62,15 @@ _SUPERSAMPLING = 4
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """Objects of one scene in image geometry.
+    """The objects of a scene in image geometry.
 
     Attributes:
-        labels: object of every sub-pixel, (4 H, 4 W) int32.
-        material, group, shade, height: one entry per label; see `Canvas`.
+        labels: label of every sub-pixel, (4 H, 4 W) int32.
+        material, group, shade, height: properties by label, see `Canvas`.
         supersampling: sub-pixels along one side of a pixel.
-        gsd: metres per pixel.
-        kind: the kind of scene.
-        for_ms, for_pan: label whose appearance each label has when MS or PAN is exposed.
+        gsd: ground sampling distance in metres per pixel.
+        kind: kind of scene, e.g. "city".
+        for_ms, for_pan: label whose appearance each label has in the exposure of MS or of PAN.
     """
 
     labels: np.ndarray
@@ -85,7 +86,14 @@ class Plan:
 
 
 def draw_plan(rng: np.random.Generator, pixels: int, gsd: float, sun_azimuth: float) -> Plan:
-    """Draws a scene of `pixels` x `pixels` at `gsd` metres; the sun's azimuth as in `Light`."""
+    """Draw the layout of a scene.
+
+    Args:
+        rng: random generator.
+        pixels: side of the scene in pixels.
+        gsd: ground sampling distance in metres per pixel.
+        sun_azimuth: direction towards the sun as in `Light.azimuth`.
+    """
     step = gsd / _SUPERSAMPLING
     extent = pixels * gsd
     kind = str(rng.choice(list(_SCENES), p=_SCENE_SHARE))
@@ -120,11 +128,11 @@ def draw_plan(rng: np.random.Generator, pixels: int, gsd: float, sun_azimuth: fl
 
 
 _BEND = 14.0
-"""Largest displacement of the plan in metres."""
+"""Largest displacement in metres when the layout is bent into the image."""
 
 
 _STREET = 0
-"""Label of the streets: what lies beneath everything is registered first."""
+"""Label of the streets, which are painted first, below all other objects."""
 
 
 def _street(canvas, kind):
@@ -134,7 +142,7 @@ def _street(canvas, kind):
 
 
 def _blocks(rng, box: Box, target, widths, depth):
-    """Recursive cuts with a street in each; yields boxes and the width of their streets."""
+    """Divide a box recursively into blocks by streets; yield each block and its street's width."""
     top, left, bottom, right = box
     tall = bottom - top > right - left
     longer = max(bottom - top, right - left)
@@ -169,7 +177,7 @@ def _fill(canvas, box, street_width, uses, kind):
 
 
 def _traffic(canvas, box, width):
-    """Centre lines and vehicles on the streets above and left of a block."""
+    """Paint centre lines and vehicles on the streets above and left of a block."""
     rng = canvas.rng
     top, left, bottom, right = box
     paint = canvas.new("road_paint")
@@ -190,15 +198,23 @@ def _traffic(canvas, box, width):
 
 
 def _litter(canvas, kind):
-    """Small things everywhere: bushes, stones, crates, posts; sizes follow a power law."""
+    """Scatter small objects (bushes, stones, crates, posts) whose sizes follow a power law."""
     rng = canvas.rng
     natural = ("shrub", "weeds", "dry_grass", "rock", "bare_soil", "wet_soil")
-    made = ("bitumen", "concrete", "new_asphalt", "grey_metal", "white_car", "brown_tile", "shrub")
+    artificial = (
+        "bitumen",
+        "concrete",
+        "new_asphalt",
+        "grey_metal",
+        "white_car",
+        "brown_tile",
+        "shrub",
+    )
     labels = np.array(
         [
             [
                 canvas.new(name, shade=float(shade), height=float(rng.uniform(0, 1.2)))
-                for name in (*natural, *made)
+                for name in (*natural, *artificial)
             ]
             for shade in rng.uniform(0.6, 1.3, 6)
         ]
@@ -206,17 +222,17 @@ def _litter(canvas, kind):
     pixel = canvas.step * _SUPERSAMPLING
     count = int((canvas.side / pixel) ** 2 / (220 if kind in ("farmland", "wild") else 60))
     corners = rng.uniform(0, canvas.side, (count, 2))
-    # Sides from one pixel to ten, whatever the pixel: finer images show finer litter.
+    # Sides are about one to ten pixels whatever the pixel size, so finer images have finer objects.
     sides = pixel * np.minimum(1.2 * (1 - rng.random((count, 2))) ** -0.45, 10)
     below = np.minimum((corners / canvas.step).astype(int), canvas.labels.shape[0] - 1)
     below = canvas.labels[below[:, 0], below[:, 1]]
     family = np.array([MATERIALS[index].family for index in canvas.material])[below]
     green = (family == "plant") | (family == "soil")
-    # What people leave lies on what people made; little of it on lawns and fields.
+    # Artificial objects lie mostly on artificial surfaces and rarely on lawns and fields.
     lot = np.where(
         green & (rng.random(count) < 0.9),
         rng.integers(0, len(natural), count),
-        rng.integers(2, len(natural) + len(made), count),
+        rng.integers(2, len(natural) + len(artificial), count),
     )
     chosen = labels[rng.integers(0, len(labels), count), lot]
     free = (np.array(canvas.height)[below] <= 1.2) & (family != "water")
@@ -227,10 +243,10 @@ def _litter(canvas, kind):
 
 
 def _bend_into_image(canvas: Canvas, rng, cells: int, angle: float) -> np.ndarray:
-    """Samples the canvas at image sub-pixels by nearest neighbour, (cells, cells) int32."""
+    """Sample the canvas at the image's sub-pixels by nearest neighbour, (cells, cells) int32."""
     source = canvas.labels
     last = source.shape[0] - 1
-    # Bends as a function of the other coordinate, from a table with one entry per sub-pixel.
+    # The displacement along an axis is a function of the other coordinate, tabulated per sub-pixel.
     grid = np.arange(source.shape[0]) * canvas.step
     tables = []
     for _ in range(2):
@@ -241,7 +257,7 @@ def _bend_into_image(canvas: Canvas, rng, cells: int, angle: float) -> np.ndarra
     cosine, sine = np.float32(np.cos(angle)), np.float32(np.sin(angle))
     middle = np.float32(source.shape[0] / 2)
     labels = np.empty((cells, cells), np.int32)
-    for start in range(0, cells, 32):  # by strips that stay in the cache
+    for start in range(0, cells, 32):  # in strips that fit in the cache
         y, x = axis[start : start + 32, None], axis[None, :]
         column = cosine * x + sine * y + middle
         row = cosine * y - sine * x + middle

@@ -1,7 +1,8 @@
-"""Sun, sky and haze of one scene as spectra, in units of top-of-atmosphere reflectance.
+"""Spectra of sunlight, skylight and haze of a scene, in units of top-of-atmosphere reflectance.
 
-Dividing by the sun's irradiance above the atmosphere makes a white target under a clear zenith sun
-one in every band; Planck's curve then only weights wavelengths inside a band.
+Spectra are divided by the sun's irradiance above the atmosphere, so that without an atmosphere a
+white target under a sun in the zenith has reflectance 1 in every band. The sun's Planck spectrum
+only weights the wavelengths within a band.
 """
 
 import dataclasses
@@ -13,21 +14,21 @@ from rsfusion_jax.sensors import Sensor
 
 _MICRON = WAVELENGTHS / 1000.0
 SUN = _MICRON**-5 / (np.exp(14.388 / (_MICRON * 5.778)) - 1)
-"""Planck's law at 5778 K over the wavelength grid, arbitrary unit, (421,)."""
+"""Planck spectrum at 5778 K on the wavelength grid, arbitrary unit, (421,)."""
 
-# Full scale in reflectance against wavelength: cameras give the near infrared more head-room.
+# Reflectance at full scale by wavelength in nm. Cameras saturate later in the near infrared.
 _HEADROOM = ((400, 0.66), (500, 0.62), (690, 0.62), (740, 0.64), (850, 0.70), (1100, 0.72))
 
 
 @dataclasses.dataclass(frozen=True)
 class Light:
-    """Illumination of one scene; spectra have shape (421,).
+    """Illumination of a scene; spectra have shape (421,).
 
     Attributes:
-        direct: sunlight on level ground that reaches the camera after reflection by white.
-        sky: the same for the blue skylight, the only light in a cast shadow.
-        path: light scattered into the camera without touching the ground.
-        elevation: the sun's elevation in radians.
+        direct: light at the camera from direct sunlight on level white ground.
+        sky: light at the camera from skylight on level white ground; the only light in a shadow.
+        path: light scattered into the camera by the atmosphere without reaching the ground.
+        elevation: elevation of the sun in radians.
         azimuth: direction towards the sun in the image, radians from +x (columns) to +y (rows).
     """
 
@@ -39,7 +40,7 @@ class Light:
 
 
 def draw_light(rng: np.random.Generator) -> Light:
-    """Draws the sun's place and the haze: Rayleigh and aerosol optical depths, gas absorption."""
+    """Draw the sun's position and the atmosphere: Rayleigh and aerosol depths, gas absorption."""
     elevation = np.deg2rad(rng.uniform(38, 68))
     rayleigh = 0.0088 * _MICRON**-4.05
     aerosol = 10 ** rng.uniform(-1.5, -0.5) * _MICRON ** -rng.uniform(1.0, 1.5)
@@ -71,7 +72,12 @@ def draw_light(rng: np.random.Generator) -> Light:
 
 
 def saturation_reflectance(responses: np.ndarray, sensor: Sensor) -> np.ndarray:
-    """Reflectance at which each response's counts reach full scale, (bands,)."""
+    """Return the reflectance at which each band saturates, (B,).
+
+    Args:
+        responses: (B, 421) unit-sum spectral responses.
+        sensor: sensor of the bands.
+    """
     if sensor.name == "sen12ms_cr":  # counts are reflectance by definition
         return np.ones(len(responses))
     nodes, levels = zip(*_HEADROOM, strict=True)

@@ -1,9 +1,9 @@
-"""What surfaces are made of: reflectance spectra from 400 to 2500 nm, drawn anew for every scene.
+"""Surface materials: random reflectance spectra from 400 to 2500 nm for every scene.
 
-Four parametric families (plants, soils, waters, man-made surfaces) stand for measured spectral
-libraries: chlorophyll absorbs at 430-490 and 680 nm and leaves a red edge, leaf water absorbs at
-970, 1190, 1450 and 1940 nm, iron oxides redden soils, water goes black beyond 900 nm. The numbers
-are ours, chosen to resemble published library spectra; none is a measurement.
+Four parametric families (plants, soils, waters, artificial surfaces) replace measured spectral
+libraries: chlorophyll absorbs at 430-490 and 680 nm and causes the red edge, leaf water absorbs at
+970, 1190, 1450 and 1940 nm, iron oxides redden soils, water is black beyond 900 nm. The parameters
+were chosen such that spectra resemble published libraries; none is a measurement.
 """
 
 import dataclasses
@@ -14,7 +14,7 @@ from scipy import ndimage
 from rsfusion_jax.data.responses import WAVELENGTHS
 
 VARIANTS = 6
-"""Spectra drawn per material and scene; objects mix two of them."""
+"""Number of spectra drawn per material and scene; the spectrum of an object mixes two of them."""
 
 _FEATURE_WIDTH, _FEATURE_DEPTH = 2.5, 0.10  # grid steps of 5 nm; relative
 _KNOTS = np.array([400, 480, 550, 620, 680, 760, 900, 1050, 1650, 2300.0])
@@ -22,17 +22,18 @@ _KNOTS = np.array([400, 480, 550, 620, 680, 760, 900, 1050, 1650, 2300.0])
 
 @dataclasses.dataclass(frozen=True)
 class Material:
-    """One surface class.
+    """A surface material.
 
     Attributes:
-        family: which formula `parameters` belong to.
-        parameters: plant (chlorophyll, near-infrared plateau, leaf water, dry share), soil
-            (brightness, redness, moisture), water (turbidity, algae, bottom reflectance), or the
-            reflectance of a made surface at ten wavelengths from 400 to 2300 nm.
-        spread: relative brightness spread between objects of the class.
-        texture: relative amplitudes of pixel-scale texture, of patches, and of the part that
-            changes colour but not PAN.
-        backscatter: mean radar backscatter in dB, VV and VH.
+        name: name of the material.
+        family: "plant", "soil", "water" or "made" (artificial); selects the spectral formula.
+        parameters: parameters of the formula: plant (chlorophyll, near-infrared plateau, leaf
+            water, dry share), soil (brightness, redness, moisture), water (turbidity, algae, bottom
+            reflectance), artificial (reflectance at ten wavelengths from 400 to 2300 nm).
+        spread: relative standard deviation of the brightness between objects.
+        texture: relative amplitudes of texture at pixel scale, of patches, and of colour changes
+            that are invisible in PAN.
+        backscatter: mean radar backscatter in dB, (VV, VH).
     """
 
     name: str
@@ -154,7 +155,7 @@ def _band(centre, width):
 
 
 def _liquid_water(amount):
-    """Transmission of leaf or soil water with its absorptions at 970, 1190, 1450 and 1940 nm."""
+    """Return the transmission of water in leaves or soil, which absorbs at 970 to 1940 nm."""
     depth = (
         0.12 * _band(970, 35)
         + 0.25 * _band(1190, 50)
@@ -195,7 +196,7 @@ def _water_spectrum(turbidity, algae, bottom):
 
 
 def _made_spectrum(*reflectance):
-    # Ten knots joined by straight lines, then smoothed: no kink that a narrow band would see.
+    # Interpolate the ten knots linearly, then smooth, so that narrow bands show no kinks.
     line = np.interp(WAVELENGTHS, _KNOTS, np.concatenate(reflectance))
     kernel = np.hanning(25)
     return np.convolve(np.pad(line, 12, mode="edge"), kernel / kernel.sum(), mode="valid")
@@ -210,19 +211,20 @@ _FAMILIES = {
 
 
 def draw_spectra(rng: np.random.Generator) -> np.ndarray:
-    """Reflectance of every variant of every material, shape (len(MATERIALS) * VARIANTS, 421).
+    """Draw reflectance spectra of all materials, (len(MATERIALS) * VARIANTS, 421).
 
-    Variant v of material m is row `m * VARIANTS + v`. Parameters scatter log-normally around the
-    table's, so that chlorophyll, moisture or tint differ between variants, not only brightness;
-    random features some 30 nm wide stand for what no formula has, and fall between bands too.
+    Variant v of material m is row `m * VARIANTS + v`. Parameters are log-normally distributed
+    around those of the table, so that chlorophyll, moisture or tint differ between variants, not
+    only brightness. Random features about 30 nm wide represent spectral detail that the formulas
+    lack.
     """
     rows = []
     for material in MATERIALS:
         formula, scatter = _FAMILIES[material.family]
         parameters = np.array(material.parameters)
         factors = np.exp(scatter * rng.standard_normal((VARIANTS, parameters.size)))
-        for drawn in parameters * factors:
-            rows.append(formula(*drawn[:, None]))
+        for variant in parameters * factors:
+            rows.append(formula(*variant[:, None]))
     spectra = np.stack(rows)
     features = ndimage.gaussian_filter1d(rng.standard_normal(spectra.shape), _FEATURE_WIDTH)
     features *= _FEATURE_DEPTH / features.std()

@@ -1,28 +1,34 @@
-"""What heights do: cast shadows, and the double bounce and layover that a radar sees."""
+"""Lines of sight over object heights, for cast shadows and for radar layover and double bounce."""
 
 import numpy as np
 
 _COARSENESS = 2
-"""Heights are marched on a grid this many sub-pixels wide; shadows stay sub-pixel sharp."""
+"""Sub-pixels per cell side of the height map; two still give shadows sharper than a pixel."""
 
 
 def height_map(labels: np.ndarray, height: np.ndarray) -> np.ndarray:
-    """Object heights in metres on every second sub-pixel, float32."""
+    """Return object heights in metres at every second sub-pixel, float32.
+
+    Args:
+        labels: label of every sub-pixel.
+        height: height in metres by label.
+    """
     return height.astype(np.float32)[labels[::_COARSENESS, ::_COARSENESS]]
 
 
 def march(heights: np.ndarray, azimuth: float, slope: float, step: float) -> np.ndarray:
-    """Highest line of sight over each cell when looking towards `azimuth`, in metres.
+    """Return the height below which each cell is hidden when looking towards `azimuth`.
 
     Args:
-        heights: (h, w) metres.
-        azimuth: direction to look at, radians from +x to +y.
-        slope: rise of the line of sight per horizontal metre, e.g. the sun's tangent.
-        step: metres per cell.
+        heights: (h, w) object heights in metres.
+        azimuth: direction of view, in radians from +x to +y.
+        slope: rise of the line of sight per horizontal metre, e.g. the tangent of the sun's
+            elevation.
+        step: side of a cell in metres.
 
     Returns:
-        (h, w): the greatest over k of `heights` k cells away towards `azimuth` minus the rise of
-        the line on its way; a cell lower than that is hidden.
+        (h, w) in metres: the maximum, over all distances towards `azimuth`, of the height there
+        minus the rise of the line of sight. A cell that is lower is hidden.
     """
     reach = float(heights.max()) / slope / step
     direction = np.array([np.sin(azimuth), np.cos(azimuth)])
@@ -40,7 +46,16 @@ def march(heights: np.ndarray, azimuth: float, slope: float, step: float) -> np.
 
 
 def cast_shadow(labels, height, gsd, supersampling, elevation, azimuth) -> np.ndarray:
-    """Whether the sun misses a sub-pixel, bool like `labels`."""
+    """Return which sub-pixels lie in a cast shadow, bool in the shape of `labels`.
+
+    Args:
+        labels: label of every sub-pixel.
+        height: height in metres by label.
+        gsd: metres per pixel.
+        supersampling: sub-pixels along one side of a pixel.
+        elevation: elevation of the sun in radians.
+        azimuth: direction towards the sun, in radians from +x to +y.
+    """
     heights = height_map(labels, height)
     if not heights.any():
         return np.zeros(labels.shape, bool)

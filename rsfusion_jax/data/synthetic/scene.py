@@ -1,7 +1,7 @@
-"""One scene as light sees it: any band's image on the finest pixel grid, made plane by plane.
+"""Reflectance images of a scene: any spectral band on the finest pixel grid, band by band.
 
-Integrating a spectrum over a band is linear, so no radiance cube is ever built: every object has
-one number per band, a pixel is the mean of its sub-pixels' objects, and textures multiply that.
+Integrating a spectrum over a band is linear, so no spectral cube is computed: every object has one
+value per band, a pixel is the mean over its sub-pixels, and textures are factors on it.
 """
 
 import numpy as np
@@ -14,8 +14,8 @@ from rsfusion_jax.data.synthetic.materials import MATERIALS, VARIANTS, draw_spec
 from rsfusion_jax.data.synthetic.relief import cast_shadow
 from rsfusion_jax.data.synthetic.texture import power_law_fields
 
-# Colour changes inside an object, relative to its spectrum: near infrared against visible
-# (leaf area, age) and blue against red (tint, dryness).
+# Spectral shapes of colour changes within an object, relative to its spectrum: near infrared
+# against visible (leaf area, age) and blue against red (tint, dryness).
 _HUES = np.stack(
     [
         np.tanh((WAVELENGTHS - 715) / 40),
@@ -26,19 +26,20 @@ _HUES = np.stack(
 )
 _SKY_IN_SHADOW = 0.75
 _ROUGHNESS, _WEAR = 0.5, 0.5
-"""Spread of texture between objects and within them, as logarithms."""
+"""Standard deviation of the log amplitude of texture, between objects and within objects."""
 _GRAIN_OF_A_BAND = 1.2
-"""Texture that one band or PAN has to itself, relative to the texture that all share.
+"""Amplitude of the independent texture of each band and of PAN, relative to the common texture.
 
-It stands for what makes two looks at one surface differ: glitter, leaves in the wind, absorptions
-narrower than our spectra. Without it PAN would be all but a weighted sum of eight bands.
+It represents effects that differ between two images of a surface: glitter, leaves in the wind,
+absorptions narrower than those of the spectra. Without it PAN would almost be a weighted sum of
+eight bands.
 """
 _ADJACENCY = 0.05
-"""Share of a pixel's light that comes from its surroundings, scattered by the air."""
+"""Share of a pixel's light that the air scatters into it from the surroundings."""
 
 
 class Mixture:
-    """Means over the sub-pixels of each pixel, quick because most pixels hold one object."""
+    """Means over the sub-pixels of each pixel, fast because most pixels contain one object only."""
 
     def __init__(self, labels: np.ndarray, supersampling: int):
         height, width = (size // supersampling for size in labels.shape)
@@ -50,26 +51,30 @@ class Mixture:
         self._parts = parts[self._mixed]
 
     def mean(self, column: np.ndarray) -> np.ndarray:
-        """Mean of a per-label number over each pixel, (H, W)."""
+        """Return the mean over each pixel, (H, W), of a value given by label."""
         plane = column[self._first]
         plane[self._mixed] = column[self._parts].mean(axis=1)
         return plane.reshape(self.shape)
 
     def pick(self, column: np.ndarray) -> np.ndarray:
-        """The number of one label of each pixel, (H, W): enough for how strong a texture is."""
+        """Return the value at the first sub-pixel of each pixel, (H, W).
+
+        It replaces the mean where accuracy does not matter, as for texture amplitudes.
+        """
         return column[self._first].reshape(self.shape)
 
 
 class Scene:
-    """A drawn scene.
+    """A random scene.
 
     Attributes:
-        plan, light: what is where, and what shines on it.
-        mixture: sub-pixel means; its labels are `2 * label + in_shadow`.
+        plan: objects of the scene.
+        light: illumination of the scene.
+        mixture: means over sub-pixels; its labels are `2 * label + in_shadow`.
     """
 
     def __init__(self, seed: np.random.SeedSequence, pixels: int, gsd: float):
-        """Draws a scene of `pixels` x `pixels` pixels of `gsd` metres."""
+        """Draw a scene of `pixels` x `pixels` pixels of `gsd` metres."""
         streams = [np.random.default_rng(child) for child in seed.spawn(5)]
         self.light = sky.draw_light(streams[0])
         self.plan: Plan = draw_plan(streams[1], pixels, gsd, self.light.azimuth)
@@ -90,13 +95,14 @@ class Scene:
     def planes(
         self, responses: np.ndarray, pan: np.ndarray, *, guide: bool = False, moved: bool = False
     ):
-        """Yields one (H, W) float32 plane of top-of-atmosphere reflectance per response.
+        """Yield the top-of-atmosphere reflectance in each band, (H, W) float32.
 
         Args:
-            responses: (B, 421) normalised spectral responses.
-            pan: (421,) response to which the changes of hue inside objects stay invisible.
-            guide: whether PAN or another guide looks, whose own texture MS does not see.
-            moved: whether vehicles are where they are when the guide is exposed.
+            responses: (B, 421) unit-sum spectral responses.
+            pan: (421,) response of PAN, in which colour changes within objects are invisible.
+            guide: whether the bands are those of a guide image, whose independent texture differs
+                from that of the MS bands.
+            moved: whether vehicles are at their positions in the exposure of the guide, not of MS.
         """
         self._shown = self.plan.for_pan if moved else self.plan.for_ms
         weights = responses * sky.SUN
@@ -104,11 +110,11 @@ class Scene:
         direct = self._spectra @ (self.light.direct * weights).T
         diffuse = self._spectra @ (self.light.sky * weights).T
         path = weights @ self.light.path
-        seen = self._spectra * (self.light.direct * sky.SUN * pan)
+        pan_light = self._spectra * (self.light.direct * sky.SUN * pan)
         hues = []
         for shape in _HUES:
-            # Taking out the mean that PAN sees leaves a change of colour at constant PAN.
-            level = (seen @ shape) / seen.sum(axis=1)
+            # Subtract the mean in PAN, so that the colour changes at constant PAN.
+            level = (pan_light @ shape) / pan_light.sum(axis=1)
             changed = (self._spectra * shape) @ (self.light.direct * weights).T
             hues.append(changed - level[:, None] * direct)
         for band in range(len(responses)):
@@ -123,14 +129,17 @@ class Scene:
             yield _adjacency(plane)
 
     def lean(self, plane: np.ndarray, per_metre: np.ndarray) -> np.ndarray:
-        """A plane seen from a slightly other direction: what is high moves.
+        """Apply the parallax of a slightly different viewing direction to a band.
 
         Args:
-            plane: (H, W).
-            per_metre: displacement (y, x) in pixels per metre of height.
+            plane: (H, W) band.
+            per_metre: displacement (y, x) in pixels per metre of object height.
+
+        Returns:
+            (H, W).
         """
         height = self.mixture.mean(np.repeat(self.plan.height, 2).astype(np.float32))
-        # A wall's foot on the far side is covered by what leans over it.
+        # A displaced object covers the ground next to it, so heights are dilated.
         height = ndimage.maximum_filter(height, 3)
         rows, columns = np.nonzero(height * np.abs(per_metre).max() > 0.05)
         raised = height[rows, columns]
@@ -140,7 +149,7 @@ class Scene:
         return leaning
 
     def _draw_objects(self, rng):
-        """Brightness and spectrum of every object: two variants of its material, mixed."""
+        """Draw each object's brightness and spectrum, a mixture of two variants of its material."""
         plan = self.plan
         self._spectra = draw_spectra(rng)
         count = len(plan.material)
@@ -164,7 +173,7 @@ class Scene:
 
     def _draw_textures(self, rng, pixels):
         fine, patch, *self._hue_fields = power_law_fields(rng, pixels, (0.5, 2.0, 0.9, 1.6))
-        # Smooth surfaces lie beside rough ones, and a surface is worn in places.
+        # The roughness varies between objects and, by wear, within an object.
         roughness = np.exp(_ROUGHNESS * rng.standard_normal(len(self.plan.group)))
         grain = self._texture_amplitude(0) * roughness[self.plan.group]
         patches = self._texture_amplitude(1)
@@ -175,17 +184,20 @@ class Scene:
         self._own_amplitude = _GRAIN_OF_A_BAND * np.minimum(rough, 0.08)
 
     def _own_field(self, band, guide):
-        """Texture of one response alone, unit variance: one field, displaced far (it wraps)."""
+        """Return the independent texture of a band, of unit variance.
+
+        All bands use the same periodic field, each shifted by a random displacement.
+        """
         rng = np.random.default_rng([self._own_texture, guide, band])
         field = self._hue_fields[0]
         return np.roll(field, rng.integers(0, field.shape), axis=(0, 1))
 
     def _mean(self, lit: np.ndarray, shadowed: np.ndarray) -> np.ndarray:
-        """Pixel means of per-label numbers for the lit and the shadowed part of a label."""
+        """Return pixel means of values by label, given for lit and for shadowed sub-pixels."""
         return self.mixture.mean(self._pairs(lit, shadowed))
 
     def _pick(self, lit: np.ndarray, shadowed: np.ndarray) -> np.ndarray:
-        """The same for one sub-pixel of each pixel."""
+        """Return the value at the first sub-pixel of each pixel; arguments as for `_mean`."""
         return self.mixture.pick(self._pairs(lit, shadowed))
 
     def _pairs(self, lit, shadowed):
@@ -193,7 +205,7 @@ class Scene:
 
 
 def _adjacency(plane: np.ndarray, reduction: int = 8) -> np.ndarray:
-    """Mixes in the light of the surroundings, blurred over some tens of pixels."""
+    """Add light from the surroundings, blurred over some tens of pixels (adjacency effect)."""
     height, width = plane.shape
     padded = np.pad(plane, ((0, -height % reduction), (0, -width % reduction)), mode="edge")
     rows, columns = (size // reduction for size in padded.shape)

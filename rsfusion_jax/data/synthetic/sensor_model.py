@@ -1,4 +1,4 @@
-"""From light at the aperture to counts: optics, sampling, noise, saturation, quantisation."""
+"""Sensor model, from light at the aperture to counts: MTF, sampling, noise, saturation, bits."""
 
 import dataclasses
 
@@ -7,38 +7,40 @@ import numpy as np
 from rsfusion_jax.sensors import Sensor
 
 PAN_GAIN = 0.15
-"""MTF gain of PAN at its Nyquist frequency where the sensor's record has none."""
+"""MTF gain of PAN at its Nyquist frequency for sensors without a published gain."""
 
 
 DELIVERED = {"ikonos": 1.9, "ge1": 1.0}
-"""Factor on the gains of products that were sharpened on the ground (MTF compensation).
+"""Factor on the MTF gains of delivered products, above 1 where they were sharpened on the ground.
 
-Measured on IKONOS, where MS keeps as much detail as PAN brought to its grid up to Nyquist; GeoEye-1
-agrees with its record.
+It was measured on IKONOS, where MS has as much detail up to the Nyquist frequency as PAN reduced to
+its grid (MTF compensation), and on GeoEye-1, which agrees with its published gains.
 """
 
-_ELSEWHERE = (1.0, 1.9)
-"""Where nothing is measured: anything between those two."""
+_UNMEASURED_SHARPENING = (1.0, 1.9)
+"""Range of this factor for sensors on which it was not measured."""
 
 _CALIBRATION = 0.25
-"""Spread of bands' counts relative to each other and to PAN between products, as a logarithm."""
+"""Standard deviation of the log calibration factor of each band and of PAN between products."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Nuisances:
-    """How this scene's acquisition departs from the sensor's record.
+    """Deviations of the acquisition of one scene from the sensor's record.
 
     Attributes:
         sharpening: factor on all MTF gains.
-        ms_gain, pan_gain: added to the MTF gains, (C,) and a number.
-        ms_shift: displacement of each band in MS pixels, (C, 2).
-        pan_shift: displacement of PAN in PAN pixels, (2,).
-        parallax: what height adds to it, PAN pixels per metre, (2,).
-        ms_calibration, pan_calibration: factors on the counts of bands, (C,), and of the guide.
-        saturated: share of pixels with a band at full scale; 0 leaves the exposure at one.
-        full_well: electrons at full scale (shot noise); infinite for none.
-        read_noise: standard deviation as a share of full scale.
-        bits: depth of the delivered counts, None for the sensor's.
+        ms_gain: (C,) offsets added to the MTF gains of the MS bands.
+        pan_gain: offset added to the MTF gain of PAN.
+        ms_shift: (C, 2) displacement of each band in MS pixels.
+        pan_shift: (2,) displacement of PAN in PAN pixels.
+        parallax: (2,) additional displacement of PAN in PAN pixels per metre of object height.
+        ms_calibration: (C,) factors on the counts of the MS bands.
+        pan_calibration: factor on the counts of the guide.
+        saturated: share of pixels with a saturated band; 0 for the default exposure.
+        full_well: electrons at full scale, which determine the shot noise; infinite for none.
+        read_noise: standard deviation of the read noise, relative to full scale.
+        bits: bit depth of the delivered counts; None for that of the sensor.
         moving: whether vehicles move between the exposures of MS and PAN.
     """
 
@@ -58,7 +60,7 @@ class Nuisances:
 
 
 def no_nuisances(sensor: Sensor) -> Nuisances:
-    """The instrument exactly as its products are known."""
+    """Return the nuisances of an ideal acquisition: no deviations apart from `DELIVERED`."""
     bands = sensor.num_bands
     return Nuisances(
         sharpening=DELIVERED.get(sensor.name, 1.0),
@@ -78,14 +80,16 @@ def no_nuisances(sensor: Sensor) -> Nuisances:
 
 
 def draw_nuisances(rng: np.random.Generator, sensor: Sensor) -> Nuisances:
-    """An instrument within its tolerances, as scenes from archives show them."""
+    """Draw nuisances of realistic size, as in archived scenes of a sensor."""
     bands = sensor.num_bands
-    known = DELIVERED.get(sensor.name)
-    # Half a PAN pixel in most scenes, one and a half in the unlucky twentieth.
+    sharpening = DELIVERED.get(sensor.name)
+    # PAN is shifted by up to half a pixel in most scenes, by up to 1.5 pixels in one of twenty.
     reach = 1.5 if rng.random() < 0.05 else 0.5
     jitter = rng.uniform(0.05, 0.10)
     return Nuisances(
-        sharpening=known * rng.uniform(0.9, 1.1) if known else rng.uniform(*_ELSEWHERE),
+        sharpening=sharpening * rng.uniform(0.9, 1.1)
+        if sharpening
+        else rng.uniform(*_UNMEASURED_SHARPENING),
         ms_gain=rng.uniform(-0.05, 0.05, bands),
         pan_gain=rng.uniform(-0.05, 0.05),
         ms_shift=jitter * rng.standard_normal((bands, 2)),
@@ -102,26 +106,42 @@ def draw_nuisances(rng: np.random.Generator, sensor: Sensor) -> Nuisances:
 
 
 def sample_ms(plane, sensor: Sensor, band: int, ratio: int, origin: float, size: int, faults):
-    """What one MS band records of an ideal plane, (size, size), still in the plane's unit.
+    """Simulate the optics and sampling of an MS band.
 
-    Gaussian optics with the band's gain at the MS Nyquist frequency; pixel i is centred on pixel
-    `origin + ratio * i` of the plane, displaced by the band's jitter.
+    The optics are Gaussian with the band's gain at the MS Nyquist frequency. Pixel i is centred on
+    pixel `origin + ratio * i` of the plane, plus the band's shift.
+
+    Args:
+        plane: ideal band on the PAN grid.
+        sensor: sensor that provides the MTF gain.
+        band: index of the band.
+        ratio: PAN pixels per MS pixel along one axis.
+        origin: position of the centre of MS pixel 0 as an index of the plane.
+        size: side of the result in MS pixels.
+        faults: nuisances of the acquisition.
+
+    Returns:
+        (size, size), in the units of the plane.
     """
     gain = np.clip(faults.sharpening * sensor.mtf_ms[band] + faults.ms_gain[band], 0.05, 0.9)
     return _sample(plane, gain, ratio, origin, size, ratio * faults.ms_shift[band])
 
 
 def sample_pan(plane, sensor: Sensor, origin: float, size: int, faults):
-    """The same for PAN and for guides at PAN's resolution: ratio 1, PAN's gain and shift."""
+    """Simulate the optics and sampling of PAN, or of another guide at PAN's resolution.
+
+    Like `sample_ms` with ratio 1 and with the gain and shift of PAN.
+    """
     gain = np.clip(faults.sharpening * (sensor.mtf_pan or PAN_GAIN) + faults.pan_gain, 0.05, 0.6)
     return _sample(plane, gain, 1, origin, size, faults.pan_shift)
 
 
 def exposure(brightest: np.ndarray, faults: Nuisances) -> float:
-    """Factor on all counts that saturates the drawn share of pixels.
+    """Return the factor on all counts that saturates the share `faults.saturated` of the pixels.
 
     Args:
-        brightest: (h, w) light of each pixel's brightest band, one at full scale.
+        brightest: (h, w) light in each pixel's brightest band, 1 at full scale.
+        faults: nuisances of the acquisition.
     """
     if not faults.saturated:
         return 1.0
@@ -129,10 +149,16 @@ def exposure(brightest: np.ndarray, faults: Nuisances) -> float:
 
 
 def counts(signal, max_value: float, faults: Nuisances, rng) -> np.ndarray:
-    """Noisy, clipped counts divided by `max_value`, float32; whole numbers at the sensor's depth.
+    """Add noise, clip and quantise a signal.
 
     Args:
-        signal: light, one at full scale.
+        signal: light, 1 at full scale.
+        max_value: number of quantisation steps, unless `faults.bits` sets another bit depth.
+        faults: nuisances of the acquisition.
+        rng: random generator.
+
+    Returns:
+        Whole counts divided by the number of steps, float32 in [0, 1].
     """
     if np.isfinite(faults.full_well) or faults.read_noise:
         variance = np.maximum(signal, 0) / faults.full_well + faults.read_noise**2
@@ -148,9 +174,9 @@ def _sample(plane, gain, ratio, origin, size, shift):
 
 
 def _sampling_matrix(length, gain, ratio, origin, size):
-    """Gaussian blur and decimation along one axis as a (size, length) float32 matrix."""
-    # The pixels of the plane are averages already: their own loss at the target's Nyquist
-    # frequency 1 / (2 ratio) belongs to the gain.
+    """Return Gaussian blur and decimation along one axis as a (size, length) float32 matrix."""
+    # The pixels of the plane are area averages, which already attenuate the target's Nyquist
+    # frequency 1 / (2 ratio) by the sinc. The Gaussian supplies the rest of the gain.
     remaining = min(gain / np.sinc(0.5 / ratio), 0.99)
     sigma = ratio * np.sqrt(-2 * np.log(remaining)) / np.pi
     centre = origin + ratio * np.arange(size)

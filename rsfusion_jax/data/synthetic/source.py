@@ -1,4 +1,4 @@
-"""The procedural data source: fusion samples from drawn scenes, by index."""
+"""Data source of procedural scenes: samples for fusion by index."""
 
 import dataclasses
 import zlib
@@ -35,9 +35,9 @@ _RATIOS = (1, 2, 3, 4, 6, 8)
 _GUIDE_BANDS = {"pan": 1, "rgb": 3, "msi4": 4, "sar": 2}
 _HYPERSPECTRAL_GAIN = 0.30
 
-# Ground distance of a PAN pixel in metres. Below half a metre the operators' figures (0.31 for
-# WorldView-3) are rounded up: the drawn towns lack the finest clutter, and their PAN power spectrum
-# would fall more steeply than real ones do.
+# Size of a PAN pixel in metres. Sizes below half a metre (0.31 for WorldView-3) are increased,
+# since the synthetic towns lack the finest details and their PAN power spectrum would be steeper
+# than real ones.
 _PAN_METRES = {
     "wv2": 0.65,
     "wv3": 0.55,
@@ -49,28 +49,29 @@ _PAN_METRES = {
 }
 _GUIDE_METRES = 1.5
 _OTHER_DAY = 0.03
-"""Spread of bands' brightness between two days, as a logarithm."""
+"""Standard deviation of the log brightness of a band between two days."""
 
 
 class SyntheticScenes:
     """Seeded scenes of fields, towns, woods and water, rendered on demand.
 
-    Scene i of a split depends on `seed`, `split` and i alone: not on `num_scenes`, the order of
-    access or the thread. A scene is drawn at PAN resolution with four sub-pixels per pixel side,
-    every band and PAN integrate the same fine spectra through their own responses, and the MS image
-    is blurred by the sensor's MTF and decimated at phase `ratio // 2`.
+    Scene i of a split depends only on `seed`, `split` and i, not on `num_scenes`, the order of
+    access or the thread. A scene is drawn at PAN resolution with four sub-pixels per pixel side.
+    PAN and all bands integrate the same fine spectra with their own responses. The MS image is
+    blurred by the sensor's MTF and decimated at phase `ratio // 2`.
 
-    With `guide="pan"` and `resolution="reduced"` the MS image becomes `gt` and Wald's protocol
-    (`data.wald.simulate`) makes `pan`, `ms` and `lms` from both. With `resolution="full"` the
-    sample holds PAN and MS as recorded and the unknowable ideal image as `truth_fr`. Optical and
-    radar guides (`rgb`, `msi4`, `sar`) share the grid of the ideal image, which is then `gt` (or
-    `truth_fr`) itself, and `ms` is made from it in one step.
+    With `guide="pan"` and `resolution="reduced"` the MS image becomes `gt`, and Wald's protocol
+    (`data.simulation.wald.simulate`) computes `pan`, `ms` and `lms` from PAN and MS. With
+    `resolution="full"` a sample contains PAN and MS as recorded, and as `truth_fr` the ideal image,
+    which is never known for real scenes. The guides `rgb`, `msi4` and `sar` have the grid of the
+    ideal image, which is then `gt` (or `truth_fr`) itself, and `ms` is computed from it directly.
 
-    `ratio=1` is cloud removal: `ms` and `lms` are the scene on a clouded day, `gt` on a clear one,
-    `pan` the radar image, which sees through, and `mask` (H, W, 1) is 1 at clouds and shadows.
+    `ratio=1` is cloud removal: `ms` and `lms` are the scene on a cloudy day, `gt` is the scene on a
+    clear day, `pan` is the radar image, which clouds do not affect, and `mask` (H, W, 1) is 1 at
+    clouds and shadows.
 
-    Counts are rounded to the sensor's bit depth and divided by its full scale. `sar` is scaled
-    from the ranges `radar.DB_RANGE` in dB to [0, 1].
+    Counts are rounded to the sensor's bit depth and divided by its full scale. `sar` is mapped from
+    `radar.DB_RANGE` in dB to [0, 1].
     """
 
     def __init__(
@@ -88,35 +89,38 @@ class SyntheticScenes:
         pan_degradation: str = "imresize",
         resolution: str = "reduced",
     ):
-        """Describes the set; nothing is rendered yet.
+        """Describe the set without rendering it.
 
         Args:
-            sensor: name, mapping or record; gives responses, MTF gains and bit depth.
-            num_scenes: length of the source.
+            sensor: name, mapping or record of the sensor, which provides spectral responses, MTF
+                gains and bit depth.
+            num_scenes: number of scenes.
             size: side of `gt` (of `pan` at full resolution) in pixels, a multiple of `ratio`.
-            split: `train`, `valid` or `test`; their scenes never coincide.
-            seed: which family of scenes.
-            ratio: 1, 2, 3, 4, 6 or 8; the sensor's by default.
-            guide: `pan`, `rgb`, `msi4` or `sar`; `sar` where the ratio is 1.
-            num_bands: None for the sensor's bands; another number makes that many narrow
-                contiguous bands (up to 100 over 400-1000 nm, up to 200 over 400-2450 nm, PAN over
-                400-700 nm).
-            nuisances: draw MTF gains, misregistration, parallax, moving vehicles, noise, exposure
-                and bit depth for every scene.
-            pan_degradation: how PAN is reduced; `mixed` draws one of the two per scene.
+            split: `train`, `valid` or `test`, which have different scenes.
+            seed: seed of all scenes.
+            ratio: PAN pixels per MS pixel along one axis: 1, 2, 3, 4, 6 or 8; by default that of
+                the sensor.
+            guide: `pan`, `rgb`, `msi4` or `sar`; must be `sar` if the ratio is 1.
+            num_bands: None for the sensor's bands; another number replaces them by that many
+                narrow contiguous bands (up to 100 over 400-1000 nm, up to 200 over 400-2450 nm, PAN
+                over 400-700 nm).
+            nuisances: whether MTF gains, misregistration, parallax, moving vehicles, noise,
+                exposure and bit depth are drawn for every scene.
+            pan_degradation: degradation of PAN, `imresize` or `mtf_centred`; `mixed` draws one of
+                the two for every scene.
             resolution: `reduced` (with `gt`) or `full`.
 
         Raises:
             UserError: an argument is outside its range or not among its choices.
         """
         base = get_sensor(sensor)
-        given = {
+        options = {
             "split": split,
             "guide": guide,
             "pan_degradation": pan_degradation,
             "resolution": resolution,
         }
-        for field, value in given.items():
+        for field, value in options.items():
             if value not in _CHOICES[field]:
                 raise UserError(
                     f"synthetic scenes: {field}={value!r} is unknown; "
@@ -171,8 +175,9 @@ class SyntheticScenes:
         )
         self._wald = wald
         self._optics = dataclasses.replace(self._sensor, mtf_pan=self._sensor.mtf_pan or PAN_GAIN)
-        # Wald's protocol reduces PAN about pixel areas, so the pair it gets shares its corners, as
-        # delivered imagery does; samples at full resolution have the field's phase at once.
+        # Wald's protocol reduces PAN by pixel areas, so its input is a pair whose corners coincide,
+        # like delivered images. Samples at full resolution directly have the phase r // 2 of the
+        # common data sets.
         self._phase = (ratio - 1) / 2 if wald else ratio // 2
         self._split_key = zlib.crc32(split.encode())
 
@@ -181,7 +186,7 @@ class SyntheticScenes:
         return self._num_scenes
 
     def __getitem__(self, index: int) -> Sample:
-        """Renders scene `index`; keys and shapes as in `data.source.Sample`."""
+        """Render scene `index`; keys and shapes as in `data.source.Sample`."""
         if not 0 <= index < self._num_scenes:
             raise IndexError(f"scene {index} of {self._num_scenes}")
         key = (self._split_key, int(index))
@@ -189,7 +194,9 @@ class SyntheticScenes:
         rng = np.random.default_rng(acquisition)
         info = self.info
         pan_size = self._size * info.ratio if self._wald else self._size
-        margin = max(2 * info.ratio, 4)  # more than the blur reaches, so that no edge enters
+        margin = max(
+            2 * info.ratio, 4
+        )  # more than the blur reaches, to avoid effects of the border
         gsd = self._metres * rng.uniform(1.0, 1.4)
         scene = Scene(geometry, pan_size + 2 * margin, gsd)
         ideal = no_nuisances(info.sensor)
@@ -219,7 +226,7 @@ class SyntheticScenes:
         }
 
     def _record_bands(self, scene, faults, ideal, rng, margin, pan_size):
-        """MS (h, w, C) as recorded, the ideal (H, W, C) or None, and the factor on all counts."""
+        """Return the recorded MS (h, w, C), the ideal image (H, W, C) or None, and the exposure."""
         info = self.info
         ms_size = pan_size // info.ratio
         light_ms = np.empty((ms_size, ms_size, info.num_bands), np.float32)
@@ -242,29 +249,29 @@ class SyntheticScenes:
         return ms, truth, factor
 
     def _record_days(self, scene, faults, ideal, rng, margin) -> Sample:
-        """A clear and a clouded day, and the radar's view of either."""
+        """Return a sample for cloud removal: a clear day, a cloudy day and the radar image."""
         info, size = self.info, self._size
         clouds = Clouds(rng, size + 2 * margin, scene.light)
         scales = light.saturation_reflectance(self._bands, self._sensor)
         spread = _OTHER_DAY if self._nuisances else 0.0
         other_day = np.exp(spread * rng.standard_normal(info.num_bands))
-        clear, clouded = (np.empty((size, size, info.num_bands), np.float32) for _ in range(2))
+        clear, cloudy = (np.empty((size, size, info.num_bands), np.float32) for _ in range(2))
         for band, plane in enumerate(scene.planes(self._bands, self._pan)):
             covered = other_day[band] * clouds.over(plane, self._bands[band])
-            for image, seen, optics in ((clear, plane, ideal), (clouded, covered, faults)):
-                sampled = sample_pan(seen / scales[band], info.sensor, margin, size, optics)
+            for image, light_in, optics in ((clear, plane, ideal), (cloudy, covered, faults)):
+                sampled = sample_pan(light_in / scales[band], info.sensor, margin, size, optics)
                 image[..., band] = counts(sampled, info.sensor.levels, optics, rng)
         inner = slice(margin, margin + size)
         return {
             "pan": backscatter(scene, rng, margin, size),
-            "ms": clouded,
-            "lms": clouded.copy(),
+            "ms": cloudy,
+            "lms": cloudy.copy(),
             "gt": clear,
             "mask": np.ascontiguousarray(clouds.mask()[inner, inner, None]),
         }
 
     def _record_guide(self, scene, faults, factor, rng, margin, pan_size):
-        """The guide (H, W, G)."""
+        """Return the recorded guide, (H, W, G)."""
         if self._guide_name == "sar":
             return backscatter(scene, rng, margin, pan_size)
         info = self.info
@@ -274,13 +281,13 @@ class SyntheticScenes:
         for plane, scale in zip(planes, scales, strict=True):
             if faults.parallax.any():
                 plane = scene.lean(plane, faults.parallax)
-            seen = sample_pan(plane, info.sensor, margin, pan_size, faults)
-            channels.append(counts(factor / scale * seen, info.sensor.levels, faults, rng))
+            sampled = sample_pan(plane, info.sensor, margin, pan_size, faults)
+            channels.append(counts(factor / scale * sampled, info.sensor.levels, faults, rng))
         return np.stack(channels, axis=-1)
 
 
 def _hyperspectral(base: Sensor, num_bands: int) -> Sensor:
-    """A camera of narrow bands with the bit depth of `base`."""
+    """Return a camera of `num_bands` narrow bands with ratio and bit depth of `base`."""
     centres = responses.hyperspectral_limits(num_bands).mean(axis=1)
     rgb = tuple(int(np.abs(centres - colour).argmin()) for colour in (660, 550, 470))
     return Sensor(

@@ -7,11 +7,17 @@ from scipy import fft
 def power_law_fields(
     rng: np.random.Generator, pixels: int, exponents: tuple[float, ...], floor: float = 0.01
 ) -> list[np.ndarray]:
-    """Independent fields of zero mean and unit variance, (pixels, pixels) float32 each.
+    """Draw independent periodic fields with power-law spectra, zero mean and unit variance.
 
     Args:
-        exponents: power per mode falls as frequency ** -exponent; 0 is white noise, 3 clouds.
-        floor: frequency in cycles per pixel below which the power stays flat.
+        rng: random generator.
+        pixels: side of the fields in pixels.
+        exponents: one per field; the power spectrum is frequency ** -exponent: 0 is white noise, 3
+            resembles clouds.
+        floor: frequency in cycles per pixel below which the power is constant.
+
+    Returns:
+        One field (pixels, pixels) float32 per exponent.
     """
     fy = fft.fftfreq(pixels)[:, None]
     fx = fft.rfftfreq(pixels)[None, :]

@@ -1,4 +1,4 @@
-"""What stands on a built-up block: houses, halls, car parks, gardens, sports fields."""
+"""Land use of built-up blocks: houses, halls, car parks, gardens, sports fields."""
 
 import numpy as np
 
@@ -22,11 +22,11 @@ _FLAT_SHARE = (0.27, 0.13, 0.07, 0.15, 0.06, 0.04, 0.03, 0.04, 0.11, 0.10)
 CARS = ("white_car", "silver_car", "black_car", "red_car", "blue_car")
 CAR_SHARE = (0.28, 0.30, 0.26, 0.08, 0.08)
 WAY = (1.0, 6.0)
-"""Metres that traffic drives between the exposures of MS and PAN, some 0.3 s apart."""
+"""Range in metres of a vehicle's movement between the exposures of MS and PAN, about 0.3 s."""
 
 
 def car(canvas: Canvas, y: float, x: float, along_y: bool) -> None:
-    """One vehicle with its dark windscreen, now and then with the sun's glint on it."""
+    """Paint a parked vehicle with a dark windscreen and, rarely, sun glint."""
     rng = canvas.rng
     length, width = rng.uniform(3.8, 5.2), rng.uniform(1.7, 2.0)
     if rng.random() < 0.06:
@@ -45,7 +45,7 @@ def car(canvas: Canvas, y: float, x: float, along_y: bool) -> None:
 
 
 def moving_car(canvas: Canvas, y: float, x: float, along_y: bool, ground: int) -> None:
-    """A vehicle that drives on `ground` by some metres between the exposures of MS and PAN."""
+    """Paint a vehicle that moves by some metres on `ground` between the exposures of MS and PAN."""
     rng = canvas.rng
     length, width = rng.uniform(3.8, 5.2), rng.uniform(1.7, 2.0)
     way = rng.choice((-1, 1)) * rng.uniform(*WAY)
@@ -63,24 +63,24 @@ def moving_car(canvas: Canvas, y: float, x: float, along_y: bool, ground: int) -
 
 
 def car_park(canvas: Canvas, box: Box) -> None:
-    """Asphalt with painted bays, partly taken."""
+    """Paint a car park: asphalt with painted bays, partly occupied."""
     rng = canvas.rng
     top, left, bottom, right = box
     canvas.rect(box, canvas.new(rng.choice(("asphalt", "old_asphalt", "new_asphalt"))))
     paint = canvas.new("road_paint", shade=0.8)
-    busy = rng.uniform(0.2, 0.85)
+    occupancy = rng.uniform(0.2, 0.85)
     row = top + 1.0
     while row + 5.5 < bottom:
         canvas.stripes((row, left + 1, row + 5.0, right - 1), paint, 2.6, 0.15, along_y=True)
         for slot in range(int((right - left - 2) / 2.6)):
-            if rng.random() < busy:
+            if rng.random() < occupancy:
                 jitter = rng.uniform(-0.2, 0.3)
                 car(canvas, row + 0.3 + jitter, left + 1.4 + 2.6 * slot, along_y=True)
         row += 5.3 if rng.random() < 0.5 else 11.5
 
 
 def roof_clutter(canvas: Canvas, box: Box, height: float, count: int) -> None:
-    """Air conditioners, hatches and skylights on a flat roof."""
+    """Paint air conditioners, hatches and skylights on a flat roof."""
     rng = canvas.rng
     top, left, bottom, right = box
     for _ in range(count):
@@ -93,7 +93,7 @@ def roof_clutter(canvas: Canvas, box: Box, height: float, count: int) -> None:
 
 
 def hall(canvas: Canvas, box: Box, height: float) -> None:
-    """A flat or corrugated large roof with parapet and clutter."""
+    """Paint a large flat or corrugated roof with parapet and clutter."""
     rng = canvas.rng
     top, left, bottom, right = box
     kind = str(rng.choice(_FLAT, p=_FLAT_SHARE))
@@ -120,7 +120,7 @@ def hall(canvas: Canvas, box: Box, height: float) -> None:
 
 
 def house(canvas: Canvas, centre, size, angle: float) -> None:
-    """A pitched roof: two sides that face the sun differently, a ridge, a chimney."""
+    """Paint a pitched roof: two sides of different brightness towards the sun, and a chimney."""
     rng = canvas.rng
     kind = str(rng.choice(_PITCHED))
     height = rng.uniform(4, 8)
@@ -139,7 +139,7 @@ def house(canvas: Canvas, centre, size, angle: float) -> None:
 
 
 def homes(canvas: Canvas, box: Box) -> None:
-    """Gardens with one house per lot along both long sides of the block."""
+    """Paint rows of lots along the block, each with a house and a garden."""
     rng = canvas.rng
     top, left, bottom, right = box
     canvas.rect(box, canvas.new(str(rng.choice(("lawn", "meadow", "dry_grass", "weeds")))))
@@ -171,12 +171,12 @@ def _lot(canvas, corner, size, along_x, street_first):
     centre = middle.copy()
     centre[axis] += towards_street * size[axis] * rng.uniform(0.05, 0.2)
     drive = canvas.new(str(rng.choice(("concrete", "paving", "old_asphalt", "gravel"))))
-    beside = middle[1 - axis] + rng.choice((-1, 1)) * size[1 - axis] * 0.36
+    driveway = middle[1 - axis] + rng.choice((-1, 1)) * size[1 - axis] * 0.36
     ends = sorted((middle[axis], middle[axis] + towards_street * size[axis] / 2))
-    strip = (ends[0], beside - 1.4, ends[1], beside + 1.4)
+    strip = (ends[0], driveway - 1.4, ends[1], driveway + 1.4)
     canvas.rect(strip if axis == 0 else (strip[1], strip[0], strip[3], strip[2]), drive)
     if rng.random() < 0.5:
-        spot = np.array([ends[0] + 0.5, beside - 0.9])
+        spot = np.array([ends[0] + 0.5, driveway - 0.9])
         car(canvas, *(spot if axis == 0 else spot[::-1]), along_y=axis == 0)
     if rng.random() < 0.93:
         footprint = rng.uniform(7, 11), rng.uniform(9, 16)
@@ -200,7 +200,7 @@ def _lot(canvas, corner, size, along_x, street_first):
 
 
 def works(canvas: Canvas, box: Box) -> None:
-    """Industry: a paved yard with halls, car parks and containers."""
+    """Paint industry: a paved yard with halls, car parks and containers."""
     rng = canvas.rng
     top, left, _, right = box
     canvas.rect(box, canvas.new(str(rng.choice(("worn_concrete", "asphalt", "gravel", "track")))))
@@ -232,7 +232,7 @@ def _containers(canvas, box):
 
 
 def centre(canvas: Canvas, box: Box) -> None:
-    """Dense blocks: tall flat roofs around paved courts with a few trees."""
+    """Paint a dense block: tall flat roofs around paved courts with a few trees."""
     rng = canvas.rng
     canvas.rect(box, canvas.new(str(rng.choice(("paving", "worn_concrete", "asphalt", "lawn")))))
     for t, l, b, r in _split(rng, box, 30):
@@ -249,7 +249,7 @@ def centre(canvas: Canvas, box: Box) -> None:
 
 
 def sports(canvas: Canvas, box: Box) -> None:
-    """A pitch with white lines, a running track, changing rooms."""
+    """Paint a sports field: a pitch with white lines, a running track, changing rooms."""
     rng = canvas.rng
     top, left, bottom, right = box
     canvas.rect(box, canvas.new("lawn"))
@@ -263,17 +263,17 @@ def sports(canvas: Canvas, box: Box) -> None:
     canvas.turned(middle, pitch, 0.0, canvas.new("road_paint"))
     turf = canvas.new(str(rng.choice(("lawn", "artificial_turf", "green_crop"))))
     canvas.turned(middle, pitch - 0.3, 0.0, turf)
-    mown = canvas.new("lawn", shade=0.9)
+    mown_stripe = canvas.new("lawn", shade=0.9)
     if rng.random() < 0.5:
         low, high = middle - pitch + 0.3, middle + pitch - 0.3
-        canvas.stripes((*low, *high), mown, 10.0, 5.0, along_y=True)
+        canvas.stripes((*low, *high), mown_stripe, 10.0, 5.0, along_y=True)
     canvas.turned(middle, (pitch[0], 0.15), 0.0, canvas.new("road_paint"))
     hall(canvas, (top + 1, left + 1, top + 7, left + 16), 4)
     trees_within(canvas, (bottom - 4, left, bottom, right), 0.03, (2, 4))
 
 
 def _split(rng, box, target):
-    """Cuts a box into parts whose sides are around `target` metres."""
+    """Cut a box recursively into parts whose sides are around `target` metres."""
     top, left, bottom, right = box
     longer = max(bottom - top, right - left)
     if longer < target * rng.uniform(1.0, 2.2):

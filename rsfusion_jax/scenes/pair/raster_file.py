@@ -15,7 +15,7 @@ from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
 from rsfusion_jax.data.raster import zero_collars
-from rsfusion_jax.errors import UserError
+from rsfusion_jax.errors import UserError, not_a_file
 from rsfusion_jax.scenes.pair.image import GeoImage
 
 _SURVEY = 1024
@@ -81,7 +81,7 @@ class RasterFile(GeoImage):
         self.path, self.label = Path(path), label
         self._handles = _Handles(self.path, warp)
         if not self.path.is_file():
-            raise UserError(f"{path} is no file; give {label} as a GeoTIFF")
+            raise UserError(f"{not_a_file(path)}; give {label} as a GeoTIFF")
         with self._reading() as file:
             meanings = list(zip(file.indexes, file.colorinterp, strict=True))
             self.bands = [index for index, meaning in meanings if meaning != ColorInterp.alpha]
