@@ -189,7 +189,7 @@ def _check_options(out, ratio: int, patch: int | None, pan, srf, full_resolution
     if pan is None and srf is None:
         raise UserError("one image alone has no guide; give PAN and MS, or --srf for a cube")
     if pan is not None and srf is not None:
-        raise UserError(f"--srf={srf} makes the guide of a cube alone; give one image, or no --srf")
+        raise UserError(f"--srf={srf} is for a hyperspectral cube; give one image, or no --srf")
     if pan is None and full_resolution:
         raise UserError("--full-resolution needs PAN: a cube has no finer guide; leave it out")
 

@@ -65,7 +65,7 @@ def check_dimensions(name: str, shapes: Mapping[str, tuple[int, ...]], dtypes: M
 def check_geometry(
     name: str, layouts: Mapping[str, Layout], sensor: Sensor, ratio: int | None
 ) -> int:
-    """Checks that bands, image counts and sizes agree with each other and with the sensor.
+    """Check that bands, image counts and sizes agree with each other and with the sensor.
 
     Args:
         name: file name, for messages.

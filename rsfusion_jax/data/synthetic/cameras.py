@@ -43,7 +43,9 @@ class ManyCameras:
         seed: int = 0,
         ratio: int | None = None,
     ):
-        """Describe the set without rendering it; arguments as for `SyntheticScenes`, r = 4 default.
+        """Describe the set without rendering it.
+
+        Arguments as for `SyntheticScenes`; the ratio is 4 by default.
 
         Raises:
             UserError: `num_scenes` is below 1.
