@@ -196,6 +196,8 @@ def _cf2n():
     return params, (pan, lms), target, fused, gradients
 
 
+# torch.compile itself makes an instance of an autograd function, and warns of it.
+@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "fields"),
