@@ -68,7 +68,7 @@ def estimate_pca(fine, coarse, setting):
 
 
 def measure_gsa(pan, ms, lms, setting):
-    """`lms` and `pan`; at the scale of MS `ms` and PAN reduced by the a-trous low-pass."""
+    """Images to measure: on PAN's grid `lms` and `pan`, on the MS grid `ms` and reduced PAN."""
     reduced = decimate(atrous_lowpass(pan, setting.ratio), setting.ratio)
     return {"lms": lms, "pan": pan}, {"ms": ms, "pan": reduced}
 
@@ -77,9 +77,9 @@ def estimate_gsa(fine, coarse, setting):
     """Gram-Schmidt adaptive: weights by least squares of the reduced PAN on the MS bands.
 
     Reference: Aiazzi, Baronti, Selva, "Improving component substitution pansharpening through
-    multivariate regression of MS + Pan data", IEEE TGRS 45(10), 2007. PAN is reduced by the
-    toolbox's a-trous low-pass and decimated at the field's phase, so `ms` must have that phase too;
-    it is not matched to the intensity.
+    multivariate regression of MS + Pan data", IEEE TGRS 45(10), 2007. PAN is reduced by
+    the a-trous low-pass of the MATLAB toolbox and decimated at phase r // 2, so `ms` must have that
+    phase too. PAN is not matched to the intensity.
     """
     weights = coarse["ms"].slopes(coarse["pan"])[:, 0]
     pan_mean = fine["pan"].mean

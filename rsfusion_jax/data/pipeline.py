@@ -1,7 +1,8 @@
 """Batching: an endless shuffled stream for training, and a single ordered pass for evaluation.
 
 The training stream is a `grain.MapDataset`, in which batch k is a pure function of k and the seed:
-the iterator's state is one number, and batches do not depend on threads or worker processes.
+batches do not depend on threads or worker processes, and the state of an iterator without worker
+processes is one number.
 """
 
 import concurrent.futures
@@ -64,8 +65,8 @@ def train_dataset(
         H, W, C) arrays and has `get_state()` and `set_state(state)`.
 
     Raises:
-        UserError: sizes that do not divide, an empty set, or flips of a set whose phase they would
-            change.
+        UserError: sizes that do not divide, an empty set, or augment="d4" on a set where a flip
+            would move the centres of MS pixels against PAN.
     """
     import grain  # imported here, since the import takes 0.3 s and only training needs it
 
@@ -250,7 +251,7 @@ def _check_flips(source: Source) -> None:
         if gap > INTERPOLATION_TOLERANCE:
             raise UserError(
                 f"augment='d4' remakes 'ms' from the flipped 'lms', but in {info.name} 'lms' of "
-                f"sample {index} misses 'ms' by {gap:.3g} of full scale, expected at most "
+                f"sample {index} differs from 'ms' by {gap:.3g} of full scale, expected at most "
                 f"{INTERPOLATION_TOLERANCE:g}; use augment='none'"
             )
 

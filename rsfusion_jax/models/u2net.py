@@ -6,7 +6,7 @@ Double U-Net for Image Fusion", ACM Multimedia 2023, doi:10.1145/3581783.3612084
 Reproduced exactly at the authors' setting (8 bands, one PAN band, ratio 4, `dim=32`: 536,248
 parameters; their file holds 642,008, of which 105,760 are never used).
 
-What is ours: any band count, guide and ratio (the learnt upsampling becomes PixelShuffle(ratio)),
+Additions: any number of bands, guide and ratio (the learnt upsampling becomes PixelShuffle(ratio)),
 any image size (the network halves twice, so samples are reflected up to a multiple of 4 and cropped
 back), and attention by blocks of queries, which needs memory linear in pixels where the published
 form stores a pixels x pixels matrix per head.
@@ -69,8 +69,8 @@ class SpatialSpectralAttention(Layer):
     """Cross attention of S2Block: spatial weights from one stream, spectral ones from the other.
 
     Per head, with n tokens of d = `dim_head` channels: A = softmax(y1 y2^T / sqrt(d)) mixes pixels
-    of x1, B = softmax(x1^T x2 / sqrt(d) / (n / d)) mixes channels of y1, and (A x1) * (y1 B) goes
-    out.
+    of x1, B = softmax(x1^T x2 / sqrt(d) / (n / d)) mixes channels of y1. The result is a projection
+    of (A x1) * (y1 B) to c channels. The names of the projections are the authors'.
     """
 
     heads: int
@@ -97,7 +97,9 @@ class SpatialSpectralAttention(Layer):
 
 
 class S2Block(Layer):
-    """Spatial-spectral integration: attention of x to y, then an MLP, both pre-normalised."""
+    """Spatial-spectral integration: cross attention of x and y, then an MLP.
+
+    Both are normalised before, not after."""
 
     dim_head: int
     mlp_ratio: float
@@ -109,8 +111,8 @@ class S2Block(Layer):
         x, y = (z.reshape(batch, height * width, channels) for z in (x, y))
         norm = LayerNorm(name="attention_norm")  # shared by both streams
         heads = channels // self.dim_head
-        attention = SpatialSpectralAttention(heads, self.dim_head, name="attention")
-        x = x + attention(norm(x), norm(y))
+        attend = SpatialSpectralAttention(heads, self.dim_head, name="attention")
+        x = x + attend(norm(x), norm(y))
         hidden = LayerNorm(name="mlp_norm")(x)
         hidden = leaky_relu(Dense(int(channels * self.mlp_ratio), name="mlp0")(hidden))
         x = x + Dense(channels, name="mlp1")(hidden)
@@ -123,8 +125,8 @@ class U2Net(Network):
     Attributes:
         dim: channels D at full size; the levels have D, 2D, 4D, 2D, D. Training used 32.
         dim_head: channels of one attention head; must divide `dim`.
-        se_ratio_mlp: hidden share of the MLP in S2Block.
-        se_ratio_rb: hidden share of the spatial residual block.
+        se_ratio_mlp: hidden width of the MLP in S2Block, as a fraction of its channels.
+        se_ratio_rb: hidden width of the spatial residual block, likewise.
     """
 
     dim: int = 32
@@ -138,7 +140,7 @@ class U2Net(Network):
 
     @nn.compact
     def __call__(self, pan, ms, lms=None, train: bool = False):
-        """Fuses a batch from `pan` and `ms`, which it learns to upsample; see `Network`.
+        """Fuses a batch from `pan` and `ms`, upsampled by a learnt convolution; see `Network`.
 
         Raises:
             UserError: `dim_head` does not divide `dim`; sizes that do not fit together.

@@ -88,8 +88,8 @@ def add_offsets(x, offsets, matrix):
 
 @add_offsets.defjvp
 def _add_offsets_jvp(primals, tangents):
-    # One product over all pixels of the batch, so that the gradient of `matrix` is one product too:
-    # with a sum over the batch first it takes fifty times as long on CPUs.
+    # Pixels of all images as rows, so that the gradient of `matrix` is one matrix product. Summing
+    # over the batch before the product takes fifty times as long on CPUs.
     _, offsets, _ = primals
     d_x, _, d_matrix = tangents
     rows = jnp.broadcast_to(offsets, (*d_x.shape[:-1], 2)).reshape(-1, 2)
@@ -98,16 +98,19 @@ def _add_offsets_jvp(primals, tangents):
 
 
 def query(prepare: Callable, layers, guide, *coarse):
-    """Read coarse maps on the grid of `guide`: four predictions per pixel, weighted by logits.
+    """Read coarse maps on the grid of `guide`: four predictions per pixel, averaged with weights.
 
-    The corners are processed one after the other in a loop. The backward pass stores their
-    predictions and computes everything else again, one corner at a time.
+    The weights are the softmax of the predictions' logits.
+
+    The corners are processed one after the other in a loop. The forward pass keeps only their
+    predictions; the backward pass recomputes everything else, one corner at a time.
 
     Args:
         prepare: function of `layers`, `guide` and `coarse` that returns (low, predict), with low
             (B, h, w, c). `predict` takes low's `corner_values` (B, H, W, c) and `corner_offsets`,
-            and returns (B, H, W, M + 1), the last channel being a logit. It must treat every image
-            alone: on CPUs it is called with one image at a time.
+            and returns (B, H, W, M + 1), the last channel being a logit. M is the number of
+            predicted channels. Images of a batch must be independent: on CPUs `prepare` and
+            `predict` are called with one image at a time.
         layers: tree of parameters.
         guide: (B, H, W, g).
         coarse: maps with the batch first.
@@ -165,7 +168,8 @@ def _along(feature, fine: int, side: int, axis: int):
         positions = _positions(coarse, fine)
         indices = (np.ceil(positions) if side else np.floor(positions)).astype(int) + 1
         return jnp.take(padded, indices, axis=axis)
-    # Every pixel, the border included, is the corner of `ratio` fine pixels: repeat, then cut.
+    # Every pixel, the border included, is the corner of `ratio` fine pixels: repeat, then cut from
+    # the position of fine pixel 0's corner.
     first = 2 * ratio - (ratio + 1) // 2 if side else (ratio + 1) // 2
     # Not `jnp.repeat`: its gradient is a sum over an axis, slower on CPUs than adding slices.
     shape = (*padded.shape[:axis], -1, *padded.shape[axis + 1 :])

@@ -1,4 +1,4 @@
-"""Fuses a whole scene from file to file: opened, surveyed, placed, fused."""
+"""Fusion of a whole scene: open the files, survey their values, place MS on PAN's grid, fuse."""
 
 import contextlib
 import dataclasses
@@ -53,7 +53,8 @@ class Result:
         figures: mean and its drift per band, R-ERGAS, residual shift, clipped share and the phase
             used, as they stand in the file's tags.
         seconds: per stage: fit, draw (of diffusion networks), read, transfer (to the device and
-            back), device, write, fuse, assemble, total.
+            back), device (waiting for it), write, fuse (all of these, by the clock), assemble,
+            total.
     """
 
     path: Path | None
@@ -73,7 +74,7 @@ def fuse_scene(pan, ms, out, *, fuser: Fuser | None = None, **options) -> Result
         **options: fields of `rsfusion_jax.scenes.Options`.
 
     Returns:
-        What was measured; the same stands in the file's tags.
+        A `Result`; its figures also stand in the file's tags.
 
     Raises:
         UserError: inputs that do not fit each other or the method, an output that cannot be
@@ -137,7 +138,7 @@ def fuse_placed(placed: Placed, out, options: Options) -> Result:
         side = options.block or (_SHARD_SIDE if options.shard[1] > 1 else None)
         side, batch_size = resumed.get("side", side), resumed.get("batch", options.batch)
         if not options.quiet:
-            print("compiling: seconds, less the next time", file=sys.stderr)
+            print("compiling: some seconds the first time, then kept", file=sys.stderr)
         plan = memory.plan_work(prepared.engine, scene, budget, side, batch_size)
         windows = plan.windows
         pixels = choose_format(scene.pan, scene.ms, options.dtype, scene.reaches_beyond)
@@ -150,6 +151,7 @@ def fuse_placed(placed: Placed, out, options: Options) -> Result:
             "batch": plan.batch_size,
             "coefficients": prepared.coefficients,
         }
+        # A third more for overviews.
         whole = planes * math.prod(scene.size) * pixels.dtype.itemsize * 4 // 3
         check_room(out.parent, block * (len(mine) - len(store.lines)) + whole)
         seconds = dict(prepared.seconds)

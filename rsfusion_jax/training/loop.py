@@ -79,8 +79,10 @@ def train(
     workdir = Path(workdir)
     finished = finished_step(workdir, config, default_config())
     if finished is not None:
-        print(f"{workdir} is finished at step {finished}: see report.json in")
-        print("it; to train again, name another --workdir or delete this one")
+        print(
+            f"{workdir}: training finished at step {finished}; to train again, choose another run "
+            "folder or delete this one"
+        )
         return workdir
     with StopRequest() as stop:
         if sets is None:
@@ -202,8 +204,7 @@ def _train(config, workdir: Path, sets, stop: StopRequest, profile: bool, beside
         # Where to start: 1. this run's newest checkpoint, 2. init_from, 3. the seed.
         state = checkpoints.restore(abstract, card, batches)
         if state is None:
-            # Each parameter is drawn by a program of its own, because one program that draws all
-            # of them takes longer to compile.
+            # Each parameter is drawn by a small program; one for all takes longer to compile.
             params = init_params(model, params_key) if loaded_params is None else loaded_params
             params = jax.device_put(jax.device_get(params), placed.params)
             state = jax.jit(begin, out_shardings=placed)(params, state_key)
@@ -266,6 +267,7 @@ def _train(config, workdir: Path, sets, stop: StopRequest, profile: bool, beside
             except BadLossError as bad:
                 rollbacks += 1
                 _check_rollback(bad, config.train, checkpoints, rollbacks)
+                # Without `batches`: the data goes on, so that the bad batch is not met again.
                 state = checkpoints.restore(abstract, card)
                 step = int(state.step)
                 log.go_back(step)
@@ -306,7 +308,7 @@ def _check_rollback(bad: BadLossError, options, checkpoints: Checkpoints, rollba
     checkpoints.wait()
     saved = checkpoints.latest_path()
     if options.on_bad_loss != "rollback" or saved is None or rollbacks > options.max_rollbacks:
-        tried = f" after {rollbacks - 1} returns to a checkpoint" if rollbacks > 1 else ""
+        tried = f" after {rollbacks - 1} rollbacks" if rollbacks > 1 else ""
         raise UserError(
             f"{bad}{tried}; the last good checkpoint is {saved or 'none'}; lower "
             "optim.learning_rate, set optim.clip_norm, or set train.on_bad_loss='rollback'"

@@ -130,7 +130,7 @@ def test_flips_are_refused_where_they_would_break_the_phase():
     options = {"batch_size": 2, "patch_size": 8, "seed": 0, "augment": "d4"}
     with pytest.raises(UserError, match=r"ms_phase=1, expected 2 or 1.5 .* use augment='none'"):
         train_dataset(Coordinates(ms_phase=1), **options)
-    with pytest.raises(UserError, match=r"'lms' of sample 0 misses 'ms' by 0.25 .* augment='none'"):
+    with pytest.raises(UserError, match=r"'lms' of sample 0 differs from 'ms' by 0.25 .* use aug"):
         train_dataset(Coordinates(jitter=0.25), **options)
     with pytest.raises(UserError, match=r"samples of coordinates are 32x48; set patch_size"):
         train_dataset(Coordinates(shape=(8, 12)), **{**options, "patch_size": None})
