@@ -97,9 +97,7 @@ class SpatialSpectralAttention(Layer):
 
 
 class S2Block(Layer):
-    """Spatial-spectral integration: cross attention of x and y, then an MLP.
-
-    Both are normalised before, not after."""
+    """Spatial-spectral integration: pre-normalised cross attention of x and y, then an MLP."""
 
     dim_head: int
     mlp_ratio: float
