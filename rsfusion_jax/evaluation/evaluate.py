@@ -56,30 +56,28 @@ def evaluate(
         source = _own_test_set(card)
     else:
         raise UserError("no data set to score on; give --data=FILE and --sensor=NAME")
-    folder = _new_folder(out, workdir)
+    folder = _report_folder(out, workdir)
     scored = [find_method(spec, source.info) for spec in specs if spec != "exp"]
-    leaderboard(scored, source, folder, batch_size=batch_size, save_mat=save_mat)
-    print(f"report and pictures in {folder}")
-
-
-def _new_folder(out: str | None, workdir: str | None) -> Path:
-    """Make the folder of the report: `out`, or one named by the date; never one with a report."""
-    if out:
-        folder = Path(out)
-        if (folder / REPORT).exists():
-            raise UserError(f"{folder} holds the report of an earlier evaluation; name another")
-    else:
-        # Only run folders get an `evaluations` folder; a checkpoint's folder is not changed.
-        is_run = workdir is not None and (Path(workdir) / LATEST).is_dir()
-        date = datetime.datetime.now().strftime("%Y-%m-%d_%H%M%S")
-        folder = Path(workdir if is_run else ".") / "evaluations" / date
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(
             f"{folder} cannot be made ({error.strerror}); name another --out"
         ) from error
-    return folder
+    leaderboard(scored, source, folder, batch_size=batch_size, save_mat=save_mat)
+    print(f"report and pictures in {folder}")
+
+
+def _report_folder(out: str | None, workdir: str | None) -> Path:
+    """Choose the folder of the report: `out`, or one named by the date; never one with a report."""
+    if out:
+        if (Path(out) / REPORT).exists():
+            raise UserError(f"{out} holds the report of an earlier evaluation; name another")
+        return Path(out)
+    # Only run folders get an `evaluations` folder; a checkpoint's folder is not changed.
+    is_run = workdir is not None and (Path(workdir) / LATEST).is_dir()
+    date = datetime.datetime.now().strftime("%Y-%m-%d_%H%M%S")
+    return Path(workdir if is_run else ".") / "evaluations" / date
 
 
 def _first_card(specs: Sequence[str], workdir: str | None) -> dict | None:

@@ -132,7 +132,7 @@ CASES = {
     "devices": (_good, [*TRAIN_FILE, "--config.mesh.devices=64"], "mesh.devices=64", "0 for all"),
     "nothing to score": (None, EVALUATE, "nothing to score", "--methods"),
     "missing run": (None, [*EVALUATE, "--workdir=runs/gone"], "runs/gone", "run folder"),
-    "no set": (None, [*EVALUATE, "--methods=gsa"], "no set", "--data"),
+    "no set": (None, [*EVALUATE, "--methods=gsa"], "no data set", "--data"),
     "whose pixels": (_good, [*EVALUATE, "--methods=gsa", "--data=set.h5"], "set.h5", "--sensor"),
     "pickle": (_unsafe_pickle, SCORE, "w.pth", "state_dict"),
     "unsafe weights": (_unsafe_torch_file, SCORE, "w.pth", "state_dict"),

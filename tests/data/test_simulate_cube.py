@@ -209,7 +209,7 @@ def test_mistakes(tmp_path, capsys):
         assert sorted(tmp_path.iterdir()) == before
 
     say(["one image alone", "--srf"])
-    say(["--srf=rgb", "alone"], "--srf=rgb", images=(str(tmp_path / "pan.npy"), image))
+    say(["--srf=rgb", "hyperspectral cube"], "--srf=rgb", images=(str(tmp_path / "pan.npy"), image))
     say(["--full-resolution"], "--srf=rgb", "--full-resolution")
     say(["3 images"], "--srf=rgb", images=(image, image, image))
     say(["--sensor"], images=(image, image), sensor=None)
@@ -220,7 +220,7 @@ def test_mistakes(tmp_path, capsys):
     say(["no intervals"], "--srf=uniform:520-450")
     say(["30", "31 rows"], f"--srf={tmp_path / 'short.npy'}")
     say(["words.csv", "one row per band"], f"--srf={tmp_path / 'words.csv'}")
-    say(["gone.csv", "no file"], "--srf=gone.csv")
+    say(["gone.csv", "does not exist"], "--srf=gone.csv")
     say(["no sigma"], "--srf=rgb", "--psf-sigma=1")
     say(["no size"], "--srf=rgb", "--psf-size=3")
     say(["sigma -1"], "--srf=rgb", "--psf=gaussian", "--psf-sigma=-1")

@@ -332,5 +332,5 @@ def test_going_back_has_an_end(tmp_path, monkeypatch):
     (tmp_path / "run" / "config.json").write_text(json.dumps(stored))
     monkeypatch.setattr(loop.sharding, "put_batch", always)
     config = small_config(on_bad_loss="rollback", max_rollbacks=2)
-    with pytest.warns(UserWarning), pytest.raises(rsf.UserError, match="after 2 returns"):
+    with pytest.warns(UserWarning), pytest.raises(rsf.UserError, match="after 2 rollbacks"):
         train(config, tmp_path / "run")
