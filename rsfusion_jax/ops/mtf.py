@@ -1,8 +1,8 @@
 """Low-pass filters of the field: sensor MTFs, the toolbox's Gaussian and its a-trous filter.
 
-Kernels are made on the host in float64. Filters take numpy or jax arrays (..., H, W, C) of a float
-dtype and return the same kind and dtype; borders are replicated where not said otherwise. None of
-them decimates.
+Kernels are computed on the host in float64. Filters take NumPy or JAX arrays (..., H, W, C) of a
+float dtype and return the same kind and dtype. Unless stated otherwise, pixels beyond the border
+repeat the edge. No filter decimates.
 """
 
 import functools
@@ -24,7 +24,7 @@ def mtf_kernel(gain: float, ratio: int, size: int = 41, width: int | None = None
     Aiazzi, Alparone, Baronti, Garzelli, Selva, "MTF-tailored multiscale fusion of high-resolution
     MS and Pan imagery", PERS 72(5), 2006, as the MATLAB toolbox builds it: the response is sampled
     at `size` points, inverse transformed and multiplied by a circular Kaiser window (beta 0.5).
-    Two of its habits are kept for comparable numbers: it is not renormalised (its sum is 0.998 to
+    Two of its properties are reproduced, for comparable numbers: it is not renormalised (its sum is 0.998 to
     0.999 at ratio 4), and its width is set with `size - 1` where a spectrum of `size` samples
     needs `size`, so that the response at Nyquist is `gain ** (size / (size - 1)) ** 2`.
 
@@ -45,7 +45,7 @@ def mtf_kernel(gain: float, ratio: int, size: int = 41, width: int | None = None
 
 
 def mtf_filter(image, gains: float | Sequence[float], ratio: int, width: int | None = None):
-    """Blurs each band of (..., H, W, C) with the MTF kernel of its gain; borders replicated.
+    """Blur each band of (..., H, W, C) with the MTF kernel of its gain; the edge is repeated.
 
     Args:
         image: (..., H, W, C), float.
@@ -65,7 +65,7 @@ def gauss_lowpass(image, ratio: int):
 
 
 def filter_replicate(image, kernels):
-    """Correlates (..., H, W, C) with one odd kernel (k, k) or one per band (k, k, C).
+    """Correlate (..., H, W, C) with one odd kernel (k, k) or one per band (k, k, C).
 
     Pixels beyond the border repeat the edge. Runs through the Fourier transform of the padded
     image, which is exact to rounding and independent of the kernel's size.

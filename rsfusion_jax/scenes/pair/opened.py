@@ -57,7 +57,7 @@ def open_pair(
     if not warp:
         raise UserError(
             f"{fine.path} is in {fine.crs.to_string()} and {coarse.path} in "
-            f"{coarse.crs.to_string()}; warp one with gdalwarp -t_srs, or allow it with --warp"
+            f"{coarse.crs.to_string()}; warp one with gdalwarp -t_srs, or leave out --no-warp"
         )
     target = _warped_grid(fine, coarse)
     notice = (
