@@ -24,9 +24,9 @@ def mtf_kernel(gain: float, ratio: int, size: int = 41, width: int | None = None
     Aiazzi, Alparone, Baronti, Garzelli, Selva, "MTF-tailored multiscale fusion of high-resolution
     MS and Pan imagery", PERS 72(5), 2006, as the MATLAB toolbox builds it: the response is sampled
     at `size` points, inverse transformed and multiplied by a circular Kaiser window (beta 0.5).
-    Two of its properties are reproduced, for comparable numbers: it is not renormalised (its sum is 0.998 to
-    0.999 at ratio 4), and its width is set with `size - 1` where a spectrum of `size` samples
-    needs `size`, so that the response at Nyquist is `gain ** (size / (size - 1)) ** 2`.
+    Two of its properties are reproduced, for comparable numbers: it is not renormalised (its sum is
+    0.998 to 0.999 at ratio 4), and its width is set with `size - 1` where a spectrum of `size`
+    samples needs `size`, so that the response at Nyquist is `gain ** (size / (size - 1)) ** 2`.
 
     Args:
         gain: amplitude response at Nyquist, in (0, 1).
