@@ -76,7 +76,7 @@ class ProgressBar:
         """Reports work done since the last call.
 
         Args:
-            amount: of work, in the unit of `total`.
+            amount: amount of work, in the unit of `total`.
             note: shown beside the bar, or printed as a line of its own where there is no terminal.
         """
         self.move_to(self._done + amount, note)

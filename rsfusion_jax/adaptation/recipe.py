@@ -41,7 +41,7 @@ def recipe(
         ratio: PAN pixels per MS pixel; the patch size is a multiple of it.
         init: run folder, checkpoint or `.pth` to start from, or "default", the packaged weights,
             which have a gentle recipe; empty for random weights.
-        seed: of weights, patches and their order.
+        seed: seed of the weights, the patches and their order.
         full_resolution: weight of the consistency at full resolution.
     """
     if isinstance(network, str):

@@ -21,7 +21,7 @@ def gather(
     """Statistics of everything that a step measures.
 
     Args:
-        step: of a method's fit.
+        step: step of a method's fit.
         bands: number of MS bands.
         read: runs `step.measure` over the scene and yields, tile by tile, the valid pixels (N, K)
             of the images on the PAN grid and on the MS grid. Its argument names the only image on
@@ -96,7 +96,7 @@ class Percentile:
     """The 1st percentile of K features, from the values in the bins that hold it.
 
     Args:
-        histogram: of the same pixels.
+        histogram: histogram of the same pixels.
     """
 
     def __init__(self, histogram: Histogram):

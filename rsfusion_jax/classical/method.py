@@ -57,7 +57,7 @@ class Step:
     pixels: str | None = None
 
     def readings(self, bands: int) -> int:
-        """How often a streamed scene of so many MS bands is read."""
+        """How often this step reads a streamed scene of `bands` MS bands."""
         return 1 if self.percentiles(bands) is None else 3
 
 
@@ -115,7 +115,7 @@ class Method:
         return earlier[0] if earlier else ()
 
     def readings(self, bands: int) -> int:
-        """How often the fit reads a streamed scene of so many MS bands."""
+        """How often the whole fit reads a streamed scene of `bands` MS bands."""
         return sum(step.readings(bands) for step in self.steps)
 
 

@@ -101,7 +101,7 @@ def _factor(coefficients: Modulation, pan, lms):
 
 
 def _haze_from_percentiles(bands: int) -> str | None:
-    """The image whose percentiles give the haze of so many bands; None where minima do."""
+    """Name of the image whose percentiles give the haze; None where its minima do."""
     return "lms" if bands == len(FOUR_BAND_HAZE) else None
 
 

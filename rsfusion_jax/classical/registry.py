@@ -71,7 +71,7 @@ def fuse(
         name: one of `list_methods()`.
         pan: (r h, r w, 1), numpy or jax; integers are computed in float32.
         ms: (h, w, C) in the same units, with the field's phase (pixel i at PAN index r i + r // 2).
-        sensor: whose MTF gains to use; needed by methods that filter with them.
+        sensor: sensor whose MTF gains are used; needed by methods that filter with them.
         ratio: r; default from the shapes.
         lms: (r h, r w, C) `ms` on the PAN grid; default `interp23(ms, r)`.
         wrap: periodic borders wherever `interp23` enlarges, as the MATLAB toolbox has them;

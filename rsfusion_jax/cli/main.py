@@ -51,7 +51,7 @@ def run_command(name: str, prog: str, argv: Sequence[str]) -> None:
     """Run one subcommand.
 
     Args:
-        name: of the subcommand.
+        name: name of the subcommand.
         prog: what users type to start it.
         argv: its arguments.
     """

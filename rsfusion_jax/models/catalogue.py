@@ -9,7 +9,7 @@ class Publication:
 
     Attributes:
         venue: journal or conference; the full reference heads the network's file.
-        year: of the publication.
+        year: year of the publication.
         tasks: what its authors used it for: "MS" and "HS" pansharpening, "HSI-MSI" fusion,
             "SAR-optical" fusion. Which ratios each network takes is in docs/networks.md.
         parameters: the authors' count, in their own terms, where it is not ours.

@@ -14,7 +14,7 @@ def size_and_cost(name: str, num_bands: int, ratio: int = 4) -> tuple[int, int]:
     """Count the parameters of a network and the multiply-adds of one pass.
 
     Args:
-        name: of the network, at its published width.
+        name: name of the network, at its published width.
         num_bands: C.
         ratio: PAN pixels per MS pixel.
 

@@ -12,7 +12,7 @@ class Layer(nn.Module):
     """A module that computes in a chosen dtype; its parameters stay float32.
 
     A layer created without a dtype takes that of the layer it is created in, so that only the
-    network itself is told one. The precision of matrix products is no field: callers set it around
+    network itself needs one. The precision of matrix products is no field: callers set it around
     the whole program with `jax.default_matmul_precision`.
 
     Attributes:

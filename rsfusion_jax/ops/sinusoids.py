@@ -13,7 +13,7 @@ def time_embedding(t, features: int, dtype=jnp.float32):
     Args:
         t: (B,) timesteps.
         features: length of the embedding, even.
-        dtype: of the result; the computation is in at least float32.
+        dtype: dtype of the result; the computation is in at least float32.
 
     Returns:
         (B, features).

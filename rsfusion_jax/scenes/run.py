@@ -48,7 +48,7 @@ class Result:
     """What became of a scene.
 
     Attributes:
-        path: of the output; None where other shards still have to do their part.
+        path: path of the output; None where other shards still have to do their part.
         notices: messages for the user.
         figures: mean and its drift per band, R-ERGAS, residual shift, clipped share and the phase
             used, as they stand in the file's tags.
@@ -96,7 +96,7 @@ def opened_pair(pan, ms, out, options: Options) -> Iterator[Opened]:
 
     Args:
         pan, ms, out: files; see `fuse_scene`.
-        options: of the run.
+        options: options of the run.
 
     Raises:
         UserError: an output that cannot be written, or inputs that cannot be read or related.
@@ -119,7 +119,7 @@ def fuse_placed(placed: Placed, out, options: Options) -> Result:
     Args:
         placed: the pair and what fuses it.
         out: new GeoTIFF.
-        options: of the run.
+        options: options of the run.
     """
     begin, out = time.perf_counter(), Path(out)
     choice, scene = placed.choice, placed.scene
@@ -185,7 +185,7 @@ class _Prepared:
     Attributes:
         engine: what fuses the windows.
         seconds: per stage: fit, and draw of diffusion networks.
-        coefficients: of a classical method, as JSON holds them.
+        coefficients: coefficients of a classical method, as JSON holds them.
         field: state of the draws of a diffusion network; None with other methods.
     """
 

@@ -19,7 +19,7 @@ def load_weights(weights: str, model: str | None, opened: Opened, options: Optio
         weights: run folder, checkpoint or `.pth`.
         model: network of a `.pth`; None for the others.
         opened: the pair, whose bands and ratio a `.pth` is loaded for.
-        options: of the run; a `.pth` is at the scale of `sensor`, else of the sensor that the
+        options: options of the run; a `.pth` is at the scale of `sensor`, else of the sensor that the
             images name, else of `max_value`.
 
     Raises:
@@ -59,7 +59,7 @@ def default_weights(surveyed: Surveyed, options: Options) -> Fuser | None:
 
     Args:
         surveyed: the pair.
-        options: of the run; `max_value` is taken from the values where it is None.
+        options: options of the run; `max_value` is taken from the values where it is None.
     """
     pan, ms = surveyed.pan, surveyed.ms
     ratio = relate_grids(pan, ms, options.grid).ratio

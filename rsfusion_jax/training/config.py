@@ -110,7 +110,7 @@ def default_config() -> ml_collections.ConfigDict:
     optim.warmup_steps = 50  # steps in which the rate rises from 0
     optim.final_rate = 0.0  # learning rate at the end of a cosine
     optim.period_epochs = 300  # "cosine_periodic": epochs from the highest rate to the lowest
-    optim.step_epochs = 100  # "step": the rate is multiplied by gamma every so many epochs
+    optim.step_epochs = 100  # "step": multiply the rate by gamma after each of these many epochs
     optim.milestones = ()  # "milestones": epochs after which the rate is multiplied by gamma
     optim.milestone_steps = ()  # the same, in steps
     optim.gamma = 0.5

@@ -13,7 +13,7 @@ def free_address() -> str:
 
 
 def environment(devices: int, **more: str) -> dict[str, str]:
-    """Of a process with so many devices, which shares this session's compiled programs."""
+    """Environment of a process with `devices` devices that shares the compiled programs."""
     return {
         **os.environ,
         "JAX_PLATFORMS": "cpu",

@@ -297,7 +297,7 @@ def test_a_spike_is_measured_against_the_usual_loss():
 
 
 def test_a_bad_loss_sends_the_run_back(tmp_path, monkeypatch):
-    """One poisoned batch: the run returns to its checkpoint and goes on with other data."""
+    """One poisoned batch: the run returns to its checkpoint and continues with other data."""
     poisoned = []
 
     def poison(mesh, batch, put=loop.sharding.put_batch):

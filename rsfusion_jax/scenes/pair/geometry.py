@@ -95,7 +95,7 @@ class Span:
         start: PAN index of the first pixel written.
         size: how many are written.
         frame: PAN index where the frame begins, n plus a multiple of r.
-        length: of the frame, a multiple of the method's alignment.
+        length: length of the frame in PAN pixels, a multiple of the method's alignment.
     """
 
     axis: Axis

@@ -62,7 +62,7 @@ class RasterFile(GeoImage):
         bands: spectral bands to read, from 1; None for all but alpha.
 
     Attributes:
-        path: of the file.
+        path: path of the file.
         size: (height, width).
         transform, crs, rpcs: georeference; `transform` is None without one.
         bands: indices of the spectral bands that are read, from 1; alpha is none of them.

@@ -72,7 +72,7 @@ def finish(
         run: what the run was started with.
         windows: the scene's blocks.
         pixels: how pixels are stored.
-        options: of the run.
+        options: options of the run.
         stores: finished blocks of all shards.
 
     Returns:
@@ -173,7 +173,7 @@ def write_spread(fused: Path, placed: Placed, field: Field, options: Options) ->
         fused: the finished scene, which says what is valid.
         placed: the pair and what fused it.
         field: state of the draws, all of which are done.
-        options: of the run.
+        options: options of the run.
     """
     scene, max_value = placed.scene, placed.choice.spec.max_value
     pixels = PixelFormat(np.dtype(np.float32), float("nan"), None, float("nan"))

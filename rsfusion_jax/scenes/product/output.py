@@ -60,7 +60,7 @@ def check_targets(out: Path, inputs: list[Path], options: Options) -> None:
     Args:
         out: the output.
         inputs: PAN and MS.
-        options: of the run, with its other outputs.
+        options: options of the run, with its other outputs.
 
     Raises:
         UserError: one exists, is an input, has another suffix, or its folder cannot be written.
@@ -114,7 +114,7 @@ def assemble(
         style: how the file is written.
         measure: called with the file once its pixels are there; returns tags to add to those of
             `ms`.
-        names: of the bands, where `ms` has none.
+        names: names of the bands, where `ms` has none.
         parts: (row, column, planes (bands [+ 1], H, W)) of parts that hold whole tiles.
         advance: called with the pixels written.
 

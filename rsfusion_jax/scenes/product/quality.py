@@ -67,10 +67,10 @@ def write_report(
     """Writes the no-reference indices of a finished scene, fused and EXP, as JSON.
 
     Args:
-        path: of the report.
+        path: path of the report.
         out: the finished file.
         scene: the pair.
-        sensor: whose MTF the indices use.
+        sensor: sensor whose MTF the indices use.
         figures: what was measured over the whole scene.
         count: number of parts.
 
@@ -143,7 +143,7 @@ def write_quicklook(
     """Writes a PNG, reduced and stretched between the 1st and 99th percentiles of every colour.
 
     Args:
-        path: of the PNG.
+        path: path of the PNG.
         scene: a finished GeoTIFF.
         rgb: bands, from 0.
         side: pixels along its longer side.

@@ -21,7 +21,7 @@ def blend_tiles(
         call: `(pan, ms, lms, ...)` -> (n, tile, tile, C), on batches of tiles.
         images: PAN (P, Q, G), MS (P / r, Q / r, C) and, of PAN's size, `lms` and what else `call`
             takes.
-        places: of the window, without a batch axis.
+        places: positions of the window's tiles, without a batch axis.
         tile: PAN pixels along a side of a tile.
         overlap: PAN pixels that neighbouring tiles share.
         ratio: r.

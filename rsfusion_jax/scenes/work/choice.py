@@ -42,7 +42,7 @@ def choose(opened: Opened | Surveyed, fuser: Fuser | None, options: Options) -> 
     Args:
         opened: the pair.
         fuser: network with its weights; None for the classical method of the options.
-        options: of the run.
+        options: options of the run.
 
     Raises:
         UserError: grids that cannot be related, bands or options that do not suit the network or

@@ -87,7 +87,7 @@ def draw_scene(
         field: state of the draw, opened.
         scene: the pair.
         budget: bytes of memory.
-        options: of the run.
+        options: options of the run.
 
     Returns:
         The engine that adds the residual to `lms`: the mean of the draws, where they are several.

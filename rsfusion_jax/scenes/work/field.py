@@ -27,11 +27,11 @@ class Field:
     several draws the mean of the finished ones and the sum of squared deviations from it.
 
     Args:
-        path: of the file.
+        path: path of the file.
         size: (height, width) of the frame.
         bands: C.
         process: diffusion process with its sampler.
-        options: of the run.
+        options: options of the run.
 
     Attributes:
         process, sampler: what draws.

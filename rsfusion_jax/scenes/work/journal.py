@@ -24,10 +24,10 @@ class Store:
     """Finished blocks of one shard.
 
     Attributes:
-        header: `run`, what the run was started with, and `resumed`, what a run that goes on with it
-            takes over: side and number of blocks at once, and coefficients.
-        lines: per finished block, what was counted in it.
-        bytes: size of a block's place.
+        header: `run`, options of the run, and `resumed`, what a resumed run takes over: side of the
+            blocks, number of blocks at once, and coefficients.
+        lines: counts of every finished block.
+        bytes: size in bytes reserved for a block.
     """
 
     def __init__(self, path: Path, journal: Path, header: dict):

@@ -125,7 +125,7 @@ def fuse_blocks(
         with ProgressBar("fusing", total, done, unit=MEGAPIXELS, quiet=quiet) as stage:
             for blocks, batch, valids in reader.map(read, left):
                 start = time.perf_counter()
-                # The device goes on with the blocks before while this one is sent.
+                # The device computes the blocks before while this one is transferred.
                 batch = jax.block_until_ready(jax.device_put(batch))
                 sent += time.perf_counter() - start
                 writer.put(store_blocks, blocks, valids, *plan.run(state, batch), stage)

@@ -20,7 +20,7 @@ class PixelFormat:
     """How pixels are stored.
 
     Attributes:
-        dtype: of every band.
+        dtype: stored type of every band.
         nodata: value of invalid pixels; None where validity is stored otherwise.
         extra: "alpha", "mask" or None: an additional plane that says what is valid.
         fill: what stands in invalid pixels.

@@ -43,7 +43,7 @@ def place(
     Args:
         surveyed: the pair.
         choice: what fuses it.
-        options: of the run.
+        options: options of the run.
         registration: residual shift, where it is known already; None to measure it.
 
     Raises:

@@ -102,7 +102,7 @@ class WindowReader:
     Attributes:
         blocks: in the order of the output's rows.
         side: PAN pixels along a side of a block at most.
-        sides: of blocks, rows and columns.
+        sides: height and width of a block in PAN pixels.
         shape: (P, Q) of every window.
     """
 
