@@ -19,7 +19,7 @@ def load_weights(weights: str, model: str | None, opened: Opened, options: Optio
         weights: run folder, checkpoint or `.pth`.
         model: network of a `.pth`; None for the others.
         opened: the pair, whose bands and ratio a `.pth` is loaded for.
-        options: options of the run. The full scale of a `.pth` is that of `sensor`, else that of the
+        options: options of the run. The full scale of a `.pth` is that of `sensor`, else of the
             sensor that the images name, else `max_value`.
 
     Raises:
