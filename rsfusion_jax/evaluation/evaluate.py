@@ -56,10 +56,12 @@ def evaluate(
         source = _own_test_set(card)
     else:
         raise UserError("no data set to score on; give --data=FILE and --sensor=NAME")
-    folder = _report_folder(out, workdir)
+    if out and (Path(out) / REPORT).exists():
+        raise UserError(f"{out} holds the report of an earlier evaluation; name another")
     scored = [find_method(spec, source.info) for spec in specs if spec != "exp"]
+    folder = Path(out) if out else _dated_folder(workdir)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=bool(out))
     except OSError as error:
         raise UserError(
             f"{folder} cannot be made ({error.strerror}); name another --out"
@@ -68,15 +70,12 @@ def evaluate(
     print(f"report and pictures in {folder}")
 
 
-def _report_folder(out: str | None, workdir: str | None) -> Path:
-    """Choose the folder of the report: `out`, or one named by the date; never one with a report."""
-    if out:
-        if (Path(out) / REPORT).exists():
-            raise UserError(f"{out} holds the report of an earlier evaluation; name another")
-        return Path(out)
+def _dated_folder(workdir: str | None) -> Path:
+    """Name the folder of a report by the date, in the run folder where there is one."""
     # Only run folders get an `evaluations` folder; a checkpoint's folder is not changed.
     is_run = workdir is not None and (Path(workdir) / LATEST).is_dir()
-    date = datetime.datetime.now().strftime("%Y-%m-%d_%H%M%S")
+    # To the microsecond: two evaluations may begin in one second.
+    date = datetime.datetime.now().strftime("%Y-%m-%d_%H%M%S_%f")
     return Path(workdir if is_run else ".") / "evaluations" / date
 
 

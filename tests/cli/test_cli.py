@@ -128,12 +128,14 @@ def test_an_evaluation_never_overwrites_a_report(tmp_path, monkeypatch):
     options |= {"max_value": None, "ratio": None, "batch_size": 2}
     monkeypatch.chdir(tmp_path)
     evaluate(**options, out=None)
+    evaluate(**options, out=None)  # within the same second
     assert scored[0].parent == Path("evaluations") and scored[0].is_dir()
+    assert scored[1] != scored[0] and scored[1].is_dir()
     evaluate(**options, out="mine")
     (tmp_path / "mine" / "report.json").write_text("{}")
     with pytest.raises(rsf.UserError, match="mine holds the report of an earlier evaluation"):
         evaluate(**options, out="mine")
-    assert len(scored) == 2 and (tmp_path / "mine" / "report.json").read_text() == "{}"
+    assert len(scored) == 3 and (tmp_path / "mine" / "report.json").read_text() == "{}"
 
 
 def test_full_resolution_set_is_scored_without_reference(tmp_path):
