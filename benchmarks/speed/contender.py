@@ -33,7 +33,8 @@ class Task:
         mode: "train", a gradient of L1 and Adam's update, or "inference".
         size: PAN pixels along a side.
         batch: number of images.
-        dtype: compute dtype, "float32" or "bfloat16".
+        dtype: how it computes: "float32"; "tf32", float32 whose products round their factors to 10
+            bits, which GPUs do faster; "bfloat16", with parameters and losses in float32.
         num_bands, guide_bands, ratio: C, G and r of the images.
     """
 
@@ -74,8 +75,7 @@ class Contender:
         task: what is timed; None for "ceilings".
         memory: bytes that the process may take beyond what the frameworks themselves need; 0: all.
 
-    Attributes:
-        report: measurements of building and of the first call, or "failed" with the reason.
+    The process starts to build at once; `report` waits for it.
     """
 
     def __init__(self, framework: str, task: Task | None, memory: int = 0):
@@ -86,7 +86,23 @@ class Contender:
         )
         self._process.start()
         theirs.close()
-        self.report = self._answer()
+        self._report = None
+
+    @property
+    def report(self) -> dict:
+        """Measurements of building and of the first call, or "failed" with the reason."""
+        return self.report_by(None)
+
+    def report_by(self, deadline: float | None) -> dict:
+        """Return `report`; at the deadline, a value of `time.monotonic`, give the building up."""
+        if self._report is None:
+            left = None if deadline is None else max(0, deadline - time.monotonic())
+            if self._pipe.poll(left):
+                self._report = self._answer()
+            else:
+                self._process.kill()
+                self._report = {"failed": "not built within the time allowed"}
+        return self._report
 
     def run(self, count: int) -> dict:
         """Return seconds of one call, wall and CPU time, as the mean of `count` calls."""
@@ -179,7 +195,7 @@ def _ours(task: Task, limit: Callable) -> tuple[Callable, dict]:
         num_bands=task.num_bands,
         guide_bands=task.guide_bands,
         ratio=task.ratio,
-        dtype=None if task.dtype == "float32" else jnp.dtype(task.dtype),
+        dtype=jnp.bfloat16 if task.dtype == "bfloat16" else None,
         **dict(task.fields),
     )
     params = init_params(model, jax.random.key(0))
@@ -202,9 +218,9 @@ def _ours(task: Task, limit: Callable) -> tuple[Callable, dict]:
         holder, function = [params], jax.jit(fuse)
     limit()
     start = time.perf_counter()
-    compiled = function.lower(holder[0], batches[0]).compile(
-        compiler_options(platform_of(batches[0]))
-    )
+    with jax.default_matmul_precision("highest" if task.dtype == "float32" else "default"):
+        lowered = function.lower(holder[0], batches[0])
+    compiled = lowered.compile(compiler_options(platform_of(batches[0])))
     analysis = compiled.cost_analysis() or {}
     device = jax.devices()[0]
     report = {
@@ -232,8 +248,8 @@ def _torch(formulation: str, task: Task, limit: Callable) -> tuple[Callable, dic
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     device = "cuda" if torch.cuda.is_available() else "cpu"
     best = formulation == "best"
-    if best:
-        torch.set_float32_matmul_precision("high")
+    torch.backends.cuda.matmul.allow_tf32 = task.dtype == "tf32"
+    torch.backends.cudnn.allow_tf32 = task.dtype == "tf32"
     module = importlib.import_module(f"benchmarks.peers.{task.network}_torch")
     network = {name.lower(): value for name, value in vars(module).items()}[task.network](
         num_bands=task.num_bands,
@@ -292,9 +308,12 @@ def _ceilings(_, limit: Callable) -> tuple[Callable, dict]:
     device = jax.devices()[0]
     side, length = (2048, 2**26) if device.platform == "cpu" else (8192, 2**30)
     matmul, copy, rates = jax.jit(jnp.matmul), jax.jit(lambda x: x + 1), {}
-    for dtype in ("float32", "bfloat16"):
-        a = jax.random.normal(jax.random.key(0), (side, side), jnp.dtype(dtype))
-        rates[f"{dtype}_flops"] = 2 * side**3 / min(seconds(functools.partial(matmul, a, a), 8))
+    for dtype in ("float32", "tf32", "bfloat16"):
+        kind = jnp.bfloat16 if dtype == "bfloat16" else jnp.float32
+        a = jax.random.normal(jax.random.key(0), (side, side), kind)
+        with jax.default_matmul_precision("highest" if dtype == "float32" else "default"):
+            fastest = min(seconds(functools.partial(matmul, a, a), 8))
+        rates[f"{dtype}_flops"] = 2 * side**3 / fastest
     vector = jnp.arange(length, dtype=jnp.float32)
     rates["bytes"] = 8 * length / min(seconds(functools.partial(copy, vector), 8))
     return lambda index: None, {"device": device.device_kind, **rates}

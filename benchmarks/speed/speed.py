@@ -11,12 +11,17 @@ contender is a process of its own; after warming up they take turns (benchmarks/
 have their published widths, 8 bands and a PAN at ratio 4. "published" is eager PyTorch with
 unfolded windows, sampled grids and full attention; "best" is PyTorch with fused attention and
 static indexing, channels last, compiled (benchmarks/peers; both pass the same parity tests).
+On GPUs "float32" is without TF32 in both frameworks, "tf32" with it.
+
+`--together` builds the programs of all rows at the same time, and times them afterwards: with many
+cores the table is then ready in minutes. Times of compilation are those of a busy machine.
 
 Rows go to benchmarks/results/speed_<device>.json; the table of all rows is printed.
 """
 
 import re
 import statistics
+import time
 from pathlib import Path
 
 from benchmarks import record
@@ -53,37 +58,57 @@ COLUMNS = (
 )
 
 
-def compare(task: Task, peers: list[str], rounds: int, memory: int) -> dict:
+def build(
+    tasks: list[Task], peers: list[str], memory: int, together: bool, limit: float
+) -> dict[Task, dict[str, Contender]]:
+    """Build the contenders of some rows.
+
+    Args:
+        tasks: the rows.
+        peers: contenders besides this library.
+        memory: bytes that each may take; 0: all.
+        together: whether all are built at the same time, or one after the other.
+        limit: seconds after which those that are not built fail; 0: none.
+    """
+    deadline = time.monotonic() + limit if limit else None
+    contenders = {task: {} for task in tasks}
+    for task, of_task in contenders.items():
+        for name in ("ours", *peers):
+            of_task[name] = Contender(name, task, memory)
+            if not together:
+                of_task[name].report_by(deadline)
+    for of_task in contenders.values():
+        for contender in of_task.values():
+            contender.report_by(deadline)
+    return contenders
+
+
+def compare(task: Task, contenders: dict[str, Contender], rounds: int) -> dict:
     """Measure one row: this library and the peers in turns."""
-    contenders = {name: Contender(name, task, memory) for name in ("ours", *peers)}
-    try:
-        row = {key: value for key, value in vars(task).items() if key != "fields"}
-        running = {}
-        for name, contender in contenders.items():
-            row[name] = dict(contender.report)
-            if "failed" not in row[name]:
-                running[name] = contender
-        times = {name: {"wall": [], "cpu": []} for name in running}
-        counts = {
-            name: max(1, round(SHORTEST / contender.report["second_call_s"]))
-            for name, contender in running.items()
-        }
-        for _ in range(rounds):
-            for name, contender in running.items():
-                for clock, seconds in contender.run(counts[name]).items():
-                    times[name][clock].append(seconds)
-        for name, clocks in times.items():
-            row[name]["seconds"] = statistics.median(clocks["wall"])
-            row[name]["cpu_seconds"] = statistics.median(clocks["cpu"])
-        for peer in peers:
-            if {"ours", peer} <= set(times):
-                label = {"published": "eager", "best": "best"}[peer]
-                row[f"vs_{label}"] = ratio(times[peer]["wall"], times["ours"]["wall"])
-                row[f"vs_{label}_cpu"] = ratio(times[peer]["cpu"], times["ours"]["cpu"])
-        return row
-    finally:
-        for contender in contenders.values():
-            contender.close()
+    row = {key: value for key, value in vars(task).items() if key != "fields"}
+    running = {}
+    for name, contender in contenders.items():
+        row[name] = dict(contender.report)
+        if "failed" not in row[name]:
+            running[name] = contender
+    times = {name: {"wall": [], "cpu": []} for name in running}
+    counts = {
+        name: max(1, round(SHORTEST / contender.report["second_call_s"]))
+        for name, contender in running.items()
+    }
+    for _ in range(rounds):
+        for name, contender in running.items():
+            for clock, seconds in contender.run(counts[name]).items():
+                times[name][clock].append(seconds)
+    for name, clocks in times.items():
+        row[name]["seconds"] = statistics.median(clocks["wall"])
+        row[name]["cpu_seconds"] = statistics.median(clocks["cpu"])
+    for peer in set(contenders) - {"ours"}:
+        if {"ours", peer} <= set(times):
+            label = {"published": "eager", "best": "best"}[peer]
+            row[f"vs_{label}"] = ratio(times[peer]["wall"], times["ours"]["wall"])
+            row[f"vs_{label}_cpu"] = ratio(times[peer]["cpu"], times["ours"]["cpu"])
+    return row
 
 
 def achieved(row: dict, ceilings: dict) -> dict[str, float]:
@@ -135,6 +160,8 @@ def main() -> None:
     flags.add_argument("--batch", type=int, default=0, help="at 64 pixels; 0: the paper's")
     flags.add_argument("--rounds", type=int, default=7)
     flags.add_argument("--memory", type=float, default=0, help="GB a contender may take; 0: all")
+    flags.add_argument("--together", action="store_true", help="build all rows at the same time")
+    flags.add_argument("--limit", type=float, default=0, help="seconds for building; 0: none")
     flags.add_argument("--clock", choices=("wall", "cpu"), default="wall", help="of the table")
     flags.add_argument("--out", type=Path, help="results file, in place of the device's")
     options = flags.parse_args()
@@ -146,23 +173,37 @@ def main() -> None:
         device = f"cpu_{record.cores()}_cores"
     path = options.out or record.RESULTS / f"speed_{device}.json"
     rows = record.read(path)
-    for network in options.networks:
-        for size in options.sizes:
-            for mode in options.modes:
-                for dtype in options.dtypes:
-                    batch = (options.batch or BATCHES[network]) if size == 64 else 1
-                    task = Task(network, FIELDS.get(network, ()), mode, size, batch, dtype)
-                    row = compare(task, options.peers, options.rounds, int(options.memory * 1e9))
-                    row["achieved"] = achieved(row, ceilings)
-                    row |= {"ceilings": ceilings, "memory_limit_gb": options.memory}
-                    rows = record.merge(
-                        path,
-                        [row],
-                        KEYS,
-                        order=lambda row: (row["network"], row["size"], row["mode"]),
-                        packages=("torch",),
-                        device=ceilings["device"],
-                    )
+    tasks = [
+        Task(
+            network,
+            FIELDS.get(network, ()),
+            mode,
+            size,
+            (options.batch or BATCHES[network]) if size == 64 else 1,
+            dtype,
+        )
+        for network in options.networks
+        for size in options.sizes
+        for mode in options.modes
+        for dtype in options.dtypes
+    ]
+    memory = int(options.memory * 1e9)
+    for group in [tasks] if options.together else [[task] for task in tasks]:
+        built = build(group, options.peers, memory, options.together, options.limit)
+        for task in group:
+            row = compare(task, built[task], options.rounds)
+            for contender in built[task].values():
+                contender.close()
+            row["achieved"] = achieved(row, ceilings)
+            row |= {"ceilings": ceilings, "memory_limit_gb": options.memory}
+            rows = record.merge(
+                path,
+                [row],
+                KEYS,
+                order=lambda row: (row["network"], row["size"], row["mode"]),
+                packages=("torch",),
+                device=ceilings["device"],
+            )
     print(record.table(COLUMNS, (cells(row, options.clock) for row in rows)))
 
 
