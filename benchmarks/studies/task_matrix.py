@@ -27,12 +27,13 @@ from benchmarks.command_line import parser, words
 from configs import small
 from rsfusion_jax import classical
 from rsfusion_jax.data.stored.pancollection import open_set
-from rsfusion_jax.data.stored.set_file import new_files, write_set
+from rsfusion_jax.data.stored.set_file import write_set
 from rsfusion_jax.data.synthetic import SyntheticScenes
 from rsfusion_jax.errors import UserError
 from rsfusion_jax.evaluation.methods import classical_method
 from rsfusion_jax.evaluation.score import Scores, score
 from rsfusion_jax.inference.load import load
+from rsfusion_jax.new_files import new_files
 from rsfusion_jax.training.loop import train
 
 TASKS = {

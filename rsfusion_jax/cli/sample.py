@@ -30,19 +30,19 @@ def run(arguments: argparse.Namespace) -> None:
     from importlib import resources
 
     from rsfusion_jax.errors import UserError
+    from rsfusion_jax.new_files import new_files
 
     folder = Path(arguments.folder)
     paths = [folder / name for name in _FILES]
-    for path in paths:
-        if path.exists():
-            raise UserError(f"{path} exists already; name another folder")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for path in paths:
-            path.write_bytes((resources.files("rsfusion_jax") / "sample" / path.name).read_bytes())
     except OSError as error:
         raise UserError(
             f"{folder} cannot be written ({error.strerror}); name another folder"
         ) from error
+    with new_files(paths) as unfinished:
+        for path in paths:
+            packaged = resources.files("rsfusion_jax") / "sample" / path.name
+            unfinished[path].write_bytes(packaged.read_bytes())
     pan, ms = paths
     print(f"{pan} and {ms}; next: rsfusion fuse {pan} {ms} {folder / 'sharp.tif'}")

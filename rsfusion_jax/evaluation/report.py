@@ -12,6 +12,7 @@ from rich.table import Table
 from rsfusion_jax.evaluation.measures import LOWER_IS_BETTER
 from rsfusion_jax.evaluation.methods import Method
 from rsfusion_jax.evaluation.score import Scores
+from rsfusion_jax.new_files import new_files
 
 _MARKS = {0: "*", 1: "+"}
 
@@ -90,11 +91,11 @@ def write_report(
         },
         "protocol": protocol,
     }
-    unfinished = folder / "report.tmp"
-    unfinished.write_text(json.dumps(_finite(report), indent=1) + "\n")
-    unfinished.replace(folder / REPORT)
-    _write_csv(folder / "report.csv", rows)
-    (folder / "report.tex").write_text(_latex(rows))
+    paths = [folder / name for name in (REPORT, "report.csv", "report.tex")]
+    with new_files(paths, overwrite=True) as unfinished:
+        unfinished[paths[0]].write_text(json.dumps(_finite(report), indent=1) + "\n")
+        _write_csv(unfinished[paths[1]], rows)
+        unfinished[paths[2]].write_text(_latex(rows))
 
 
 def _write_csv(path: Path, rows: Mapping[str, Scores]) -> None:

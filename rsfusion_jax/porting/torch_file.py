@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from rsfusion_jax.errors import UserError
+from rsfusion_jax.new_files import new_files
 
 _WRAPPERS = ("net", "state_dict", "model")
 """Keys of the state dict in training checkpoints (`net` in the RSMIF collection)."""
@@ -85,15 +86,9 @@ def write_state_dict(path: str | Path, tensors: Mapping[str, np.ndarray]) -> Non
     """Write arrays as a PyTorch state dict; an existing file is replaced only at the end."""
     torch = _import_torch()
     path = Path(path)
-    if not path.parent.is_dir():
-        raise UserError(f"folder {path.parent} does not exist; create it or choose another output")
-    unfinished = path.with_name(path.name + ".tmp")
     state = {name: torch.from_numpy(np.array(value)) for name, value in tensors.items()}
-    try:
-        torch.save(state, unfinished)
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with new_files([path], overwrite=True) as unfinished:
+        torch.save(state, unfinished[path])
 
 
 def _load(path: str | Path):

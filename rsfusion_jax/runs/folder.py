@@ -7,7 +7,9 @@ import flax.traverse_util
 import ml_collections
 
 from rsfusion_jax.errors import UserError
+from rsfusion_jax.new_files import write_text
 from rsfusion_jax.runs import lock
+from rsfusion_jax.runs.stored_json import BadJSONError, read_object
 
 _CONFIG, _FINISHED = "config.json", "finished.json"
 START = "start"
@@ -34,7 +36,7 @@ def open_run_folder(
         return
     try:
         workdir.mkdir(parents=True, exist_ok=True)
-        _write_whole(workdir / _CONFIG, json.dumps(_plain(config), indent=1) + "\n")
+        write_text(workdir / _CONFIG, json.dumps(_plain(config), indent=1) + "\n")
     except OSError as error:
         raise UserError(
             f"run folder {workdir} cannot be written ({error.strerror}); choose another --workdir"
@@ -61,12 +63,15 @@ def finished_step(
     """
     if not _check_config(workdir, config, defaults) or not (workdir / _FINISHED).exists():
         return None
-    return json.loads((workdir / _FINISHED).read_text())["step"]
+    try:
+        return read_object((workdir / _FINISHED).read_bytes(), {"step": int})["step"]
+    except (OSError, BadJSONError):
+        return None  # a damaged note: the run goes on from its last checkpoint, and ends again
 
 
 def mark_finished(workdir: Path, step: int) -> None:
     """Record that the run has taken its last step and was scored."""
-    _write_whole(workdir / _FINISHED, json.dumps({"step": step}) + "\n")
+    write_text(workdir / _FINISHED, json.dumps({"step": step}) + "\n")
 
 
 def _check_config(workdir: Path, config, defaults) -> bool:
@@ -83,10 +88,10 @@ def _check_config(workdir: Path, config, defaults) -> bool:
             )
         return False
     try:
-        stored = json.loads(path.read_text())
-    except (OSError, json.JSONDecodeError) as error:
+        stored = read_object(path.read_bytes())
+    except (OSError, BadJSONError) as error:
         raise UserError(
-            f"{path} cannot be read; choose another --workdir or delete this run folder"
+            f"{path} cannot be read ({error}); choose another --workdir or delete this run folder"
         ) from error
     previous, current, default = (
         flax.traverse_util.flatten_dict(tree, sep=".")
@@ -116,10 +121,3 @@ def _check_config(workdir: Path, config, defaults) -> bool:
 def _plain(config: ml_collections.ConfigDict) -> dict:
     """Return the config as JSON reads it back (tuples become lists)."""
     return json.loads(json.dumps(config.to_dict()))
-
-
-def _write_whole(path: Path, text: str) -> None:
-    """Write a file atomically: a killed process leaves the whole file or none."""
-    unfinished = path.with_name(f"{path.name}.tmp")
-    unfinished.write_text(text)
-    unfinished.replace(path)

@@ -1,15 +1,22 @@
 """Checks of a checkpoint on disk: that it is complete, of this format and of this network."""
 
-import json
 from pathlib import Path
 
 from flax.traverse_util import flatten_dict
 
 from rsfusion_jax.errors import UserError
+from rsfusion_jax.runs.stored_json import BadJSONError, check_entries, read_object
 
 FORMAT = 1
 """Version of a checkpoint's layout, stored in its card; increased when older versions of this
 package cannot read the new layout."""
+
+_CARD = {"network": dict, "scale": dict}
+_SCALE = {
+    "sensor": (dict, str, type(None)),
+    "max_value": (int, float, type(None)),
+    "ms_phase": (int, float, type(None)),
+}
 
 
 class DamagedError(Exception):
@@ -24,16 +31,21 @@ def parse_card(checkpoint: Path) -> dict:
         UserError: a later version of this package wrote it.
     """
     try:
-        card = json.loads((checkpoint / "card" / "metadata").read_text())
-    except (OSError, ValueError) as error:
-        raise DamagedError("its card is missing or unreadable") from error
+        card = read_object((checkpoint / "card" / "metadata").read_bytes(), _CARD)
+        check_entries(card, {"format": int}, optional=("format",))
+        check_entries(card["network"], {"name": str, "num_bands": int})
+        check_entries(card["scale"], _SCALE, optional=_SCALE)
+        if unknown := sorted(set(card["scale"]) - set(_SCALE)):
+            raise BadJSONError(f"its scale has the unknown entry {unknown[0]!r}")
+    except (OSError, BadJSONError) as error:
+        raise DamagedError(f"its card is missing or unreadable: {error}") from error
     if card.get("format", FORMAT) > FORMAT:
         raise UserError(
             f"checkpoint {checkpoint} has format {card['format']} and this version of rsfusion_jax "
             f"reads formats up to {FORMAT}; upgrade rsfusion_jax or use another checkpoint"
         )
     # Networks had the field `precision` in earlier versions.
-    card.get("network", {}).pop("precision", None)
+    card["network"].pop("precision", None)
     return card
 
 

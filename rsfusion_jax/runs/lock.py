@@ -12,6 +12,8 @@ from pathlib import Path
 import filelock
 
 from rsfusion_jax.errors import UserError
+from rsfusion_jax.new_files import write_text
+from rsfusion_jax.runs.stored_json import BadJSONError, read_object
 
 _NOTE, _LOCK = "lock", ".lock"
 # Other processes cannot read a locked file on Windows, so the note is a separate file.
@@ -92,7 +94,7 @@ class RunLock:
                 f"on {previous['host']}, which is dead; it is taken over",
                 stacklevel=4,
             )
-        self._note.write_text(json.dumps(self._me) + "\n")
+        write_text(self._note, json.dumps(self._me) + "\n")
 
     def _watch(self, previous: dict, silence: float) -> None:
         before = previous, self._note.stat().st_mtime_ns
@@ -120,9 +122,9 @@ class RunLock:
     def _holder(self) -> dict | None:
         """Return who wrote the note; None if there is no note or it is incomplete."""
         try:
-            holder = json.loads(self._note.read_text())
+            holder = read_object(self._note.read_bytes(), {"pid": int, "host": str})
             return {key: holder[key] for key in ("pid", "host")}
-        except (OSError, ValueError, TypeError, KeyError):
+        except (OSError, BadJSONError):
             return None
 
     def _beat(self) -> None:

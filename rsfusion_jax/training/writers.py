@@ -5,7 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
+from rsfusion_jax.new_files import write_text
 from rsfusion_jax.runs.processes import is_first
+from rsfusion_jax.runs.stored_json import BadJSONError, read_object
 
 
 class RunLog:
@@ -59,15 +61,13 @@ class RunLog:
         # Steps after the last checkpoint of a killed run are taken again; without this they would
         # appear twice.
         if self._path.exists():
-            lines = self._path.read_text().splitlines()
-            remaining = [line for line in lines if _step_of(line) <= step]
-            unfinished = self._path.with_suffix(".tmp")
-            unfinished.write_text("".join(f"{line}\n" for line in remaining))
-            unfinished.replace(self._path)
+            lines = self._path.read_bytes().splitlines()
+            remaining = [line.decode() for line in lines if _step_of(line) <= step]
+            write_text(self._path, "".join(f"{line}\n" for line in remaining))
 
 
-def _step_of(line: str) -> float:
+def _step_of(line: bytes) -> float:
     try:
-        return json.loads(line)["step"]
-    except (json.JSONDecodeError, KeyError):
-        return np.inf  # incomplete line of a killed run
+        return read_object(line, {"step": (int, float)})["step"]
+    except BadJSONError:
+        return np.inf  # incomplete line of a killed run, or a damaged one: it is dropped

@@ -17,8 +17,9 @@ from rsfusion_jax.data.simulation.full_scale import full_scale_of_rasters
 from rsfusion_jax.data.simulation.psf import Psf, coarse_phase
 from rsfusion_jax.data.simulation.set_samples import full_samples, reduced_samples
 from rsfusion_jax.data.simulation.srf import band_centres, spectral_response
-from rsfusion_jax.data.stored.set_file import new_files, write_set
+from rsfusion_jax.data.stored.set_file import write_set
 from rsfusion_jax.errors import UserError
+from rsfusion_jax.new_files import new_files
 from rsfusion_jax.sensors import UNKNOWN_GAIN, Sensor, get_sensor
 
 _MTF = Psf("mtf")

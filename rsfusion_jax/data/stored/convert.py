@@ -14,8 +14,9 @@ from rsfusion_jax.data.stored import check
 from rsfusion_jax.data.stored.families import find_names
 from rsfusion_jax.data.stored.layout import Layout, find_layouts
 from rsfusion_jax.data.stored.pancollection import open_storage, read_image
-from rsfusion_jax.data.stored.set_file import new_files, write_set
+from rsfusion_jax.data.stored.set_file import write_set
 from rsfusion_jax.errors import UserError
+from rsfusion_jax.new_files import new_files
 from rsfusion_jax.sensors import unnamed_sensor
 
 _AXES = "NHWC"

@@ -1,0 +1,91 @@
+"""New files appear whole or not at all, and nothing else is touched: the one way to write a file.
+
+They are written in a folder of their own beside their place and renamed at the end. The folder has
+a name that nobody can predict and is made for this purpose, so that no link that lies there is
+followed. A process that is killed leaves its folder behind; the next one that writes the same file
+removes it.
+"""
+
+import contextlib
+import os
+import re
+import shutil
+import socket
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import psutil
+
+from rsfusion_jax.errors import UserError
+
+
+@contextlib.contextmanager
+def new_files(paths: Sequence[Path], overwrite: bool = False) -> Iterator[dict[Path, Path]]:
+    """Yield temporary paths of files that are renamed when the block ends without an error.
+
+    Args:
+        paths: final paths of the files.
+        overwrite: whether existing files are replaced.
+
+    Yields:
+        Temporary paths by final path; the names of the files are the same.
+
+    Raises:
+        UserError: a file exists already, its folder does not exist, or it cannot be written.
+    """
+    for path in paths:
+        # A link that leads nowhere is in the way too.
+        if (path.exists() or path.is_symlink()) and not (overwrite and path.is_file()):
+            raise UserError(f"{path} exists already; choose another name or delete it")
+        if not path.parent.is_dir():
+            raise UserError(f"{path}: its folder does not exist; create it first")
+    with contextlib.ExitStack() as stack:
+        try:
+            folders = {path: stack.enter_context(_own_folder(path)) for path in paths}
+            unfinished = {path: folder / path.name for path, folder in folders.items()}
+            yield unfinished
+            for path, temporary in unfinished.items():
+                temporary.replace(path)
+        except OSError as error:
+            raise UserError(
+                f"{paths[0]} cannot be written ({' '.join(str(error).split())}); expected a "
+                "writable folder with enough space"
+            ) from error
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a small UTF-8 file at once, in place of an older one.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    with _own_folder(path) as folder:
+        (folder / path.name).write_text(text)
+        (folder / path.name).replace(path)
+
+
+def remove_leftovers(path: Path) -> None:
+    """Remove what dead processes of this host left when they were writing a file."""
+    name = re.escape(_owner(path))
+    for folder in path.parent.glob(".*.unfinished"):
+        match = re.fullmatch(name + r"(\d+)\..*\.unfinished", folder.name)
+        if match and not psutil.pid_exists(int(match[1])):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _own_folder(path: Path) -> Iterator[Path]:
+    """Make a private folder beside a file that is to be written; remove it with what is left."""
+    remove_leftovers(path)
+    owner = f"{_owner(path)}{os.getpid()}."
+    folder = tempfile.mkdtemp(prefix=owner, suffix=".unfinished", dir=path.parent)
+    try:
+        yield Path(folder)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _owner(path: Path) -> str:
+    """Begin the name of a private folder; file systems take names of up to 255 bytes."""
+    return f".{path.name[:60]}.{socket.gethostname()[:60]}-"
