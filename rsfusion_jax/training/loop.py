@@ -37,6 +37,7 @@ from rsfusion_jax.training.interruption import StopRequest
 from rsfusion_jax.training.objectives import make_objective
 from rsfusion_jax.training.optimizer import make_optimizer, make_schedule
 from rsfusion_jax.training.profile import Profile
+from rsfusion_jax.training.ranges import check_ranges
 from rsfusion_jax.training.start import initial_params
 from rsfusion_jax.training.step import make_ema_decay, make_train_step
 from rsfusion_jax.training.step_log import BadLossError, StepLog
@@ -45,8 +46,6 @@ from rsfusion_jax.training.writers import RunLog
 
 _DTYPES = {"float32": None, "bfloat16": jnp.bfloat16}
 _COMPILING = "compiling the training step: seconds to minutes the first time, then cached"
-_PRECISIONS = ("default", "high", "highest")
-_ON_BAD_LOSS = ("stop", "rollback")
 
 
 def train(
@@ -77,6 +76,7 @@ def train(
         Interrupted: the run was stopped by SIGTERM or SIGINT, after it saved a checkpoint.
     """
     workdir = Path(workdir)
+    check_ranges(config)
     finished = finished_step(workdir, config, default_config())
     if finished is not None:
         print(
@@ -123,16 +123,6 @@ def _train(config, workdir: Path, sets, stop: StopRequest, profile: bool, beside
         raise UserError("train.steps and train.epochs are both 0; set one of them")
 
     # Network, optimiser and step.
-    if config.train.dtype not in _DTYPES:
-        raise UserError(f"train.dtype={config.train.dtype!r}; choose {' or '.join(_DTYPES)}")
-    if config.train.precision not in _PRECISIONS:
-        raise UserError(
-            f"train.precision={config.train.precision!r}; choose {' or '.join(_PRECISIONS)}"
-        )
-    if config.train.on_bad_loss not in _ON_BAD_LOSS:
-        raise UserError(
-            f"train.on_bad_loss={config.train.on_bad_loss!r}; choose {' or '.join(_ON_BAD_LOSS)}"
-        )
     fields = config.model.to_dict()
     model = create_model(
         **fields,

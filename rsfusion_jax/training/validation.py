@@ -35,8 +35,6 @@ def check_options(options, ratio: int) -> None:
             raise UserError(
                 f"eval.{name}: {unknown[0]!r} is unknown; choose from {', '.join(known)}"
             )
-    if options.batch_size < 1:
-        raise UserError(f"eval.batch_size={options.batch_size} must be at least 1")
 
 
 class Validation:
