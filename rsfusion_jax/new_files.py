@@ -7,6 +7,7 @@ removes it.
 """
 
 import contextlib
+import errno
 import os
 import re
 import shutil
@@ -47,11 +48,54 @@ def new_files(paths: Sequence[Path], overwrite: bool = False) -> Iterator[dict[P
             yield unfinished
             for path, temporary in unfinished.items():
                 temporary.replace(path)
-        except OSError as error:
+        except Exception as error:
+            if not isinstance(error, OSError) and not is_full_disk(error):
+                raise
+            reason = " ".join((getattr(error, "strerror", None) or str(error)).split())
             raise UserError(
-                f"{paths[0]} cannot be written ({' '.join(str(error).split())}); expected a "
-                "writable folder with enough space"
+                f"{paths[0]} cannot be written ({reason[:200]}); expected a writable folder with "
+                "enough space"
             ) from error
+
+
+@contextlib.contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """Yield a temporary folder that is renamed when the block ends without an error.
+
+    Args:
+        path: the final folder.
+
+    Raises:
+        UserError: something of that name exists already, or it cannot be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with new_files([path]) as unfinished:
+        unfinished[path].mkdir()
+        yield unfinished[path]
+
+
+def check_room(folder: Path, needed: int) -> None:
+    """Raise `OSError` where a file system has less room than is needed.
+
+    Libraries that find out in the middle of a file do not all survive it.
+
+    Args:
+        folder: a folder of the file system.
+        needed: bytes that will be written.
+    """
+    if shutil.disk_usage(folder).free < needed:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def is_full_disk(error: BaseException | None) -> bool:
+    """Tell whether an error, or one that caused it, says that the disk is full."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        if "No space left on device" in str(error) or "Disk quota exceeded" in str(error):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def write_text(path: Path, text: str) -> None:

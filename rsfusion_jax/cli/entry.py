@@ -1,5 +1,6 @@
 """How every command starts and how it reports a user's mistake."""
 
+import contextlib
 import os
 import sys
 import traceback
@@ -39,7 +40,11 @@ def use_compilation_cache() -> None:
 
     if jax.config.jax_compilation_cache_dir is None:
         home = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
-        jax.config.update("jax_compilation_cache_dir", str(home / "rsfusion_jax" / "xla"))
+        folder = home / "rsfusion_jax" / "xla"
+        with contextlib.suppress(OSError):  # then jax goes without, and says so
+            folder.mkdir(parents=True, exist_ok=True)
+            folder.chmod(0o700)  # what lies there is executed: nobody else may write it
+        jax.config.update("jax_compilation_cache_dir", str(folder))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 
 

@@ -1,6 +1,7 @@
 """`rsfusion sample`: a small PAN and MS pair to try the other commands on."""
 
 import argparse
+import contextlib
 from pathlib import Path
 
 from rsfusion_jax.cli.parser import Parser
@@ -40,9 +41,14 @@ def run(arguments: argparse.Namespace) -> None:
         raise UserError(
             f"{folder} cannot be written ({error.strerror}); name another folder"
         ) from error
-    with new_files(paths) as unfinished:
-        for path in paths:
-            packaged = resources.files("rsfusion_jax") / "sample" / path.name
-            unfinished[path].write_bytes(packaged.read_bytes())
+    try:
+        with new_files(paths) as unfinished:
+            for path in paths:
+                packaged = resources.files("rsfusion_jax") / "sample" / path.name
+                unfinished[path].write_bytes(packaged.read_bytes())
+    except UserError:
+        with contextlib.suppress(OSError):
+            folder.rmdir()  # if it is empty
+        raise
     pan, ms = paths
     print(f"{pan} and {ms}; next: rsfusion fuse {pan} {ms} {folder / 'sharp.tif'}")

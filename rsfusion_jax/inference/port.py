@@ -1,13 +1,20 @@
 """Convert PyTorch weights to a run folder, and back."""
 
+import contextlib
 from collections.abc import Mapping
 from pathlib import Path
+
+import jax
 
 from rsfusion_jax import __version__
 from rsfusion_jax.errors import UserError
 from rsfusion_jax.inference.fuser import Fuser
 from rsfusion_jax.inference.load import load, load_torch, save_torch
+from rsfusion_jax.new_files import check_room, new_folder
 from rsfusion_jax.runs.card import network_card
+
+_MARGIN = 2**18
+"""Bytes that a checkpoint takes besides its arrays."""
 
 
 def checkpoint_from_torch(
@@ -64,9 +71,11 @@ def checkpoint_from_torch(
         ms_phase=fuser.ms_phase,
         diffusion=fuser.diffusion,
     )
-    checkpoints = Checkpoints(Path(target))
-    checkpoints.save_best(0, fuser.variables["params"], {**card, "version": __version__}, {})
-    checkpoints.close()
+    params = fuser.variables["params"]
+    with new_folder(Path(target)) as unfinished:
+        check_room(unfinished, _MARGIN + sum(leaf.nbytes for leaf in jax.tree.leaves(params)))
+        with contextlib.closing(Checkpoints(unfinished)) as run:
+            run.save_best(0, params, {**card, "version": __version__}, {})
     return fuser
 
 

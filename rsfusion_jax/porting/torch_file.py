@@ -1,5 +1,6 @@
 """Read and write `.pth` files. Only the functions of this module import torch, when called."""
 
+import errno
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
@@ -88,7 +89,10 @@ def write_state_dict(path: str | Path, tensors: Mapping[str, np.ndarray]) -> Non
     path = Path(path)
     state = {name: torch.from_numpy(np.array(value)) for name, value in tensors.items()}
     with new_files([path], overwrite=True) as unfinished:
-        torch.save(state, unfinished[path])
+        try:
+            torch.save(state, unfinished[path])
+        except RuntimeError as error:  # what PyTorch makes of a disk that is full or broken
+            raise OSError(errno.EIO, str(error).splitlines()[0]) from error
 
 
 def _load(path: str | Path):

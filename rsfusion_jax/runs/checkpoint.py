@@ -12,7 +12,6 @@ validation score under `best/`.
 """
 
 import contextlib
-import errno
 import warnings
 from pathlib import Path
 
@@ -273,17 +272,6 @@ def restore_weights(checkpoint: Path, abstract_params: dict) -> dict:
         raise UserError(
             f"checkpoint {checkpoint} is damaged ({damage}); use another one"
         ) from damage
-
-
-def is_full_disk(error: BaseException | None) -> bool:
-    """Tell whether an error, or one that caused it, says that the disk is full."""
-    while error is not None:
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-            return True
-        if "No space left on device" in str(error) or "Disk quota exceeded" in str(error):
-            return True
-        error = error.__cause__ or error.__context__
-    return False
 
 
 @contextlib.contextmanager

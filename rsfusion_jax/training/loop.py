@@ -18,6 +18,7 @@ from rsfusion_jax.evaluation.leaderboard import closing_report
 from rsfusion_jax.inference.draw import Diffusion
 from rsfusion_jax.inference.load import load
 from rsfusion_jax.models import abstract_params, create_model, init_params
+from rsfusion_jax.new_files import is_full_disk
 from rsfusion_jax.porting.optimizer import with_adam_moments
 from rsfusion_jax.progress import ProgressBar
 from rsfusion_jax.runs.card import network_card
@@ -25,7 +26,6 @@ from rsfusion_jax.runs.checkpoint import (
     Checkpoints,
     abstract_like,
     has_checkpoint,
-    is_full_disk,
 )
 from rsfusion_jax.runs.folder import finished_step, mark_finished, open_run_folder
 from rsfusion_jax.runs.lock import RunLock

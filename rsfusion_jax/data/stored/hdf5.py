@@ -53,6 +53,7 @@ class Hdf5File:
             if self._opened is None or self._opened[0] != os.getpid():
                 try:
                     file = h5py.File(self.path, "r")
+                    _check_that_values_are_inside(self.path, file)
                     arrays = {
                         name: Contiguous(item) if is_contiguous(item) else item
                         for name, item in file.items()
@@ -73,6 +74,23 @@ class Hdf5File:
         self.path = state["path"]
         self._lock = threading.Lock()
         self._opened = None
+
+
+def _check_that_values_are_inside(path: Path, file: h5py.File) -> None:
+    """Raise `UserError` where a file's arrays lie in other files: a set is read from what is named.
+
+    Otherwise a file from elsewhere could name any file of this machine, whose bytes `convert` would
+    copy into a new set.
+    """
+    for name in file:
+        outside = isinstance(file.get(name, getlink=True), h5py.ExternalLink)
+        if not outside and isinstance(item := file[name], h5py.Dataset):
+            outside = item.is_virtual or bool(item.external)
+        if outside:
+            raise UserError(
+                f"{path}: the values of {name!r} lie in another file; write all into one file, as "
+                "h5repack does, and name that"
+            )
 
 
 def _one_line(error: Exception) -> str:

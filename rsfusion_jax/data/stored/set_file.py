@@ -6,6 +6,8 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from rsfusion_jax.new_files import check_room
+
 
 def write_set(
     path: Path,
@@ -30,6 +32,8 @@ def write_set(
     with h5py.File(path, "w") as file:
         file.attrs.update(attributes)
         for index, sample in zip(places, samples, strict=True):
+            if not len(file):  # the first sample says how much all of them take
+                check_room(path.parent, count * sum(image.nbytes for image in sample.values()))
             for key, image in sample.items():
                 image = np.moveaxis(image, -1, 0) if axes == "NCHW" else image
                 if key not in file:
