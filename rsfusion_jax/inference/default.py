@@ -1,12 +1,15 @@
 """The packaged weights: one network for any sensor and any number of bands."""
 
 import json
+import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
 import flax.traverse_util
 import numpy as np
 
+from rsfusion_jax.errors import UserError
 from rsfusion_jax.inference.fuser import Fuser
 from rsfusion_jax.models import create_model
 from rsfusion_jax.sensors import Sensor
@@ -40,9 +43,19 @@ def load_default(
 
 
 def default_params() -> dict:
-    """Return the parameters of the packaged weights, as NumPy arrays."""
-    with np.load(FOLDER / "bandwise.npz", allow_pickle=False) as stored:
-        return flax.traverse_util.unflatten_dict(dict(stored), sep="/")
+    """Return the parameters of the packaged weights, as NumPy arrays.
+
+    Raises:
+        UserError: the file is missing or not what was packaged.
+    """
+    path = FOLDER / "bandwise.npz"
+    try:
+        with np.load(path, allow_pickle=False) as stored:  # compares the archive's checksums
+            return flax.traverse_util.unflatten_dict(dict(stored), sep="/")
+    except (OSError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+        raise UserError(
+            f"{path} is damaged ({' '.join(str(error).split())}); install rsfusion_jax again"
+        ) from error
 
 
 def provenance() -> dict:

@@ -19,13 +19,16 @@ import jax
 import orbax.checkpoint as ocp
 
 from rsfusion_jax.errors import UserError
+from rsfusion_jax.runs.digest import digest_of_arrays, digest_of_json
 from rsfusion_jax.runs.integrity import (
     FORMAT,
     DamagedError,
     check_complete,
+    check_digest,
     check_network,
     check_shapes,
     parse_card,
+    with_digests,
 )
 from rsfusion_jax.runs.processes import barrier, is_first
 from rsfusion_jax.runs.state import TrainState
@@ -62,19 +65,12 @@ class Checkpoints:
         step = int(state.step)
         if step == self.latest_step:
             return
-        items = {
-            "params": ocp.args.StandardSave(state.params),
-            "training": ocp.args.StandardSave(
-                {"step": state.step, "opt_state": state.opt_state, "key": state.key}
-            ),
-            # The position is the same in every process and for any number of processes.
-            "data": ocp.args.JsonSave(data_iterator.get_state()),
-            "card": ocp.args.JsonSave({**card, "step": step, "format": FORMAT}),
-        }
+        arrays = {"params": state.params, "training": _training(state)}
         for name in ("ema", "teacher"):
             if getattr(state, name) is not None:
-                items[name] = ocp.args.StandardSave(getattr(state, name))
-        self._latest.save(step, args=ocp.args.Composite(**items))
+                arrays[name] = getattr(state, name)
+        # The position is the same in every process and for any number of processes.
+        self._save(self._latest, step, card, arrays, data=data_iterator.get_state())
 
     def save_best(self, step: int, params: dict, card: dict, score: dict) -> None:
         """Save weights alone as the best so far, in place of the previous best.
@@ -85,16 +81,21 @@ class Checkpoints:
             card: from `card.network_card`.
             score: mean of each validation metric.
         """
-        items = {
-            "params": ocp.args.StandardSave(params),
-            "card": ocp.args.JsonSave({**card, "step": step, "score": score, "format": FORMAT}),
-        }
         for later in [saved for saved in self._best.all_steps() if saved >= step]:
             self._best.wait_until_finished()
             # These steps were undone by a rollback. Orbax would prefer them, because their step
             # number is higher.
             self._best.delete(later)
-        self._best.save(step, args=ocp.args.Composite(**items))
+        self._save(self._best, step, {**card, "score": score}, {"params": params})
+
+    def _save(self, manager: ocp.CheckpointManager, step: int, card: dict, arrays, **texts) -> None:
+        """Save trees of arrays and JSON values with the card, which has the digests of all."""
+        digests = {name: digest_of_arrays(tree) for name, tree in arrays.items()}
+        digests |= {name: digest_of_json(value) for name, value in texts.items()}
+        items = {name: ocp.args.StandardSave(tree) for name, tree in arrays.items()}
+        texts["card"] = with_digests({**card, "step": step, "format": FORMAT}, digests)
+        items |= {name: ocp.args.JsonSave(value) for name, value in texts.items()}
+        manager.save(step, args=ocp.args.Composite(**items))
 
     def best_score(self) -> dict | None:
         """Scores of the best checkpoint; None without one."""
@@ -139,20 +140,22 @@ class Checkpoints:
         return None
 
     def _restore(self, path: Path, abstract: TrainState, card: dict, data_iterator) -> TrainState:
-        training = {"step": abstract.step, "opt_state": abstract.opt_state, "key": abstract.key}
         items = {
             "params": ocp.args.StandardRestore(abstract.params),
-            "training": ocp.args.StandardRestore(training),
+            "training": ocp.args.StandardRestore(_training(abstract)),
             "data": ocp.args.JsonRestore(),
         }
         for name in ("ema", "teacher"):
             if getattr(abstract, name) is not None:
                 items[name] = ocp.args.StandardRestore(getattr(abstract, name))
         check_complete(path, (*items, "card"))
-        check_network(path, parse_card(path)["network"], card["network"])
+        stored = parse_card(path)
+        check_network(path, stored["network"], card["network"])
         with _damage("its arrays are unreadable"):
             check_shapes(path, _stored_shapes(path / "params"), abstract.params)
             restored = self._latest.restore(int(path.name), args=ocp.args.Composite(**items))
+        for name in items:
+            check_digest(stored, name, restored[name])
         if data_iterator is not None:
             with _damage("its position in the data is unreadable"):
                 data_iterator.set_state(restored["data"])
@@ -267,11 +270,18 @@ def restore_weights(checkpoint: Path, abstract_params: dict) -> dict:
                 abstract_params, jax.tree.map(lambda leaf: here, abstract_params)
             )
             with _reader() as reader:
-                return reader.restore(checkpoint / item, args=ocp.args.StandardRestore(abstract))
+                params = reader.restore(checkpoint / item, args=ocp.args.StandardRestore(abstract))
+        check_digest(parse_card(checkpoint), item, params)
+        return params
     except DamagedError as damage:
         raise UserError(
             f"checkpoint {checkpoint} is damaged ({damage}); use another one"
         ) from damage
+
+
+def _training(state: TrainState) -> dict:
+    """Return what a checkpoint's item `training` holds."""
+    return {"step": state.step, "opt_state": state.opt_state, "key": state.key}
 
 
 @contextlib.contextmanager

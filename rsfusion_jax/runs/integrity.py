@@ -5,12 +5,14 @@ from pathlib import Path
 from flax.traverse_util import flatten_dict
 
 from rsfusion_jax.errors import UserError
+from rsfusion_jax.runs.digest import digest_of_arrays, digest_of_json
 from rsfusion_jax.runs.stored_json import BadJSONError, check_entries, read_object
 
 FORMAT = 1
 """Version of a checkpoint's layout, stored in its card; increased when older versions of this
 package cannot read the new layout."""
 
+_DIGESTS = "digests"
 _CARD = {"network": dict, "scale": dict}
 _SCALE = {
     "sensor": (dict, str, type(None)),
@@ -37,6 +39,7 @@ def parse_card(checkpoint: Path) -> dict:
         check_entries(card["scale"], _SCALE, optional=_SCALE)
         if unknown := sorted(set(card["scale"]) - set(_SCALE)):
             raise BadJSONError(f"its scale has the unknown entry {unknown[0]!r}")
+        check_entries(card, {_DIGESTS: dict}, optional=(_DIGESTS,))
     except (OSError, BadJSONError) as error:
         raise DamagedError(f"its card is missing or unreadable: {error}") from error
     if card.get("format", FORMAT) > FORMAT:
@@ -44,9 +47,35 @@ def parse_card(checkpoint: Path) -> dict:
             f"checkpoint {checkpoint} has format {card['format']} and this version of rsfusion_jax "
             f"reads formats up to {FORMAT}; upgrade rsfusion_jax or use another checkpoint"
         )
+    check_digest(card, "card", _without_own_digest(card))
     # Networks had the field `precision` in earlier versions.
     card["network"].pop("precision", None)
     return card
+
+
+def with_digests(card: dict, digests: dict) -> dict:
+    """Return a card with the digests of a checkpoint's items and of itself."""
+    own = digest_of_json(_without_own_digest({**card, _DIGESTS: digests}))
+    return {**card, _DIGESTS: {**digests, "card": own}}
+
+
+def check_digest(card: dict, item: str, value) -> None:
+    """Raise `DamagedError` where an item is not what was saved.
+
+    Args:
+        card: card of the checkpoint; those of earlier versions have no digests.
+        item: name of the item.
+        value: what was read: a tree of arrays, or for "data" and "card" a JSON value.
+    """
+    stored = card.get(_DIGESTS, {}).get(item)
+    compute = digest_of_json if item in ("card", "data") else digest_of_arrays
+    if stored is not None and compute(value) != stored:
+        raise DamagedError(f"its {item} changed after it was saved")
+
+
+def _without_own_digest(card: dict) -> dict:
+    digests = {name: value for name, value in card.get(_DIGESTS, {}).items() if name != "card"}
+    return {**card, _DIGESTS: digests}
 
 
 def check_complete(checkpoint: Path, items) -> None:

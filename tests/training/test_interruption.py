@@ -16,6 +16,7 @@ from tiny_runs import tiny_config
 import rsfusion_jax as rsf
 from rsfusion_jax.errors import Interrupted
 from rsfusion_jax.runs.checkpoint import Checkpoints, find_checkpoint
+from rsfusion_jax.runs.integrity import with_digests
 from rsfusion_jax.runs.lock import RunLock
 from rsfusion_jax.training import loop
 from rsfusion_jax.training.loop import train
@@ -161,8 +162,10 @@ def test_all_damaged_is_an_error(unfinished):
 
 
 def _edit_card(step, **changes):
+    """As if it had been saved so: with the digest of the changed card."""
     path = step / "card" / "metadata"
-    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+    card = {**json.loads(path.read_text()), **changes}
+    path.write_text(json.dumps(with_digests(card, card["digests"])))
 
 
 def test_checkpoints_of_another_kind_are_refused(whole, unfinished):
