@@ -33,9 +33,9 @@ def without_cudnn():
 def is_offered(query, key, value) -> bool:
     """Whether `cudnn_attention` computes the attention of these arrays, on GPUs that have it.
 
-    jax decides: it knows cuDNN's rules (dtype bfloat16 or float16, at most 128 channels in a head,
-    256 on Hopper and later, a multiple of 8, the same for query, key and value) and whether its
-    CUDA plugin, which brings cuDNN, is installed on the machine that traces the program.
+    jax decides: it knows cuDNN's rules (bfloat16 or float16; at most 128 channels in a head, 256 on
+    Hopper and later, a multiple of 8, the same for query, key and value; for gradients even N and
+    M) and whether its CUDA plugin, which brings cuDNN, is installed where the program is traced.
 
     Args:
         query: (B, N, heads, d).
@@ -45,10 +45,15 @@ def is_offered(query, key, value) -> bool:
     if not _allowed.get() or query.dtype not in (jnp.bfloat16, jnp.float16) or _has_old_gpu():
         return False
     try:
-        jax.eval_shape(cudnn_attention, query, key, value)
+        jax.eval_shape(_gradients, query, key, value)
     except (NotImplementedError, RuntimeError, ValueError):  # RuntimeError: there is no cuDNN
         return False
     return True
+
+
+def _gradients(*images):
+    out, pull = jax.vjp(cudnn_attention, *images)
+    return pull(out)
 
 
 def _has_old_gpu() -> bool:

@@ -106,6 +106,7 @@ def test_cudnn_is_offered_by_its_own_rules():
     assert not offered((8, 12, 2, 16), jnp.float32)
     assert not offered((8, 12, 2, 12), jnp.bfloat16, 12)  # no multiple of 8
     assert not offered((8, 12, 2, 16), jnp.bfloat16, 8)
+    assert not offered((8, 11, 2, 16), jnp.bfloat16)  # odd: no gradients
     with without_cudnn():
         assert not offered((8, 12, 2, 16), jnp.bfloat16)
 
