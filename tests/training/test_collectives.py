@@ -1,5 +1,7 @@
 """What devices send each other: one sum of gradients per training step, and nothing to fuse."""
 
+import re
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -45,22 +47,33 @@ class Tiny(Network):
     def __call__(self, pan, ms, lms, train: bool = False):
         weights = self.param("weights", nn.initializers.normal(0.1), (9, 1, 4))
         biases = self.param("biases", nn.initializers.ones, (9, 4))
-        frequencies = jnp.fft.rfft2(predicted_kernels(lms, pan, weights, biases), axes=(1, 2))
+        filtered = predicted_kernels(*self.promote(lms, pan, weights, biases))
+        frequencies = jnp.fft.rfft2(filtered.astype(jnp.float32), axes=(1, 2))
         return {"fused": jnp.fft.irfft2(frequencies, axes=(1, 2))}
 
 
-TINY = Tiny(num_bands=4, guide_bands=1, ratio=4)
+def _tiny_step(mesh, dtype=None, accumulate=1):
+    """(training step, its state, a batch of two images per device)."""
+    model, optimizer, key = Tiny(num_bands=4, dtype=dtype), optax.sgd(0.1), jax.random.key(0)
+    batch = {name: np.concatenate([x, x[::-1]]) for name, x in batch_of().items()}
+    state = create_state(init_params(model, key), optimizer, key, ema=False)
+    state = jax.device_put(state, sharding.replicated(mesh))
+    step = make_train_step(model, supervised("l1"), optimizer, accumulate=accumulate)
+    return step, state, sharding.put_batch(mesh, batch)
 
 
 @pytest.mark.parametrize("accumulate", [1, 2])
 def test_a_training_step_of_loops_sums_once(accumulate, mesh):
-    model, optimizer, key = TINY, optax.sgd(0.1), jax.random.key(0)
-    batch = {name: np.concatenate([x, x[::-1]]) for name, x in batch_of().items()}
-    state = create_state(init_params(model, key), optimizer, key, ema=False)
-    state = jax.device_put(state, sharding.replicated(mesh))
-    step = jax.jit(make_train_step(model, supervised("l1"), optimizer, accumulate=accumulate))
-    compiled = step.lower(state, sharding.put_batch(mesh, batch)).compile()
-    assert collectives(compiled) == {"all-reduce": 1}
+    step, state, batch = _tiny_step(mesh, accumulate=accumulate)
+    assert collectives(jax.jit(step).lower(state, batch).compile()) == {"all-reduce": 1}
+
+
+def test_gradients_are_summed_in_float32(mesh):
+    step, state, batch = _tiny_step(mesh, dtype=jnp.bfloat16)
+    program = str(jax.make_jaxpr(step)(state, batch))
+    sums = [line.split(" = psum")[0] for line in program.splitlines() if " = psum" in line]
+    assert "bf16" in program and sums
+    assert {dtype for summed in sums for dtype in re.findall(r":(\w+)\[", summed)} == {"f32"}
 
 
 @pytest.mark.parametrize("network", every_network)
@@ -72,7 +85,7 @@ def test_a_training_step_sums_once(network, mesh):
 @pytest.mark.parametrize("network", ["tiny", *every_network])
 def test_inference_needs_no_communication(network, mesh):
     """Validation and evaluation fuse by this function too; DDIF draws a sample by it."""
-    model = TINY if network == "tiny" else _model(network)
+    model = Tiny(num_bands=4) if network == "tiny" else _model(network)
 
     def fuse(variables, pan, ms, lms):
         return Fuser(model, variables, diffusion=SHORT).fuse_unit(pan, ms, lms)
