@@ -46,8 +46,9 @@ def draw_rows(draw: Callable, shape: Sequence[int]):
     """Draw random numbers for a batch of images: the same ones on any number of devices.
 
     Within a `jax.shard_map` over the batch every device has the same key. It draws for the whole
-    batch and keeps the rows of its own images; the compiler leaves out what is not kept, since
-    every number follows from the key and its position alone. Elsewhere this is `draw(shape)`.
+    batch and keeps the rows of its own images. Every number follows from the key and its position
+    alone, so GPUs compute only what is kept; CPUs draw the rest too. Elsewhere this is
+    `draw(shape)`.
 
     Args:
         draw: function of a shape, such as a partial `jax.random.normal`.
