@@ -32,8 +32,8 @@ NETWORKS = {
     },
     "ddif": {"inner_channel": 8, "channel_mults": (1,), "attn_res": (64,), "res_blocks": 1},
     "cf2n": {"channels": 8, "n": 1},
-    "mmapp": {"ratio": 2, "channels": 4, "blocks": 1},
-    "rsanet": {"channels": 4, "blocks": 1},
+    "mmapp": {"ratio": 2, "channels": 8, "blocks": 1},
+    "rsanet": {"channels": 8, "blocks": 1},
 }
 _STEPS, _BATCH, _SIZE = 3, 8, 16
 
