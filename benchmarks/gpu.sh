@@ -9,6 +9,7 @@
 # order of what is least known:
 #
 #   accuracy   every network's output and gradients beside its golden, in four arithmetics
+#   attention  cuDNN's attention beside ours
 #   networks   training step and inference of the seven networks
 #   peers      the same in float32, TF32 and bfloat16 beside eager and compiled PyTorch
 #   training   whole runs: quality by arithmetic, share of time that steps wait for data
@@ -21,7 +22,7 @@ set -uo pipefail
 cd "$(dirname "$0")/.."
 folder=${1:-benchmarks/results}
 parts=${*:2}
-parts=${parts:-accuracy networks peers training scenes metrics input}
+parts=${parts:-accuracy attention networks peers training scenes metrics input}
 mkdir -p "$folder"
 python=${PYTHON:-python3}
 export PYTHONUNBUFFERED=1 PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}"
@@ -31,17 +32,21 @@ export XLA_PYTHON_CLIENT_PREALLOCATE=false TF_CPP_MIN_LOG_LEVEL=2
 cores=$(nproc)
 if [ -n "${TINY:-}" ]; then
     accuracy=(--networks=pannet,pnn)
+    attention=(--shapes=short)
     networks=(--networks=ramsf --batch=1 --rounds=1)
     peers=(--networks=ramsf --batch=1 --rounds=1 --modes=inference)
-    training=(--networks=fusionnet --steps=4)
+    training=(--networks=ramsf --arithmetics=float32,bfloat16 --steps=4)
+    limit=0
     scenes=(--side=256 --methods=bdsd_pc,bandwise)
     metrics=(--images=2 --side=64 --rounds=1 --only=sam,gsa)
     input=(--samples=64 --turns=1 --batches=2 --workers=0)
 else
     accuracy=()
+    attention=()
     networks=(--networks=ddif,mmapp,u2net,rsanet,feinfn,cf2n,ramsf)
     peers=(--networks=ddif,mmapp,u2net,rsanet,feinfn,cf2n,ramsf)
-    training=(--networks=fusionnet,u2net --steps=1000 --batch=32)
+    training=(--networks=ramsf,u2net --steps=1000 --batch=32)
+    limit=150
     scenes=(--side=4096 --methods=bdsd_pc,bandwise,pannet,u2net)
     metrics=()
     input=(--samples=1024 --turns=2 --batches=24 --workers=0,4)
@@ -58,10 +63,12 @@ measure() {
 
 measure accuracy 150 benchmarks.studies.gpu_accuracy --processes="$cores" \
     --out="$folder/gpu_accuracy.json" "${accuracy[@]}"
-measure networks 200 benchmarks.speed.speed --together --limit=150 --peers= --dtypes=tf32 \
+measure attention 60 benchmarks.studies.gpu_attention --out="$folder/gpu_attention.json" \
+    "${attention[@]}"
+measure networks 200 benchmarks.speed.speed --together --limit="$limit" --peers= --dtypes=tf32 \
     --out="$folder/speed_gpu.json" "${networks[@]}"
 for mode in train inference; do
-    measure peers 200 benchmarks.speed.speed --together --limit=150 --dtypes=tf32,bfloat16,float32 \
+    measure peers 200 benchmarks.speed.speed --together --limit="$limit" --dtypes=tf32,bfloat16,float32 \
         --modes=$mode --out="$folder/speed_gpu.json" "${peers[@]}"
 done
 measure training 120 benchmarks.studies.gpu_training --out="$folder/gpu_training.json" "${training[@]}"

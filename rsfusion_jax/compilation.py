@@ -12,19 +12,28 @@ _WITHOUT_LIBRARY_CONVOLUTIONS = {
 }
 
 
-def platform_of(*arguments) -> str:
-    """Name the platform that a program with these arguments runs on.
+def device_of(*arguments) -> jax.Device:
+    """Return the device that a program with these arguments runs on.
 
     Args:
         arguments: trees whose arrays lie on devices; other leaves are ignored.
 
     Returns:
-        "cpu", "gpu" or "tpu": of the first array's devices, without an array of the default device.
+        One device of the first array, without an array the default device.
     """
     arrays = [leaf for leaf in jax.tree.leaves(arguments) if isinstance(leaf, jax.Array)]
     if not arrays:
         arrays = [jax.device_put(0)]
-    return next(iter(arrays[0].devices())).platform
+    return next(iter(arrays[0].devices()))
+
+
+def platform_of(*arguments) -> str:
+    """Name the platform that a program with these arguments runs on: "cpu", "gpu" or "tpu".
+
+    Args:
+        arguments: as for `device_of`.
+    """
+    return device_of(*arguments).platform
 
 
 @functools.cache

@@ -61,7 +61,7 @@ def run(network: str, arithmetic: str, seed: int, folder: Path, steps: int, batc
 def main() -> None:
     """Train the chosen networks and print the table."""
     flags = parser(__doc__, "gpu_training.json")
-    flags.add_argument("--networks", type=words, default=["fusionnet", "u2net"])
+    flags.add_argument("--networks", type=words, default=["ramsf", "u2net"])
     flags.add_argument("--arithmetics", type=words, default=list(ARITHMETICS))
     flags.add_argument("--seeds", type=numbers, default=[0])
     flags.add_argument("--steps", type=int, default=1000)

@@ -15,6 +15,7 @@ import numpy as np
 from rsfusion_jax.diffusion.process import l1, x0_of
 from rsfusion_jax.diffusion.schedules import Schedule
 from rsfusion_jax.errors import UserError
+from rsfusion_jax.ops.by_device import draw_rows
 
 
 def distillation_loss(
@@ -55,13 +56,13 @@ def distillation_loss(
         raise UserError(f"{teacher_steps} steps of the teacher for one of the student: at least 1")
     times, signal, sigma = _teacher_path(schedule, steps, teacher_steps)
     step_key, noise_key = jax.random.split(key)
-    chosen = jax.random.randint(step_key, x_start.shape[:1], 0, len(steps))
+    chosen = draw_rows(lambda n: jax.random.randint(step_key, n, 0, len(steps)), x_start.shape[:1])
     times = jnp.asarray(times, jnp.int32)[chosen].T  # (k + 1, B)
     signal, sigma = (
         jnp.asarray(values, x_start.dtype)[chosen].T[..., None, None, None]
         for values in (signal, sigma)
     )
-    noise = jax.random.normal(noise_key, x_start.shape, x_start.dtype)
+    noise = draw_rows(lambda n: jax.random.normal(noise_key, n, x_start.dtype), x_start.shape)
     x_t = signal[0] * x_start + sigma[0] * noise
 
     def teach(x, row):

@@ -16,6 +16,7 @@ import numpy as np
 
 from rsfusion_jax.diffusion.schedules import Schedule
 from rsfusion_jax.errors import UserError
+from rsfusion_jax.ops.by_device import draw_rows
 
 PREDICTIONS = ("x0", "noise", "v")
 _DYNAMIC_QUANTILE = 0.8
@@ -147,8 +148,8 @@ def training_loss(
         Scalar loss.
     """
     t_key, noise_key, coin_key, key = jax.random.split(key, 4)
-    t = jax.random.randint(t_key, x_start.shape[:1], 0, len(schedule))
-    noise = jax.random.normal(noise_key, x_start.shape, x_start.dtype)
+    t = draw_rows(lambda n: jax.random.randint(t_key, n, 0, len(schedule)), x_start.shape[:1])
+    noise = draw_rows(lambda n: jax.random.normal(noise_key, n, x_start.dtype), x_start.shape)
     coin = jax.random.bernoulli(coin_key) if self_condition else False
     return loss_at(denoise, schedule, x_start, t, noise, coin, key, **options)
 

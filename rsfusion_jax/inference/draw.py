@@ -15,6 +15,7 @@ from rsfusion_jax.diffusion.samplers import Sampler, make_sampler
 from rsfusion_jax.diffusion.sampling import check_options, sample
 from rsfusion_jax.diffusion.schedules import make_schedule, respace
 from rsfusion_jax.diffusion.tiles import tiled
+from rsfusion_jax.ops.by_device import by_device
 
 _SPACING = {"ddim": "stride", "ddpm": "ends"} | dict.fromkeys(("dpm1", "dpm2", "dpm3"), "logsnr")
 _TILE_BATCH = 16
@@ -95,10 +96,10 @@ def draw(model, variables, key, pan, lms, *, diffusion: Diffusion, samples: int 
     """
     sampler = diffusion.make_sampler()
 
-    def network(x_t, t, pan, lms, x_self):
-        return model.apply(variables, x_t, t, pan, lms, x_self)
+    def one(variables, key, pan, lms):
+        def network(x_t, t, pan, lms, x_self):
+            return model.apply(variables, x_t, t, pan, lms, x_self)
 
-    def one(key, pan, lms):
         pan, lms = pan[None], lms[None]
         if tile is None:
             denoise = lambda x_t, t, x_self: network(x_t, t, pan, lms, x_self)  # noqa: E731
@@ -122,9 +123,14 @@ def draw(model, variables, key, pan, lms, *, diffusion: Diffusion, samples: int 
         )
         return jnp.clip(lms + residual, 0, 1)[0]
 
-    def of_batch(key):
-        return jax.vmap(one, in_axes=(None, 0, 0))(key, pan, lms)
+    def of_batch(variables, key, pan, lms):
+        def drawn(key):
+            return jax.vmap(one, in_axes=(None, None, 0, 0))(variables, key, pan, lms)
 
-    if samples == 1:
-        return of_batch(jax.random.fold_in(key, 0)), None
-    return tuple(ensemble(of_batch, key, samples))
+        if samples == 1:
+            return drawn(jax.random.fold_in(key, 0)), None
+        return tuple(ensemble(drawn, key, samples))
+
+    # The networks process batches of one image here. The compiler would share out the heads of
+    # their attention among the devices instead of the images, and move activations.
+    return by_device(of_batch, pan, lms, shared=(variables, key))

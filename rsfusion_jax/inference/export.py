@@ -18,6 +18,7 @@ import jax.numpy as jnp
 from rsfusion_jax import __version__
 from rsfusion_jax.errors import UserError
 from rsfusion_jax.inference.fuser import Fuser
+from rsfusion_jax.ops.cudnn_attention import without_cudnn
 from rsfusion_jax.ops.resample import interp23
 
 PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
@@ -70,7 +71,8 @@ def export_fuser(
         return fused * fuser.max_value
 
     inputs = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes]
-    exported = jax.export.export(jax.jit(fuse), platforms=platforms)(*inputs)
+    with without_cudnn():
+        exported = jax.export.export(jax.jit(fuse), platforms=platforms)(*inputs)
     data = exported.serialize()
     card = {
         "version": __version__,

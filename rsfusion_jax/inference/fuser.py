@@ -12,6 +12,7 @@ from rsfusion_jax.compilation import jit
 from rsfusion_jax.errors import UserError
 from rsfusion_jax.inference.draw import Diffusion, draw
 from rsfusion_jax.inference.tiles import fuse_tiles
+from rsfusion_jax.ops.by_device import by_device
 from rsfusion_jax.ops.resample import interp23
 from rsfusion_jax.sensors import Sensor, get_sensor
 
@@ -222,4 +223,7 @@ class Fuser:
 @functools.partial(jit, static_argnums=0)
 @jax.default_matmul_precision("highest")
 def _fuse(model: nn.Module, variables, pan, ms, lms):
-    return jnp.clip(model.apply(variables, pan, ms, lms)["fused"], 0, 1)
+    def of_images(variables, *images):
+        return jnp.clip(model.apply(variables, *images)["fused"], 0, 1)
+
+    return by_device(of_images, pan, ms, lms, shared=(variables,))

@@ -22,6 +22,7 @@ import math
 from collections.abc import Callable, Sequence
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 
 from rsfusion_jax.errors import UserError
@@ -29,6 +30,7 @@ from rsfusion_jax.models.ddif_condition import wavelet_condition
 from rsfusion_jax.models.layers import Conv, Dense
 from rsfusion_jax.models.network import Layer, Network
 from rsfusion_jax.ops.attention import attention
+from rsfusion_jax.ops.by_device import draw_rows
 from rsfusion_jax.ops.group_norm import group_norm
 from rsfusion_jax.ops.padding import pad_sample
 from rsfusion_jax.ops.resample import imresize
@@ -60,6 +62,28 @@ class ZeroConv(Conv):
 
     kernel_size: int = 1
     init: Callable = lambda fan_in: nn.initializers.zeros
+
+
+class Dropout(Layer):
+    """Dropout that is the same on any number of devices; `flax.linen.Dropout` on one.
+
+    Attributes:
+        rate: probability of a zero, below 1; the other values are divided by `1 - rate`.
+        of_samples: whether whole samples become zero, instead of single values.
+    """
+
+    rate: float
+    of_samples: bool = False
+
+    @nn.compact
+    def __call__(self, x, train: bool):
+        """(B, H, W, C) -> the same; unchanged unless `train`."""
+        if not train or self.rate == 0:
+            return x
+        key = self.make_rng("dropout")
+        shape = (len(x), 1, 1, 1) if self.of_samples else x.shape
+        kept = draw_rows(lambda shape: jax.random.bernoulli(key, 1 - self.rate, shape), shape)
+        return jnp.where(kept, x / (1 - self.rate), 0)
 
 
 class CoarseStyleModulation(Layer):
@@ -119,8 +143,7 @@ class WaveletModulation(Layer):
         y = Conv(self.features, use_bias=False, name="ffn1")(y)
         y = Conv(self.features, 1, name="ffn2")(y)
         # DropPath: leaves out the branch of a whole sample.
-        drop = nn.Dropout(_DROP_PATH, broadcast_dims=(1, 2, 3), deterministic=not train)
-        return x + drop(y)
+        return x + Dropout(_DROP_PATH, of_samples=True)(y, train)
 
 
 class ResBlock(Layer):
@@ -137,7 +160,7 @@ class ResBlock(Layer):
         y = Conv(self.features, name="conv0")(y)
         y = y + Dense(self.features, name="noise")(noise_level)[:, None, None]
         y = GroupNorm(self.norm_groups, nn.silu, name="norm1")(y)
-        y = nn.Dropout(self.dropout, deterministic=not train)(y)
+        y = Dropout(self.dropout)(y, train)
         y = Conv(self.features, name="conv1")(y)
         if x.shape[-1] != self.features:
             x = Conv(self.features, 1, name="shortcut")(x)

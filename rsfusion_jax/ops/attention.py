@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from rsfusion_jax.ops.by_device import by_device
 from rsfusion_jax.ops.cpu.schedule import attention_blocks
+from rsfusion_jax.ops.cudnn_attention import cudnn_attention, is_offered
 
 _MOST_WEIGHTS = 2**26
 """Attention weights per block on accelerators, all heads together: 256 MB in float32."""
@@ -20,10 +21,11 @@ def attention(query, key, value):
     backward pass computes a block's weights again from the sums that the forward pass stored: what
     is quadratic in tokens never exists as a whole.
 
-    Accelerators process all heads and all keys together, in few large blocks. On CPUs images and
-    heads are processed one after the other, in blocks that fit the caches: a block of one head has
-    more rows than one of many heads, and one product uses all threads where a batch of products
-    does not.
+    NVIDIA's GPUs use cuDNN's attention where it is offered: in bfloat16 and float16. Other
+    accelerators, and float32, process all heads and all keys of a device together, in few large
+    blocks. On CPUs images and heads are processed one after the other, in blocks that fit the
+    caches: a block of one head has more rows than one of many heads, and one product uses all
+    threads where a batch of products does not.
 
     T. Dao et al., "FlashAttention: Fast and Memory-Efficient Exact Attention with IO-Awareness",
     NeurIPS 2022.
@@ -36,12 +38,22 @@ def attention(query, key, value):
     Returns:
         (B, N, heads, e) in the inputs' dtype; the softmax itself is at least float32.
     """
+    library = {"cuda": cudnn_attention} if is_offered(query, key, value) else {}
+
+    def of_images(*images):
+        return jax.lax.platform_dependent(*images, **library, default=_by_blocks)
+
+    return by_device(of_images, query, key, value)
+
+
+def _by_blocks(query, key, value):
+    """Compute `attention` in our own blocks; arguments as for `attention`."""
     batch, tokens, heads, d = query.shape
 
     def by_head(x):
         return jnp.swapaxes(x, 1, 2).reshape(batch * heads, x.shape[1], -1)
 
-    out = by_device(_attend, by_head(query / math.sqrt(d)), by_head(key), by_head(value))
+    out = _attend(by_head(query / math.sqrt(d)), by_head(key), by_head(value))
     return jnp.swapaxes(out.reshape(batch, heads, tokens, -1), 1, 2)
 
 

@@ -4,6 +4,7 @@ import functools
 
 import jax
 
+from rsfusion_jax.ops.by_device import by_device
 from rsfusion_jax.ops.cpu import conv as on_cpu
 
 
@@ -24,7 +25,16 @@ def conv(x, kernel, *, stride: int = 1):
     """
     cpu = functools.partial(on_cpu.conv, stride=stride)
     default = functools.partial(_plain_conv, stride=stride)
-    return jax.lax.platform_dependent(x, kernel, cpu=cpu, default=default)
+
+    def of_images(kernel, x):
+        return jax.lax.platform_dependent(x, kernel, cpu=cpu, default=default)
+
+    groups = x.shape[-1] // kernel.shape[2]
+    if 1 < groups < x.shape[-1]:
+        # The compiler spreads ordinary and depthwise convolutions over devices by images, but
+        # gathers the whole batch on every device for one whose groups have several channels.
+        return by_device(of_images, x, shared=(kernel,))
+    return of_images(kernel, x)
 
 
 def _plain_conv(x, kernel, *, stride: int = 1):

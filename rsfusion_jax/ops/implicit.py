@@ -102,8 +102,8 @@ def query(prepare: Callable, layers, guide, *coarse):
 
     The weights are the softmax of the predictions' logits.
 
-    The corners are processed one after the other in a loop. The forward pass keeps only their
-    predictions; the backward pass recomputes everything else, one corner at a time.
+    The corners are processed one after the other. The forward pass keeps only their predictions;
+    the backward pass recomputes everything else, one corner at a time.
 
     Args:
         prepare: function of `layers`, `guide` and `coarse` that returns (low, predict), with low
@@ -133,15 +133,21 @@ def query(prepare: Callable, layers, guide, *coarse):
 def _at_corners(predict, low, size):
     """Predictions of the four corners, one after the other, (4, B, H, W, M + 1)."""
 
-    def at(corner):
-        return lambda low: (
-            corner_values(low, size, corner),
-            corner_offsets(low.shape[1:3], size, corner, low.dtype),
-        )
+    def at(corner, low):
+        offsets = corner_offsets(low.shape[1:3], size, corner, low.dtype)
+        return corner_values(low, size, corner), offsets
 
-    branches = [at(corner) for corner in CORNERS]
-    step = jax.checkpoint(lambda index: predict(*jax.lax.switch(index, branches, low)))
-    return jax.lax.map(step, jnp.arange(len(CORNERS)))
+    def in_a_loop(low):
+        branches = [functools.partial(at, corner) for corner in CORNERS]
+        step = jax.checkpoint(lambda index: predict(*jax.lax.switch(index, branches, low)))
+        return jax.lax.map(step, jnp.arange(len(CORNERS)))
+
+    def written_out(low):
+        steps = [jax.checkpoint(lambda low, c=corner: predict(*at(c, low))) for corner in CORNERS]
+        return jnp.stack([step(low) for step in steps])
+
+    # The loop is faster on CPUs. A GPU may wait for the host to choose a branch of the switch.
+    return jax.lax.platform_dependent(low, cpu=in_a_loop, default=written_out)
 
 
 def _blend(predictions):

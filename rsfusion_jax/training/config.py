@@ -79,7 +79,10 @@ def default_config() -> ml_collections.ConfigDict:
     train.accumulate = 1  # micro-batches per step, whose gradients are averaged
     train.remat = False  # compute activations twice: less memory, more time
     train.dtype = "float32"  # of the computation; with "bfloat16" the parameters stay float32
-    train.precision = "default"  # of matrix products: "default", "high" or "highest"
+    # Precision of float32 products and convolutions in training. On NVIDIA GPUs since Ampere
+    # "default" and "high" mean TF32: factors are rounded to a mantissa of 10 bits instead of 23.
+    # "highest" is float32 on every device; validation and evaluation always use it.
+    train.precision = "default"
     train.ema_decay = 0.0  # decay of the moving average of the weights; 0: no average
     train.ema_start = 0  # until this step the average is a copy of the weights
     train.ema_warmup = False  # raise the decay to ema_decay as 1 - (1 + step)^(-2/3)

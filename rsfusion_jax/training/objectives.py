@@ -1,7 +1,8 @@
 """Training objectives: functions `(model, params, batch, key) -> (loss, scalars)`.
 
 `batch` has "pan", "ms", "lms" (the upsampled MS) and "gt" (the ground truth), in [0, 1]; `scalars`
-is a dict of further values for the log.
+is a dict of further values for the log. Loss and scalars are means over the images: on several
+devices each computes them for its own images, and the training step averages them.
 """
 
 import functools
@@ -20,8 +21,8 @@ from rsfusion_jax.sensors import Sensor
 from rsfusion_jax.training.consistency import SPATIAL, enlarged, inconsistency
 
 _FINE_SHARE = 4
-"""Every batch of n patches has ceil(n / 4) of them fused at full resolution as well; there each has
-r^2 times as many pixels."""
+"""Of the n patches that a device has of a batch, ceil(n / 4) are fused at full resolution as well;
+there each has r^2 times as many pixels."""
 
 
 def l1(fused, gt):
@@ -99,7 +100,11 @@ def full_resolution(sensor: Sensor) -> Callable:
 
 
 def with_full_resolution(objective: Callable, weight: float, sensor: Sensor) -> Callable:
-    """Add `weight` times `full_resolution` to an objective, on a quarter of the patches."""
+    """Add `weight` times `full_resolution` to an objective, on a quarter of the patches.
+
+    These are the first ones; on several devices the first ones of each device, so that all have the
+    same work and no patch is moved.
+    """
     consistency = full_resolution(sensor)
 
     def both(model, params, batch, key):

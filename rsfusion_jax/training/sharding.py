@@ -4,6 +4,8 @@
 used to do; one code path serves one device, several devices and several processes.
 """
 
+from collections.abc import Callable
+
 import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding
@@ -95,16 +97,32 @@ def describe(mesh: Mesh) -> str:
     return f"{mesh.size} devices ({mesh.devices.flat[0].device_kind}){where}, parameters {how}"
 
 
-def gathered(params):
-    """Gather sharded parameters on every device for a step; return them unchanged without a mesh.
+def mean_over_devices(function: Callable, shared, batch):
+    """Compute `function(shared, batch)` on each device's rows of the batch; average the results.
 
-    If a step computed with sharded parameters, the compiler would shard some activations over
-    channels instead of the batch and move them between devices, although they are far larger than
-    the parameters.
+    The devices communicate once, at the end. If the compiler distributed the computation instead,
+    it would sum the gradient of a loop's parameters in every turn of the loop, and with sharded
+    parameters it would compute some activations sharded over channels, which it then has to move
+    between devices although they are far larger than the parameters. Outside a mesh, or on a mesh
+    of one device, this is a plain call.
+
+    Args:
+        function: returns a tree of floating-point arrays, each a mean over the images of the batch.
+        shared: tree of arrays that every device needs as a whole; sharded ones are gathered first.
+        batch: tree of arrays with the batch first, whose length the number of devices divides.
+
+    Returns:
+        What `function` returns for the whole batch, up to rounding; the same on every device.
     """
-    if jax.sharding.get_abstract_mesh().empty:
-        return params
-    return jax.tree.map(lambda leaf: jax.lax.with_sharding_constraint(leaf, P()), params)
+    if jax.sharding.get_abstract_mesh().size <= 1:
+        return function(shared, batch)
+
+    def mean(shared, batch):
+        return jax.lax.pmean(function(shared, batch), BATCH_AXES)
+
+    # With `check_vma` JAX would sum the gradient of `shared` wherever it is used, also in loops.
+    spread = jax.shard_map(mean, in_specs=(P(), P(BATCH_AXES)), out_specs=P(), check_vma=False)
+    return spread(shared, batch)
 
 
 def check_batch_size(mesh: Mesh, batch_size: int, accumulate: int = 1) -> None:

@@ -10,7 +10,7 @@ from flax import linen as nn
 
 from rsfusion_jax.runs.state import TrainState
 from rsfusion_jax.training.remat import rematerialised_blocks
-from rsfusion_jax.training.sharding import gathered
+from rsfusion_jax.training.sharding import mean_over_devices
 
 
 def make_train_step(
@@ -26,8 +26,9 @@ def make_train_step(
 
     Args:
         model: the network.
-        objective: `(model, params, batch, key) -> (loss, dict of scalars)`; it also takes the
-            keyword `teacher` where the state has a teacher.
+        objective: `(model, params, batch, key) -> (loss, dict of scalars)`, all of them means over
+            the images of the batch: each device computes them for its own rows, and these are
+            averaged. It also takes the keyword `teacher` where the state has a teacher.
         optimizer: the optimiser of `state.opt_state`.
         accumulate: number of micro-batches per step, whose gradients are averaged; divides the
             batch size.
@@ -48,7 +49,7 @@ def make_train_step(
         if accumulate == 1:
             return gradient(params, batch, key, extra_inputs)
 
-        # Neighbours go to different micro-batches, so that each stays spread over all devices.
+        # Neighbours go to different micro-batches: these are the same on any number of devices.
         def split(x):
             return jnp.moveaxis(x.reshape(-1, accumulate, *x.shape[1:]), 1, 0)
 
@@ -66,8 +67,13 @@ def make_train_step(
 
     def train_step(state: TrainState, batch: dict) -> tuple[TrainState, dict]:
         key = jax.random.fold_in(state.key, state.step)
-        extra_inputs = {} if state.teacher is None else {"teacher": gathered(state.teacher)}
-        grads, metrics = accumulated_gradient(gathered(state.params), batch, key, extra_inputs)
+        extra_inputs = {} if state.teacher is None else {"teacher": state.teacher}
+
+        def of_rows(shared, rows):
+            params, key, extra_inputs = shared
+            return accumulated_gradient(params, rows, key, extra_inputs)
+
+        grads, metrics = mean_over_devices(of_rows, (state.params, key, extra_inputs), batch)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         ema = state.ema

@@ -1,5 +1,7 @@
 """DDIF where users meet it: the Fuser's options, the training objective, a run and its folder."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -167,12 +169,16 @@ def test_one_device_equals_eight(fuser):
     batch = {name: rng.random(shape, np.float32) for name, shape in shapes.items()}
     objective = make_objective("diffusion", "l1", fuser.diffusion)
     model, params = fuser.model, fuser.variables["params"]
+
+    def loss_of(params, batch):
+        return objective(model, params, batch, KEY)[0]
+
     found = []
     for devices in (1, 8):
         mesh = sharding.make_mesh(devices, 1)
         with jax.set_mesh(mesh):
             placed = sharding.put_batch(mesh, batch)
-            loss = jax.jit(lambda params, batch: objective(model, params, batch, KEY)[0])
+            loss = jax.jit(functools.partial(sharding.mean_over_devices, loss_of))
             fused = fuser.fuse_unit(placed["pan"], placed["ms"], placed["lms"])
             assert len(fused.sharding.device_set) == devices
             assert fused.sharding.is_fully_replicated == (devices == 1)

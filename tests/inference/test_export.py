@@ -1,11 +1,13 @@
 """`rsfusion export`: the file runs with jax alone and gives what the Fuser gives."""
 
 import json
+import re
 import subprocess
 import sys
 import zipfile
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from platforms import accelerator_branches
@@ -57,13 +59,29 @@ def test_the_program_is_that_of_its_platform_whatever_the_host(tmp_path):
         path = tmp_path / name
         export_fuser(fuser, path, tile=32, platforms=(platform,))
         program = jax.export.deserialize(zipfile.ZipFile(path).read("fuse.stablehlo"))
-        return program.mlir_module().count("stablehlo.while")
+        functions = re.split(r"func\.func \w+ (?=@)", program.mlir_module())[1:]
+        bodies = {re.match(r"@\w+", body)[0]: body for body in functions}
+
+        def loops_of(name):
+            called = re.findall(r"\bcall (@\w+)", bodies[name])
+            return bodies[name].count("stablehlo.while") + sum(map(loops_of, called))
+
+        return loops_of("@main")
 
     with accelerator_branches():
         expected = loops("cpu", "accelerator")
     # Attention, five times: blocks of queries within blocks of keys, on CPUs within heads.
     assert loops("cuda", "cuda") == expected == 10
     assert loops("cpu", "cpu") == 15
+
+
+def test_half_precision_holds_no_call_of_cudnn(tmp_path, monkeypatch):
+    """jax refuses to store such a call, because a later jax need not understand it."""
+    library = "jax._src.cudnn.fused_attention_stablehlo"
+    monkeypatch.setattr(f"{library}.check_cudnn_version", lambda: 91000)
+    model = rsf.create_model("u2net", num_bands=4, dim=16, dtype=jnp.bfloat16)
+    fuser = rsf.Fuser(model, {"params": init_params(model, jax.random.key(0))}, sensor="qb")
+    export_fuser(fuser, tmp_path / "fuse.rsfusion", tile=32, platforms=("cuda",))
 
 
 @pytest.mark.parametrize(

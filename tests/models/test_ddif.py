@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -18,6 +19,7 @@ from rsfusion_jax.models import (
     init_params,
     input_shapes,
 )
+from rsfusion_jax.models.ddif import Dropout
 from rsfusion_jax.models.ddif_condition import wavelet_condition
 from rsfusion_jax.ops.sinusoids import time_embedding
 from rsfusion_jax.porting import ddif as porting
@@ -153,6 +155,17 @@ def test_network_makes_its_own_condition_and_dropout_needs_training():
     by_condition, whole, trained = run(jax.random.split(jax.random.key(0), 2))
     np.testing.assert_allclose(whole, by_condition, atol=1e-6)
     assert not np.array_equal(*trained) and not np.array_equal(trained[0], whole)
+
+
+@pytest.mark.parametrize("of_samples", [False, True])
+def test_dropout_is_that_of_flax(of_samples):
+    x, rngs = jnp.ones((8, 4, 4, 2)), {"dropout": jax.random.key(0)}
+    axes = (1, 2, 3) if of_samples else ()
+    flax = nn.Dropout(0.3, broadcast_dims=axes, deterministic=False).apply({}, x, rngs=rngs)
+    ours = Dropout(0.3, of_samples=of_samples)
+    dropped = ours.apply({}, x, True, rngs=rngs)
+    np.testing.assert_array_equal(dropped, flax)
+    assert 0 < (dropped == 0).mean() < 1 and ours.apply({}, x, False) is x
 
 
 def test_time_embedding_is_the_authors(shared):

@@ -7,9 +7,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from platforms import accelerator_branches
 
 from rsfusion_jax.models.cost import multiply_adds
 from rsfusion_jax.ops.conv import conv
+from rsfusion_jax.training.sharding import batch_sharding, make_mesh, replicated
 
 FEW_CHANNELS = [((2, 5, width, 2), (size, 3)) for width in (24, 12, 7, 1) for size in (3, 7, 19)]
 FEW_IMAGES = [((b, h, 6, 5), (size, 4)) for b in (1, 2, 3) for h in (16, 12, 7) for size in (3, 9)]
@@ -113,3 +115,24 @@ def test_gradients_in_loops_have_the_axes_that_cpus_are_quick_with(inputs, strid
     orders = re.findall(r" convolution\(.*dim_labels=([^,\s]+)", compiled.as_text())
     assert set(orders) <= {"b01f_01io->b01f"}
     assert len(orders) == (0 if (inputs, stride) == (1, 1) else 3)
+
+
+@pytest.mark.parametrize("inputs", [1, 2, 6])  # depthwise, three groups, one group
+def test_no_device_gathers_the_images_of_others(inputs):
+    def loss(x, kernel):
+        y = conv(x, kernel)
+        return jnp.sin(y).sum(), y
+
+    x, kernel = _image_and_kernel((8, 5, 6, 6), (3, 3, inputs, 6))
+    mesh = make_mesh(8)
+    gradients = jax.value_and_grad(loss, (0, 1), has_aux=True)
+    with accelerator_branches():
+        expected = jax.jit(gradients)(x, kernel)
+        with jax.set_mesh(mesh):
+            x = jax.device_put(x, batch_sharding(mesh))
+            kernel = jax.device_put(kernel, replicated(mesh))
+            compiled = jax.jit(lambda *a: gradients(*a)).lower(x, kernel).compile()
+    assert not re.findall("all-gather|all-to-all|collective-permute", compiled.as_text())
+    assert "all-reduce" in compiled.as_text()  # the gradient of the kernel
+    results = compiled(x, kernel)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-5), results, expected)

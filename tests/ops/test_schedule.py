@@ -58,24 +58,39 @@ def test_in_turn_is_for_cpus_alone():
     assert (loops("cpu"), loops("cuda")) == (1, 0)
 
 
+def _query(weights, guide, low):
+    def prepare(weights, guide, low):
+        def predict(values, offsets):
+            offsets = jnp.broadcast_to(offsets, (*values.shape[:3], 2))
+            return jnp.concatenate([values, guide, offsets], -1) @ weights["kernel"]
+
+        return low, predict
+
+    return implicit.query(prepare, weights, guide, low)
+
+
 def test_queries_are_the_same_on_accelerators():
-    def query(weights, guide, low):
-        def prepare(weights, guide, low):
-            def predict(values, offsets):
-                offsets = jnp.broadcast_to(offsets, (*values.shape[:3], 2))
-                return jnp.concatenate([values, guide, offsets], -1) @ weights["kernel"]
-
-            return low, predict
-
-        return implicit.query(prepare, weights, guide, low)
-
     random = np.random.default_rng(1)
     shapes = (3 + 4 + 2, 6), (2, 12, 8, 4), (2, 3, 2, 3)
     kernel, *images = (jnp.asarray(random.normal(size=shape), jnp.float32) for shape in shapes)
-    on_cpu = _results(query, {"kernel": kernel}, *images)
+    on_cpu = _results(_query, {"kernel": kernel}, *images)
     with accelerator_branches():
-        elsewhere = _results(lambda *arguments: query(*arguments), {"kernel": kernel}, *images)
+        elsewhere = _results(lambda *arguments: _query(*arguments), {"kernel": kernel}, *images)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), on_cpu, elsewhere)
+
+
+def test_queries_on_accelerators_choose_nothing_while_they_run():
+    """A GPU may wait for the host at every turn of a loop and at every choice of a branch."""
+
+    def choices():
+        gradient = jax.grad(lambda *a: _query(*a).sum(), (0, 1, 2))
+        arguments = {"kernel": jnp.zeros((9, 6))}, jnp.zeros((2, 12, 8, 4)), jnp.zeros((2, 3, 2, 3))
+        program = jax.jit(gradient).lower(*arguments).as_text()
+        return "stablehlo.case" in program, "stablehlo.while" in program
+
+    assert all(choices())
+    with accelerator_branches():
+        assert not any(choices())
 
 
 @pytest.mark.parametrize("keys", [1, 1000, 1025, 65_536])

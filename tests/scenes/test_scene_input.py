@@ -237,6 +237,52 @@ def test_journal_of_another_run_is_refused(tmp_path):
         other.recall()
 
 
+class Accelerator:
+    """A stand-in for a device with memory of its own."""
+
+    platform, device_kind = "gpu", "stand-in GPU"
+
+    def __init__(self, free=None):
+        self.stats = None if free is None else {"bytes_limit": free + 1000, "bytes_in_use": 1000}
+
+    def memory_stats(self):
+        return self.stats
+
+
+class Planned(Exception):
+    """Raised in place of fusing."""
+
+
+def test_windows_fit_the_memory_of_the_device(tmp_path, pair, monkeypatch):
+    needed = []
+
+    def plan_work(*arguments, original=memory.plan_work):
+        raise Planned(original(*arguments))
+
+    def count(*arguments, original=memory._needed):
+        needed.append(original(*arguments)[1])
+        return original(*arguments)
+
+    def planned(free, **options):
+        monkeypatch.setattr(memory, "device_of", lambda *arguments: Accelerator(free))
+        options |= {"method": "brovey", "shift": "none", "samples": 0, "quiet": True}
+        with pytest.raises(Planned) as stop:
+            rsf.fuse_scene(*pair, tmp_path / "o.tif", **options)
+        plan = stop.value.args[0]
+        return plan.windows.side, plan.batch_size
+
+    monkeypatch.setattr(memory, "plan_work", plan_work)
+    monkeypatch.setattr(memory, "_needed", count)
+    assert planned(None) == (512, 8)
+    eight = needed[-1]
+    assert planned(eight) == (512, 8) and planned(eight - 1) == (512, 4)
+    assert planned(eight // 10)[0] < 512 and needed[-1] <= eight // 10
+    for free, options in ((1000, {}), (eight - 1, {"block": 512, "batch": 8})):
+        with pytest.raises(UserError, match=r"memory of stand-in GPU .*; give a smaller --block"):
+            planned(free, **options)
+    assert memory.free_memory(Accelerator()) == 4 * 2**30
+
+
 def test_amounts_of_memory():
     assert memory.parse_memory("2GB") == 2 * 2**30 == memory.parse_memory("2048 MB")
     assert memory.parse_memory("1.5g") == 3 * 2**29 and memory.parse_memory(1000) == 1000

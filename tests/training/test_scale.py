@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from collectives import collectives
 from loopback import environment, free_address
 from process_losses import NETWORKS, batch_of, losses, prepare
 
@@ -26,6 +27,9 @@ from rsfusion_jax.training.step import make_train_step
 ROOT = Path(__file__).resolve().parents[2]
 
 
+INDIVISIBLE = {"mmapp": 0.6, "rsanet": 0.6}
+"""Share of the parameters that eight devices cannot share, where it is large: these networks have
+nine taps and nine heads, whatever their width."""
 SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in NETWORKS if name != "pannet"]
 
 
@@ -39,7 +43,7 @@ def test_meshes_give_the_same_losses(network):
         with jax.set_mesh(mesh):
             step, state, batch = prepare(network, mesh)
             sizes[fsdp] = _bytes_per_device(state.params)
-            _assert_only_parameters_move(step.as_text(), state.params, fsdp)
+            _assert_only_parameters_move(step, state.params, fsdp)
             found = []
             for _ in alone:
                 state, metrics = step(state, batch)
@@ -53,21 +57,23 @@ def test_meshes_give_the_same_losses(network):
             if not any(size % 8 == 0 for size in leaf.shape)
         )
     # All but the leaves that eight devices cannot share falls to an eighth.
-    assert sizes[1] == whole and sizes[8] == left + (whole - left) // 8 and left < whole / 10
+    assert sizes[1] == whole and sizes[8] == left + (whole - left) // 8
+    assert left < INDIVISIBLE.get(network, 0.1) * whole
 
 
 def _bytes_per_device(tree) -> int:
     return sum(leaf.addressable_shards[0].data.nbytes for leaf in jax.tree.leaves(tree))
 
 
-def _assert_only_parameters_move(program: str, params, fsdp: int) -> None:
-    """Gathers have the shapes of parameters; data parallelism alone has none."""
-    gathered = re.findall(r"= \(?f32\[([\d,]*)\][^=]*? all-gather", program)
-    if fsdp == 1:
-        assert not gathered and "all-to-all" not in program and "collective-permute" not in program
+def _assert_only_parameters_move(step, params, fsdp: int) -> None:
+    """Gradients are summed once; gathers have the shapes of parameters, and there are none without
+    sharded ones."""
+    counts = collectives(step)
+    assert set(counts) <= ({"all-reduce"} if fsdp == 1 else {"all-reduce", "all-gather"})
+    assert 1 <= counts["all-reduce"] <= 2
+    gathered = set(re.findall(r"= \(?f32\[([\d,]*)\][^=]*? all-gather", step.as_text()))
     shapes = {",".join(map(str, leaf.shape)) for leaf in jax.tree.leaves(params)}
-    assert set(gathered) <= shapes, set(gathered) - shapes
-    assert "all-reduce" in program
+    assert gathered <= shapes, gathered - shapes
 
 
 @jax.default_matmul_precision("highest")
@@ -95,6 +101,7 @@ def test_rematerialised_blocks_change_memory_alone():
         ("pannet",),
         pytest.param(("u2net", "ramsf"), marks=pytest.mark.slow),
         pytest.param(("feinfn", "ddif"), marks=pytest.mark.slow),
+        pytest.param(("cf2n", "rsanet", "mmapp"), marks=pytest.mark.slow),
     ],
 )
 def test_two_processes_equal_one(networks, tmp_path):

@@ -1,6 +1,7 @@
 """How large blocks may be for a budget of memory."""
 
 import dataclasses
+import itertools
 import re
 from collections.abc import Callable
 
@@ -8,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import psutil
 
-from rsfusion_jax.compilation import compiler_options, platform_of
+from rsfusion_jax.compilation import compiler_options, device_of
 from rsfusion_jax.errors import UserError
 from rsfusion_jax.scenes.pair.geometry import ScenePair
 from rsfusion_jax.scenes.work.batch import WindowBatch
@@ -23,7 +24,12 @@ _WAITING = 6
 """Windows that exist at once: being read, read, on the device, being written."""
 _SLACK = 1.3
 """The compiler's count of temporary memory leaves out what its libraries take."""
-_ACCELERATOR_BATCH = 8
+_BATCHES = (8, 4, 2, 1)
+"""Windows that an accelerator takes at once; a CPU takes one."""
+_ON_DEVICE = 2
+"""Batches whose inputs and outputs lie on an accelerator at once: one is computed, one is moved."""
+_UNKNOWN_DEVICE = 4 * 2**30
+"""Bytes taken to be free on an accelerator that does not tell: few for a GPU of today."""
 _PROGRAM = 600 * 2**20
 """Bytes that a fresh process holds when a scene begins; what a calling program keeps besides is not
 counted."""
@@ -71,6 +77,8 @@ def plan_work(
 ) -> WorkPlan:
     """Chooses the largest blocks that fit, and compiles a program for their windows.
 
+    On accelerators the windows on the device must fit its free memory, too.
+
     Args:
         program: what is computed.
         scene: the pair.
@@ -81,25 +89,49 @@ def plan_work(
     Raises:
         UserError: not even the smallest block fits.
     """
-    on_cpu = platform_of(program.state) == "cpu"
-    batch_size = batch_size or (1 if on_cpu else _ACCELERATOR_BATCH)
+    device = device_of(program.state)
+    on_cpu = device.platform == "cpu"
+    free = 0 if on_cpu else free_memory(device)
     base = resident_bytes() + CACHE + _COMPILER
-    sides = [side] if side else list(SIDES)
+    field = 0 if program.field is None else program.field.channels
+    sides = [side] if side else SIDES
+    batches = [batch_size] if batch_size else [1] if on_cpu else _BATCHES
+    sizes = list(itertools.product(sides, batches))
     while True:
-        side = sides.pop(0)
+        side, batch_size = sizes.pop(0)
         windows = WindowReader.of(program, scene, side)
-        run = _compile(program, windows, batch_size)
-        field = 0 if program.field is None else program.field.channels
-        needed, varying = _needed(run, windows, batch_size, field, on_cpu, base)
-        if needed <= budget:
-            return WorkPlan(windows, batch_size, run, needed)
-        # Memory grows with the area: what will not fit need not be compiled.
-        sides = [s for s in sides if varying * (s / side) ** 2 + base <= budget]
-        if not sides:
+        run = _compile(program, windows, batch_size, device.platform)
+        host, on_device = _needed(run, windows, batch_size, field, on_cpu)
+        if base + host <= budget and on_device <= free:
+            return WorkPlan(windows, batch_size, run, base + host)
+        # Memory grows with area and batch: what will not fit need not be compiled.
+        shares = [(s * s * b) / (side * side * batch_size) for s, b in sizes]
+        sizes = [
+            size
+            for size, share in zip(sizes, shares, strict=True)
+            if base + share * host <= budget and share * on_device <= free
+        ]
+        if sizes:
+            continue
+        if on_device > free:
             raise UserError(
-                f"--memory={budget / 2**30:.2g}GB is too little: blocks of {side} pixels with "
-                f"{program.spec.name} take {needed / 2**30:.2g} GB; give more"
+                f"the memory of {device.device_kind} is too small: blocks of {side} pixels, "
+                f"{batch_size} at once, with {program.spec.name} take {on_device / 2**30:.2g} GB, "
+                f"{free / 2**30:.2g} GB are free; give a smaller --block or --batch, or set "
+                "JAX_PLATFORMS=cpu"
             )
+        raise UserError(
+            f"--memory={budget / 2**30:.2g}GB is too little: blocks of {side} pixels with "
+            f"{program.spec.name} take {(base + host) / 2**30:.2g} GB; give more"
+        )
+
+
+def free_memory(device: jax.Device) -> int:
+    """Bytes of an accelerator's memory that a program may still take."""
+    stats = device.memory_stats() or {}
+    if "bytes_limit" not in stats:
+        return _UNKNOWN_DEVICE
+    return stats["bytes_limit"] - stats.get("bytes_in_use", 0)
 
 
 def resident_bytes() -> int:
@@ -111,28 +143,28 @@ def resident_bytes() -> int:
     return min(resident, _PROGRAM)
 
 
-def _compile(program: WindowProgram, windows: WindowReader, batch_size: int):
+def _compile(program: WindowProgram, windows: WindowReader, batch_size: int, platform: str):
     window, _ = windows.read(windows.blocks[0])
     shapes = jax.tree.map(
         lambda array: jax.ShapeDtypeStruct((batch_size, *array.shape), array.dtype), window
     )
     state = jax.tree.map(lambda x: jax.ShapeDtypeStruct(jnp.shape(x), x.dtype), program.state)
-    return (
-        jax.jit(program.run)
-        .lower(state, shapes)
-        .compile(compiler_options(platform_of(program.state)))
-    )
+    return jax.jit(program.run).lower(state, shapes).compile(compiler_options(platform))
 
 
 def _needed(
-    run, windows: WindowReader, batch_size: int, field: int, on_cpu: bool, base: int
+    run, windows: WindowReader, batch_size: int, field: int, on_cpu: bool
 ) -> tuple[int, int]:
-    """Bytes expected, and the part of them that grows with the blocks."""
+    """Bytes that grow with the blocks: of this process, and of an accelerator."""
     height, width = windows.shape
     bands = len(windows.scene.ms.bands)
     channels = len(windows.scene.pan.bands) + 2 * bands + 2 * field  # a field is read and written
-    varying = _WAITING * batch_size * height * width * channels * 4
+    host = _WAITING * batch_size * height * width * channels * 4
     analysis = run.memory_analysis()
-    if on_cpu and analysis is not None:
-        varying += int(_SLACK * (analysis.temp_size_in_bytes + analysis.output_size_in_bytes))
-    return base + varying, varying
+    if analysis is None:
+        return host, 0
+    temporary, outputs = analysis.temp_size_in_bytes, analysis.output_size_in_bytes
+    if on_cpu:
+        return host + int(_SLACK * (temporary + outputs)), 0
+    moved = analysis.argument_size_in_bytes + outputs
+    return host, int(_SLACK * temporary) + _ON_DEVICE * moved
