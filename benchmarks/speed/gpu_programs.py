@@ -21,10 +21,11 @@ row with the reason. A row has, for one device and with loops expanded:
 - peak memory, as XLA plans it;
 - launches: kernels, copies, library calls and collectives that one execution starts;
 - collectives by kind, library calls by library, conditionals;
-- seconds of lowering and compiling. DDIF's step takes ten minutes on two cores.
+- seconds of lowering and compiling, on a core.
 
 Rows go to benchmarks/results/gpu_programs.json after each program; the table of all rows is
-printed. `--label` keeps rows of different code apart, `--missing` goes on after an interruption.
+printed (`--networks=` prints it alone). `--label` keeps rows of different code apart, `--missing`
+goes on after an interruption.
 """
 
 import importlib.util
@@ -42,16 +43,15 @@ MODES = {"ddif": ("train", "draw"), "attention": ("gradient",), "metrics": ("val
 KEYS = ("label", "network", "mode", "dtype", "devices")
 COLUMNS = (
     "program",
-    "mode",
-    "dtype",
-    "GPUs",
-    "images on each",
+    "images on each GPU",
     "peak, MB",
-    "launches",
-    "collectives",
+    "in bfloat16",
+    "launches on one GPU, on eight",
+    "in bfloat16",
+    "collectives on eight",
     "library calls",
     "conditionals",
-    "lower + compile, s",
+    "lower + compile, CPU s",
 )
 
 
@@ -97,24 +97,52 @@ def _compile(pipe, keys: dict, target: str) -> None:
         pipe.send({"failed": f"{type(error).__name__}: {lines[0][:200]}"})
 
 
-def cells(row: dict) -> list[object]:
-    """Format one line of the table."""
-    line = [row[key] for key in KEYS[1:]]
+def described(row: dict) -> str:
+    """Describe a row in one line."""
+    program = "{network} {mode}, {dtype}, {devices} GPU: ".format(**row)
     if "failed" in row:
-        return [*line, None, f"failed: {row['failed']}", *[None] * 5]
+        return program + f"failed: {row['failed']}"
+    return program + (
+        f"{row['peak_bytes'] / 1e6:,.0f} MB, {row['launches']:,} launches, collectives: "
+        f"{listed(row['collectives'])}, libraries: {listed(row['libraries'])}, "
+        f"{row['conditionals']} conditionals, {row['cpu_s']:.0f} CPU s"
+    )
 
-    def listed(counts):
-        return ", ".join(f"{number:,} {name}" for name, number in sorted(counts.items())) or 0
 
+def listed(counts: dict[str, int]) -> str:
+    """Write counts as in "1 all-reduce, 2 all-gather"."""
+    return ", ".join(f"{number:,} {name}" for name, number in sorted(counts.items())) or "0"
+
+
+def cells(rows: list[dict]) -> list[object]:
+    """Format a line of the table: all rows of a network in one mode."""
+    found = {(row["dtype"], row["devices"]): row for row in rows}
+    most = max(row["devices"] for row in rows)
+
+    def numbers_of(dtype, key, unit, *devices):
+        places = [(dtype, count) for count in devices if (dtype, count) in found]
+        values = [found[place].get(key) for place in places]
+        texts = ["failed" if value is None else f"{value / unit:,.0f}" for value in values]
+        return ", ".join(texts) or None
+
+    # What hardly depends on the dtype is said of one row only; "float32" comes after "bfloat16".
+    typical = max(rows, key=lambda row: (row["devices"], row["dtype"]))
+    line = [
+        "{network} {mode}".format(**typical),
+        typical.get("batch"),
+        numbers_of("float32", "peak_bytes", 1e6, most),
+        numbers_of("bfloat16", "peak_bytes", 1e6, most),
+        numbers_of("float32", "launches", 1, 1, 8),
+        numbers_of("bfloat16", "launches", 1, 1, 8),
+    ]
+    if "failed" in typical:
+        return [*line, *[None] * 4]
     return [
         *line,
-        row["batch"],
-        f"{row['peak_bytes'] / 1e6:,.0f}",
-        f"{row['launches']:,}",
-        listed(row["collectives"]),
-        listed(row["libraries"]),
-        row["conditionals"],
-        f"{row['lower_s'] + row['compile_s']:.0f}",
+        listed(typical["collectives"]) if typical["devices"] > 1 else None,
+        listed(typical["libraries"]),
+        typical["conditionals"],
+        f"{typical['cpu_s']:.0f}",
     ]
 
 
@@ -149,9 +177,10 @@ def main() -> None:
             packages=("jax-cuda12-plugin", "nvidia-cudnn-cu12"),
             device="compiled for NVIDIA H100 80GB HBM3, not run",
         )
-        print(record.table(COLUMNS, [cells(row)]).splitlines()[-1], flush=True)
+        print(described(row), flush=True)
     rows = [row for row in record.read(options.out) if row["label"] == options.label]
-    print(record.table(COLUMNS, map(cells, rows)))
+    lines = itertools.groupby(rows, key=lambda row: (row["network"], row["mode"]))
+    print(record.table(COLUMNS, (cells(list(group)) for _, group in lines)))
 
 
 if __name__ == "__main__":
