@@ -18,7 +18,7 @@ sampler (mode "draw"). Besides, the metrics of a validation, and attention with 
 is compiled in a process of its own, with a time limit: a program that fails or takes too long has a
 row with the reason. A row has, for one device and with loops expanded:
 
-- peak memory, as XLA plans it;
+- peak memory, as XLA plans it, and the temporary arrays of all that it plans;
 - launches: kernels, copies, library calls and collectives that one execution starts;
 - collectives by kind, library calls by library, conditionals;
 - seconds of lowering and compiling, on a core.
@@ -44,9 +44,9 @@ KEYS = ("label", "network", "mode", "dtype", "devices")
 COLUMNS = (
     "program",
     "images on each GPU",
-    "peak, MB",
-    "in bfloat16",
-    "launches on one GPU, on eight",
+    "peak, MB: float32, bfloat16",
+    "temporaries, MB",
+    "launches: one GPU, eight",
     "in bfloat16",
     "collectives on eight",
     "library calls",
@@ -94,7 +94,7 @@ def _compile(pipe, keys: dict, target: str) -> None:
         pipe.send(measured(program, described_mesh(keys["devices"], target)))
     except Exception as error:  # Whatever it is, the next program can still be compiled.
         lines = str(error).strip().splitlines() or [""]
-        pipe.send({"failed": f"{type(error).__name__}: {lines[0][:200]}"})
+        pipe.send({"failed": f"{type(error).__name__}: {lines[0][:500]}"})
 
 
 def described(row: dict) -> str:
@@ -119,30 +119,25 @@ def cells(rows: list[dict]) -> list[object]:
     found = {(row["dtype"], row["devices"]): row for row in rows}
     most = max(row["devices"] for row in rows)
 
-    def numbers_of(dtype, key, unit, *devices):
-        places = [(dtype, count) for count in devices if (dtype, count) in found]
-        values = [found[place].get(key) for place in places]
-        texts = ["failed" if value is None else f"{value / unit:,.0f}" for value in values]
-        return ", ".join(texts) or None
+    def written(write, places, between=", "):
+        texts = []
+        for row in map(found.get, places):
+            texts.append("-" if row is None else "failed" if "failed" in row else write(row))
+        return between.join(texts if len(set(texts)) > 1 else texts[:1])
 
-    # What hardly depends on the dtype is said of one row only; "float32" comes after "bfloat16".
-    typical = max(rows, key=lambda row: (row["devices"], row["dtype"]))
-    line = [
+    dtypes = [(dtype, most) for dtype in ("float32", "bfloat16") if (dtype, most) in found]
+    typical = next((found[place] for place in dtypes if "failed" not in found[place]), rows[0])
+    return [
         "{network} {mode}".format(**typical),
         typical.get("batch"),
-        numbers_of("float32", "peak_bytes", 1e6, most),
-        numbers_of("bfloat16", "peak_bytes", 1e6, most),
-        numbers_of("float32", "launches", 1, 1, 8),
-        numbers_of("bfloat16", "launches", 1, 1, 8),
-    ]
-    if "failed" in typical:
-        return [*line, *[None] * 4]
-    return [
-        *line,
-        listed(typical["collectives"]) if typical["devices"] > 1 else None,
-        listed(typical["libraries"]),
-        typical["conditionals"],
-        f"{typical['cpu_s']:.0f}",
+        written(lambda row: f"{row['peak_bytes'] / 1e6:,.0f}", dtypes),
+        written(lambda row: f"{row['temporary_bytes'] / 1e6:,.0f}", dtypes),
+        written(lambda row: f"{row['launches']:,}", [("float32", 1), ("float32", 8)]),
+        written(lambda row: f"{row['launches']:,}", [("bfloat16", 1), ("bfloat16", 8)]),
+        written(lambda row: listed(row["collectives"]), dtypes, "; ") if most > 1 else None,
+        written(lambda row: listed(row["libraries"]), dtypes, "; "),
+        written(lambda row: str(row["conditionals"]), dtypes, "; "),
+        written(lambda row: f"{row['cpu_s']:.0f}", dtypes),
     ]
 
 
