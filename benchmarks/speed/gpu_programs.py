@@ -25,8 +25,7 @@ row with the reason. A row has, for one device and with loops expanded:
 
 Rows go to benchmarks/results/gpu_programs.json after each program; the table of all rows is
 printed (`--networks=` prints it alone). `--label` keeps rows of different code apart, `--missing`
-goes on after an interruption and repeats what failed. All programs together take about an hour of
-CPU time.
+goes on after an interruption and repeats what failed.
 """
 
 import importlib.util
