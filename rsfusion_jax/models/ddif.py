@@ -36,6 +36,7 @@ from rsfusion_jax.ops.padding import pad_sample
 from rsfusion_jax.ops.resample import imresize
 from rsfusion_jax.ops.sinusoids import fourier_features, time_embedding
 from rsfusion_jax.ops.softmax import softmax
+from rsfusion_jax.ops.stored import stored
 
 HEADS = 8
 """Heads of both kinds of attention."""
@@ -134,7 +135,7 @@ class WaveletModulation(Layer):
         query = query / math.sqrt(channels // HEADS)
         context = jnp.einsum("bhwnd,bhwne->bnde", key, value)
         attended = jnp.einsum("bhwnd,bnde->bhwne", query, context).reshape(x.shape)
-        attended = Conv(self.features, 1, name="out")(attended)
+        attended = Conv(self.features, 1, name="out")(stored(attended))
         if channels != self.features:
             x = Conv(self.features, 1, name="residual")(x)
         x = attended + x  # (B, H, W, features)

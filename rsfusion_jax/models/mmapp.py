@@ -29,7 +29,7 @@ from rsfusion_jax.models.rsanet import (
     windowed_attention,
 )
 from rsfusion_jax.ops.conv import conv
-from rsfusion_jax.ops.product import product
+from rsfusion_jax.ops.stored import stored
 
 RATIOS = (2, 4, 8)
 STAGE_WEIGHTS = {
@@ -74,7 +74,7 @@ class ACmix(Layer):
         components = [p.reshape(*p.shape[:3], HEADS, -1) for p in (query, key, value)]
         mixed = jnp.concatenate(components, axis=-2).swapaxes(-1, -2)  # (B, H, W, 3, 9)
         fc = self.param("fc", truncated_normal(9), (9, 9)).astype(mixed.dtype)
-        mixed = product(mixed, fc).reshape(*x.shape[:3], 27)
+        mixed = jnp.matmul(stored(mixed), fc).reshape(*x.shape[:3], 27)
         filters = self.param("filters", truncated_normal(81), (3, 3, 9, 9)).astype(mixed.dtype)
         convolved = conv(mixed, filters)
         half = nn.initializers.constant(0.5)
