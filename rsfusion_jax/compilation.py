@@ -4,6 +4,7 @@ import functools
 from collections.abc import Callable
 
 import jax
+import numpy as np
 
 _WITHOUT_LIBRARY_CONVOLUTIONS = {
     "xla_cpu_experimental_ynn_fusion_type": (
@@ -25,6 +26,10 @@ def device_of(*arguments) -> jax.Device:
     if not arrays:
         arrays = [jax.device_put(0)]
     return next(iter(arrays[0].devices()))
+
+_MOST_PROGRAMS = 16
+"""Programs of one function that stay in memory: each takes some ten megabytes, and a long session
+meets images of ever new sizes."""
 
 
 def platform_of(*arguments) -> str:
@@ -68,14 +73,26 @@ def jit(function: Callable, **settings) -> Callable:
     """
     as_part = jax.jit(function, **settings)
 
-    @functools.cache
-    def as_program(platform):
-        return jax.jit(function, compiler_options=compiler_options(platform), **settings)
+    @functools.lru_cache(maxsize=_MOST_PROGRAMS)
+    def as_program(platform, *signature):
+        # What jax stores of a program dies with its function: each program has one of its own.
+        @functools.wraps(function)
+        def own(*args, **kwargs):
+            return function(*args, **kwargs)
+
+        return jax.jit(own, compiler_options=compiler_options(platform), **settings)
 
     @functools.wraps(function)
     def call(*args, **kwargs):
-        leaves = jax.tree.leaves((args, kwargs))
-        traced = any(isinstance(leaf, jax.core.Tracer) for leaf in leaves)
-        return (as_part if traced else as_program(platform_of(leaves)))(*args, **kwargs)
+        leaves, structure = jax.tree.flatten((args, kwargs))
+        if any(isinstance(leaf, jax.core.Tracer) for leaf in leaves):
+            return as_part(*args, **kwargs)
+        program = as_program(platform_of(leaves), structure, *map(_kind, leaves))
+        return program(*args, **kwargs)
 
     return call
+
+
+def _kind(leaf) -> object:
+    """Return what distinguishes the arguments that programs of their own are made for."""
+    return (leaf.shape, leaf.dtype) if isinstance(leaf, (np.ndarray, jax.Array)) else type(leaf)

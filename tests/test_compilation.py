@@ -82,3 +82,19 @@ def test_jit_may_be_a_part_of_another_program(arrays):
     np.testing.assert_allclose(whole, part(x, kernel) + 1, rtol=1e-5)
     assert jax.jit(jax.grad(part, argnums=1))(x, kernel).shape == kernel.shape
     assert jax.grad(part, argnums=1)(x, kernel).shape == kernel.shape
+
+
+def test_programs_of_many_shapes_are_dropped_oldest_first():
+    traced = []
+
+    def double(x):
+        traced.append(x.shape)
+        return 2 * x
+
+    function, most = compilation.jit(double), compilation._MOST_PROGRAMS
+    for size in range(1, most + 2):
+        np.testing.assert_array_equal(function(np.ones(size)), np.full(size, 2))
+    function(np.ones(most + 1))
+    assert len(traced) == most + 1  # the newest is there
+    function(np.ones(1))
+    assert traced[-1] == (1,) and len(traced) == most + 2  # the oldest was dropped

@@ -111,11 +111,13 @@ class Fuser:
         options = {"seed": seed, "steps": steps, "sampler": sampler, "samples": samples}
         self._check_options({**options, "return_std": return_std or None})
         pan, ms, lms, single = self._check_images(pan, ms, lms)
-        pan, ms = (jnp.asarray(image, jnp.float32) / self.max_value for image in (pan, ms))
+        # Outside of jax: each operation on an image of a new size is another program there.
+        scale = np.float32(self.max_value)
+        pan, ms = (np.asarray(image, np.float32) / scale for image in (pan, ms))
         if lms is None:
-            lms = interp23(ms, self.model.ratio)
+            lms = _enlarged(ms, self.model.ratio)
         else:
-            lms = jnp.asarray(lms, jnp.float32) / self.max_value
+            lms = np.asarray(lms, np.float32) / scale
         std = None
         if self.diffusion is not None:
             fused, std = draw(
@@ -133,7 +135,7 @@ class Fuser:
         else:
             fused = fuse_tiles(self.fuse_unit, pan, ms, lms, ratio=self.model.ratio, tile=tile)
         outputs = [
-            np.asarray(image[0] if single else image) * np.float32(self.max_value)
+            (np.asarray(image)[0] if single else np.asarray(image)) * scale
             for image in ((fused, std) if return_std else (fused,))
         ]
         return tuple(outputs) if return_std else outputs[0]
@@ -218,6 +220,9 @@ class Fuser:
                 f"{name} lies in [0, 1] but this Fuser takes counts up to {self.max_value:g}; pass "
                 "max_value=1 when loading it, or give counts"
             )
+
+
+_enlarged = jit(interp23, static_argnums=1)
 
 
 @functools.partial(jit, static_argnums=0)

@@ -97,7 +97,7 @@ def test_training_step(precision, tmp_path, monkeypatch):
 def test_unknown_precision_is_named(tmp_path):
     config = tiny_config()
     config.train.precision = "half"
-    with pytest.raises(rsf.UserError, match="precision='half'; choose default or high"):
+    with pytest.raises(rsf.UserError, match="precision='half' must be 'default' or 'high'"):
         loop.train(config, tmp_path / "run")
 
 
