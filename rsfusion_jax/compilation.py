@@ -27,6 +27,7 @@ def device_of(*arguments) -> jax.Device:
         arrays = [jax.device_put(0)]
     return next(iter(arrays[0].devices()))
 
+
 _MOST_PROGRAMS = 16
 """Programs of one function that stay in memory: each takes some ten megabytes, and a long session
 meets images of ever new sizes."""

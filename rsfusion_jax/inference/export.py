@@ -18,6 +18,7 @@ import jax.numpy as jnp
 from rsfusion_jax import __version__
 from rsfusion_jax.errors import UserError
 from rsfusion_jax.inference.fuser import Fuser
+from rsfusion_jax.new_files import new_files
 from rsfusion_jax.ops.cudnn_attention import without_cudnn
 from rsfusion_jax.ops.resample import interp23
 
@@ -49,10 +50,6 @@ def export_fuser(
             f"{model.title} fuses by drawing samples, which is not exported; choose a "
             "network that fuses in one pass"
         )
-    if path.exists():
-        raise UserError(f"{path} exists already; choose another name or delete it")
-    if not path.parent.is_dir():
-        raise UserError(f"{path}: its folder does not exist; create it first")
     if tile < model.ratio or tile % model.ratio or batch < 1:
         raise UserError(
             f"--tile={tile} must be a multiple of the ratio {model.ratio}, and --batch={batch} at "
@@ -71,9 +68,6 @@ def export_fuser(
         return fused * fuser.max_value
 
     inputs = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes]
-    with without_cudnn():
-        exported = jax.export.export(jax.jit(fuse), platforms=platforms)(*inputs)
-    data = exported.serialize()
     card = {
         "version": __version__,
         "network": model.title,
@@ -88,7 +82,10 @@ def export_fuser(
         "receptive_field": model.receptive_field,
         "platforms": list(platforms),
     }
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("card.json", json.dumps(card, indent=1))
-        archive.writestr("fuse.stablehlo", bytes(data))
+    with new_files([path]) as unfinished:
+        with without_cudnn():
+            exported = jax.export.export(jax.jit(fuse), platforms=platforms)(*inputs)
+        with zipfile.ZipFile(unfinished[path], "w") as archive:
+            archive.writestr("card.json", json.dumps(card, indent=1))
+            archive.writestr("fuse.stablehlo", bytes(exported.serialize()))
     return card
