@@ -18,10 +18,10 @@ def make_parser(prog: str) -> Parser:
     parser.add_argument("--workdir", metavar="RUN", help="run folder or checkpoint to score")
     parser.add_argument(
         "--methods",
-        type=_names,
-        default=[],
+        default="",
         metavar="A,B,...",
-        help="run folders, network:file.pth, classical methods",
+        help="run folders, network:file.pth, classical methods; LABEL=METHOD for a label of your "
+        "own",
     )
     parser.add_argument("--data", help=".h5 or .mat set, or a folder of SEN12MS-CR")
     parser.add_argument("--sensor", help="sensor of --data; default the run's")
@@ -36,15 +36,19 @@ def make_parser(prog: str) -> Parser:
     parser.add_argument(
         "--save-mat", action="store_true", help="also write the fused images as MATLAB files"
     )
+    parser.add_argument(
+        "--over-runs",
+        action="store_true",
+        help="also print mean and deviation over runs of one method: run folders that differ in "
+        "the seed alone, files of one network, or methods with one LABEL",
+    )
     return parser
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Score as the parsed arguments say."""
     from rsfusion_jax.evaluation.evaluate import evaluate
+    from rsfusion_jax.evaluation.specs import split_specs
 
-    evaluate(**vars(arguments))
-
-
-def _names(text: str) -> list[str]:
-    return [name.strip() for name in text.split(",") if name.strip()]
+    options = vars(arguments)
+    evaluate(methods=split_specs(options.pop("methods")), **options)

@@ -9,8 +9,10 @@ import ml_collections
 from rsfusion_jax.data.source import Source
 from rsfusion_jax.errors import UserError
 from rsfusion_jax.evaluation.leaderboard import leaderboard
-from rsfusion_jax.evaluation.methods import find_method
+from rsfusion_jax.evaluation.methods import classical_method, find_method
 from rsfusion_jax.evaluation.report import REPORT
+from rsfusion_jax.evaluation.several_runs import distinct_labels, find_families
+from rsfusion_jax.evaluation.specs import expand, parse_spec
 from rsfusion_jax.runs.checkpoint import LATEST
 
 
@@ -25,12 +27,14 @@ def evaluate(
     batch_size: int,
     out: str | None,
     save_mat: bool = False,
+    over_runs: bool = False,
 ) -> None:
     """Score methods on a data set, print all metrics, and write a report and pictures.
 
     Args:
         workdir: run folder or checkpoint to score; None for none.
-        methods: run folders, `network:file.pth` and classical methods to score.
+        methods: run folders, `network:file.pth` and classical methods to score, each with a label
+            of its own in front where one is wanted: `label=runs/a`.
         data: data set to score on; None for the test set of the first run.
         sensor: name of the sensor of `data`; None for that of the first run.
         max_value: full scale of `data`; None for the one that it states.
@@ -38,10 +42,14 @@ def evaluate(
         batch_size: images fused at once.
         out: folder of the report; None for a new one, `evaluations/<date>` in the run folder.
         save_mat: whether to write the fused images as MATLAB files too.
+        over_runs: whether to print and report mean and standard deviation over the runs of one
+            method too.
 
     Raises:
         UserError: there is no method or no data set, or `out` already has a report.
     """
+    workdir = str(expand(workdir)) if workdir else None
+    data, out = (str(expand(path)) if path else None for path in (data, out))
     specs = ([workdir] if workdir else []) + list(methods)
     if not specs:
         raise UserError(
@@ -59,6 +67,9 @@ def evaluate(
     if out and (Path(out) / REPORT).exists():
         raise UserError(f"{out} holds the report of an earlier evaluation; name another")
     scored = [find_method(spec, source.info) for spec in specs if spec != "exp"]
+    reference = classical_method("exp", source.info)
+    scored = distinct_labels([reference, *scored])[1:]
+    families = find_families(scored) if over_runs else {}
     folder = Path(out) if out else _dated_folder(workdir)
     try:
         folder.mkdir(parents=True, exist_ok=bool(out))
@@ -66,7 +77,14 @@ def evaluate(
         raise UserError(
             f"{folder} cannot be made ({error.strerror}); name another --out"
         ) from error
-    leaderboard(scored, source, folder, batch_size=batch_size, save_mat=save_mat)
+    leaderboard(
+        scored,
+        source,
+        folder,
+        batch_size=batch_size,
+        save_mat=save_mat,
+        families=families,
+    )
     print(f"report and pictures in {folder}")
 
 
@@ -84,8 +102,9 @@ def _first_card(specs: Sequence[str], workdir: str | None) -> dict | None:
     from rsfusion_jax.runs.checkpoint import find_checkpoint, read_card
 
     for spec in specs:
-        if Path(spec).is_dir() or spec == workdir:
-            return read_card(find_checkpoint(spec))
+        path = parse_spec(spec).path
+        if path.is_dir() or spec == workdir:
+            return read_card(find_checkpoint(path))
     return None
 
 
