@@ -11,7 +11,8 @@ import ml_collections
 
 from rsfusion_jax import __version__
 from rsfusion_jax.data.configured import open_split
-from rsfusion_jax.data.pipeline import steps_per_epoch, train_dataset
+from rsfusion_jax.data.identity import set_identity
+from rsfusion_jax.data.pipeline import Batches, steps_per_epoch, train_dataset
 from rsfusion_jax.data.source import Source
 from rsfusion_jax.errors import Interrupted, UserError
 from rsfusion_jax.evaluation.leaderboard import closing_report
@@ -88,7 +89,14 @@ def train(
         if sets is None:
             splits = ("train", "valid", "test")
             sets = {split: open_split(config.data, split, config.seed) for split in splits}
-        steps = _train(config, workdir, sets, stop, profile, beside)
+            identities = {
+                split: None if source is None else set_identity(source)
+                for split, source in sets.items()
+                if is_first()
+            }
+        else:
+            identities = None
+        steps = _train(config, workdir, sets, identities, stop, profile, beside)
         test_set = sets.get("test")
         if test_set and is_first():
             closing_report(load(workdir), test_set, config, workdir)
@@ -97,7 +105,9 @@ def train(
     return workdir
 
 
-def _train(config, workdir: Path, sets, stop: StopRequest, profile: bool, beside: str) -> int:
+def _train(
+    config, workdir: Path, sets, identities, stop: StopRequest, profile: bool, beside: str
+) -> int:
     """Train without the final report; return the number of steps of the run."""
     # Data.
     mesh = sharding.make_mesh(config.mesh.devices, config.mesh.shard_params_over)
@@ -116,7 +126,7 @@ def _train(config, workdir: Path, sets, stop: StopRequest, profile: bool, beside
         process_count=jax.process_count(),
         workers=config.data.workers,
     )
-    batches = iter(dataset)
+    batches = Batches(dataset)
     epoch = steps_per_epoch(train_set, config.train.batch_size, config.data.crops_per_sample)
     steps = config.train.steps or config.train.epochs * epoch
     if steps < 1:
@@ -191,7 +201,7 @@ def _train(config, workdir: Path, sets, stop: StopRequest, profile: bool, beside
     # From here on the run folder exists, and all arrays are placed on the mesh.
     with contextlib.ExitStack() as stack:
         if is_first():
-            open_run_folder(workdir, config, default_config())
+            open_run_folder(workdir, config, default_config(), identities, steps)
             stack.enter_context(RunLock(workdir))
         barrier("run folder")
         checkpoints = stack.enter_context(_open_checkpoints(workdir))
