@@ -74,11 +74,7 @@ def train_dataset(
     transform = _Transform(source.info, patch_size, augment)
     local = batch_size // process_count
     dataset = (
-        grain.MapDataset.source(source)
-        .seed(seed)
-        .repeat(crops_per_sample)
-        .shuffle()
-        .repeat()
+        _ordered(source, seed, crops_per_sample)
         .random_map(transform)
         # Batch before slicing, so that process p gets the p-th part of every global batch.
         # grain's default batch of one sample would be a view into the source's memory; _stack
@@ -112,6 +108,11 @@ class Batches:
 
     def __next__(self) -> Sample:
         return next(self._iterator)
+
+    @property
+    def taken(self) -> int:
+        """Number of batches taken since the start of the run."""
+        return _batches_taken(self.get_state())
 
     def get_state(self) -> dict:
         """Return the position in the data, which can be written as JSON."""
@@ -157,6 +158,29 @@ def _state_at(fresh: dict, taken: int) -> dict:
         for worker, reader in enumerate(fresh[_WORKERS])
     ]
     return fresh | {_WORKERS: states, "next_index_in_cycle": taken % count}
+
+
+def samples_of_batch(
+    source: Source, number: int, *, batch_size: int, seed: int, crops_per_sample: int = 1
+) -> list[int]:
+    """Return the indices of the samples from which a training batch was cut.
+
+    Args:
+        source: data source of `train_dataset`.
+        number: number of the batch, from 0.
+        batch_size: patches per step over all processes.
+        seed: seed of `train_dataset`.
+        crops_per_sample: patches cut from each sample per epoch.
+    """
+    order = _ordered(range(len(source)), seed, crops_per_sample)
+    return [int(order[i]) for i in range(number * batch_size, (number + 1) * batch_size)]
+
+
+def _ordered(source, seed: int, crops_per_sample: int):
+    """Return the endless order in which samples, or their indices, are used."""
+    import grain
+
+    return grain.MapDataset.source(source).seed(seed).repeat(crops_per_sample).shuffle().repeat()
 
 
 def steps_per_epoch(source: Source, batch_size: int, crops_per_sample: int = 1) -> int:

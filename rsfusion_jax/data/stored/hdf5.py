@@ -59,6 +59,12 @@ class Hdf5File:
                         if isinstance(item, h5py.Dataset)
                     }
                 except (OSError, RuntimeError, KeyError) as error:
+                    if _is_open_elsewhere(error):
+                        raise UserError(
+                            f"{self.path} is open for writing in another program or notebook; "
+                            "close it there and start again, or run h5clear -s on the file if the "
+                            "program that wrote it was killed"
+                        ) from error
                     raise UserError(
                         f"{self.path} cannot be opened as HDF5 ({_one_line(error)}): expected a "
                         "complete .h5 or .mat set, so check the path or download the file again"
@@ -73,6 +79,11 @@ class Hdf5File:
         self.path = state["path"]
         self._lock = threading.Lock()
         self._opened = None
+
+
+def _is_open_elsewhere(error: Exception) -> bool:
+    locked = isinstance(error, BlockingIOError) and "lock" in str(error)
+    return locked or "already open for write" in str(error)
 
 
 def _one_line(error: Exception) -> str:
