@@ -27,6 +27,7 @@ def make_parser(prog: str) -> Parser:
     parser.add_argument("--sensor", help="sensor of --data; default the run's")
     parser.add_argument("--max-value", type=float, help="divisor of --data; default its full scale")
     parser.add_argument("--ratio", type=int, help="PAN pixels per MS pixel; default the sensor's")
+    parser.add_argument("--axes", help="order of --data's axes, such as NCHW; default what fits")
     parser.add_argument("--batch-size", type=int, default=4, help="images fused at once")
     parser.add_argument(
         "--out",

@@ -28,6 +28,7 @@ def evaluate(
     out: str | None,
     save_mat: bool = False,
     over_runs: bool = False,
+    axes: str | None = None,
 ) -> None:
     """Score methods on a data set, print all metrics, and write a report and pictures.
 
@@ -44,6 +45,7 @@ def evaluate(
         save_mat: whether to write the fused images as MATLAB files too.
         over_runs: whether to print and report mean and standard deviation over the runs of one
             method too.
+        axes: order of the axes of `data`, such as "NCHW"; None for the one that fits.
 
     Raises:
         UserError: there is no method or no data set, or `out` already has a report.
@@ -59,7 +61,7 @@ def evaluate(
         raise UserError(f"--batch-size={batch_size} must be at least 1")
     card = _first_card(specs, workdir)
     if data:
-        source = _open(data, sensor, max_value, ratio, card)
+        source = _open(data, sensor, max_value, ratio, axes, card)
     elif card and "config" in card:
         source = _own_test_set(card)
     else:
@@ -108,7 +110,7 @@ def _first_card(specs: Sequence[str], workdir: str | None) -> dict | None:
     return None
 
 
-def _open(data, sensor, max_value, ratio, card) -> Source:
+def _open(data, sensor, max_value, ratio, axes, card) -> Source:
     if Path(data).is_dir():
         return _open_folder(data, ratio, card)
     from rsfusion_jax.data.stored.pancollection import open_set
@@ -123,6 +125,7 @@ def _open(data, sensor, max_value, ratio, card) -> Source:
         ratio=ratio or (card["network"]["ratio"] if card else None),
         max_value=max_value,
         usual_max_value=scale.get("max_value"),
+        axes=axes,
     )
 
 
