@@ -23,7 +23,7 @@ def make_parser(prog: str) -> Parser:
         help="run folders, network:file.pth, classical methods; LABEL=METHOD for a label of your "
         "own",
     )
-    parser.add_argument("--data", help=".h5 or .mat set, or a folder of SEN12MS-CR")
+    parser.add_argument("--data", help=".h5 or .mat set, or a folder of them or of SEN12MS-CR")
     parser.add_argument("--sensor", help="sensor of --data; default the run's")
     parser.add_argument("--max-value", type=float, help="divisor of --data; default its full scale")
     parser.add_argument("--ratio", type=int, help="PAN pixels per MS pixel; default the sensor's")

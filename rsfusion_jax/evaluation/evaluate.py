@@ -36,7 +36,8 @@ def evaluate(
         workdir: run folder or checkpoint to score; None for none.
         methods: run folders, `network:file.pth` and classical methods to score, each with a label
             of its own in front where one is wanted: `label=runs/a`.
-        data: data set to score on; None for the test set of the first run.
+        data: data set to score on, or a folder of `.h5` and `.mat` scenes; None for the test set
+            of the first run.
         sensor: name of the sensor of `data`; None for that of the first run.
         max_value: full scale of `data`; None for the one that it states.
         ratio: PAN pixels per MS pixel; None for the sensor's.
@@ -111,15 +112,17 @@ def _first_card(specs: Sequence[str], workdir: str | None) -> dict | None:
 
 
 def _open(data, sensor, max_value, ratio, axes, card) -> Source:
-    if Path(data).is_dir():
-        return _open_folder(data, ratio, card)
     from rsfusion_jax.data.stored.pancollection import open_set
+    from rsfusion_jax.data.stored.scene_folder import is_scene_folder, open_scenes
 
+    is_folder = Path(data).is_dir()
+    if is_folder and not is_scene_folder(data):
+        return _open_folder(data, ratio, card)
     scale = card["scale"] if card else {}
     sensor = sensor or scale.get("sensor")
     if sensor is None:
         raise UserError(f"the sensor of {data} is not known; give --sensor=NAME")
-    return open_set(
+    return (open_scenes if is_folder else open_set)(
         data,
         sensor=sensor,
         ratio=ratio or (card["network"]["ratio"] if card else None),
