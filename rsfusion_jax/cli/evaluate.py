@@ -35,6 +35,12 @@ def make_parser(prog: str) -> Parser:
         help="folder of the report; default evaluations/DATE in the run folder",
     )
     parser.add_argument(
+        "--wrap",
+        action="store_true",
+        help="enlarge with periodic borders, as the MATLAB toolbox does; its figures are met to "
+        "the digit only so",
+    )
+    parser.add_argument(
         "--save-mat", action="store_true", help="also write the fused images as MATLAB files"
     )
     parser.add_argument(

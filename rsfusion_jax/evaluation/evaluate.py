@@ -29,6 +29,7 @@ def evaluate(
     save_mat: bool = False,
     over_runs: bool = False,
     axes: str | None = None,
+    wrap: bool = False,
 ) -> None:
     """Score methods on a data set, print all metrics, and write a report and pictures.
 
@@ -47,6 +48,8 @@ def evaluate(
         over_runs: whether to print and report mean and standard deviation over the runs of one
             method too.
         axes: order of the axes of `data`, such as "NCHW"; None for the one that fits.
+        wrap: whether images are enlarged with the periodic borders of the MATLAB toolbox: `lms`
+            where `data` does not store it, and inside classical methods and metrics.
 
     Raises:
         UserError: there is no method or no data set, or `out` already has a report.
@@ -62,14 +65,16 @@ def evaluate(
         raise UserError(f"--batch-size={batch_size} must be at least 1")
     card = _first_card(specs, workdir)
     if data:
-        source = _open(data, sensor, max_value, ratio, axes, card)
+        source = _open(data, sensor, max_value, ratio, axes, wrap, card)
+    elif wrap:
+        raise UserError("--wrap enlarges the images of a file; name it as --data")
     elif card and "config" in card:
         source = _own_test_set(card)
     else:
         raise UserError("no data set to score on; give --data=FILE and --sensor=NAME")
     if out and (Path(out) / REPORT).exists():
         raise UserError(f"{out} holds the report of an earlier evaluation; name another")
-    scored = [find_method(spec, source.info) for spec in specs if spec != "exp"]
+    scored = [find_method(spec, source.info, wrap=wrap) for spec in specs if spec != "exp"]
     reference = classical_method("exp", source.info)
     scored = distinct_labels([reference, *scored])[1:]
     families = find_families(scored) if over_runs else {}
@@ -86,6 +91,7 @@ def evaluate(
         folder,
         batch_size=batch_size,
         save_mat=save_mat,
+        wrap=wrap,
         families=families,
     )
     print(f"report and pictures in {folder}")
@@ -111,12 +117,14 @@ def _first_card(specs: Sequence[str], workdir: str | None) -> dict | None:
     return None
 
 
-def _open(data, sensor, max_value, ratio, axes, card) -> Source:
+def _open(data, sensor, max_value, ratio, axes, wrap, card) -> Source:
     from rsfusion_jax.data.stored.pancollection import open_set
     from rsfusion_jax.data.stored.scene_folder import is_scene_folder, open_scenes
 
     is_folder = Path(data).is_dir()
     if is_folder and not is_scene_folder(data):
+        if wrap:
+            raise UserError(f"--wrap is for .h5 and .mat sets, not for {data}; leave it out")
         return _open_folder(data, ratio, card)
     scale = card["scale"] if card else {}
     sensor = sensor or scale.get("sensor")
@@ -129,6 +137,7 @@ def _open(data, sensor, max_value, ratio, axes, card) -> Source:
         max_value=max_value,
         usual_max_value=scale.get("max_value"),
         axes=axes,
+        wrap=wrap,
     )
 
 

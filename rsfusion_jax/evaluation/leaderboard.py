@@ -11,7 +11,7 @@ from rsfusion_jax.evaluation.measures import reduced_metrics
 from rsfusion_jax.evaluation.methods import Method, classical_method, network_method
 from rsfusion_jax.evaluation.panels import panel, save_picture, zoom
 from rsfusion_jax.evaluation.report import print_table, write_report
-from rsfusion_jax.evaluation.score import Scores, protocol, score
+from rsfusion_jax.evaluation.score import BORDERS, Scores, protocol, score
 from rsfusion_jax.evaluation.several_runs import over_runs
 from rsfusion_jax.inference.fuser import Fuser
 from rsfusion_jax.progress import ProgressBar
@@ -29,6 +29,7 @@ def leaderboard(
     batch_size: int,
     metrics: Sequence[str] | None = None,
     save_mat: bool = False,
+    wrap: bool = False,
     families: Mapping[str, Sequence[Method]] | None = None,
 ) -> dict[str, Scores]:
     """Score methods on a data set, print a table, and write the report and pictures to a folder.
@@ -40,6 +41,7 @@ def leaderboard(
         batch_size: number of images fused at once.
         metrics: columns of the printed table; all by default. The report always has all metrics.
         save_mat: whether to write every fused image in counts as a file for the MATLAB toolbox.
+        wrap: whether images were and are enlarged with periodic borders.
         families: runs of one method by a label for them, for statistics over the runs.
 
     Returns:
@@ -52,15 +54,16 @@ def leaderboard(
     rows = {}
     with ProgressBar(f"scoring on {len(source)} images", len(methods), quiet=not is_first()) as bar:
         for label, method in methods.items():
-            rows[label] = score(method.fuse, source, batch_size=batch_size)
+            rows[label] = score(method.fuse, source, batch_size=batch_size, wrap=wrap)
             bar.advance(note=label)
-    title = f"{source.info.name}: {len(source)} images, mean±std, * best, + second"
+    marks = f"mean±std, * best, + second, borders {BORDERS[wrap]}"
+    title = f"{source.info.name}: {len(source)} images, {marks}"
     print_table(methods, rows, title, metrics)
     runs = over_runs(families or {}, rows)
     if runs:
         members = {label: families[label][0] for label in runs}
         print_table(members, runs, "runs of one method: mean±std over the runs", metrics)
-    write_report(folder, methods, rows, protocol(source), runs)
+    write_report(folder, methods, rows, protocol(source, wrap=wrap), runs)
     samples = [source[i] for i in range(min(_PICTURES, len(source)))]
     rgb = source.info.sensor.rgb
     fused = {

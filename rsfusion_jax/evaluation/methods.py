@@ -42,15 +42,23 @@ class Method:
     family: str = ""
 
 
-def classical_method(name: str, info: SetInfo) -> Method:
-    """Make a classical method for batches, clipped to [0, 1]; EXP returns `lms` unchanged."""
+def classical_method(name: str, info: SetInfo, *, wrap: bool = False) -> Method:
+    """Make a classical method for batches, clipped to [0, 1]; EXP returns `lms` unchanged.
+
+    Args:
+        name: name of the method.
+        info: description of the data set.
+        wrap: whether the method enlarges with periodic borders; see `classical.fuse`.
+    """
     label = name.upper().replace("_", "-")
     if name == "exp":
         return Method(label, lambda pan, ms, lms: lms)
 
     @jax.jit
     def fuse(pan, ms, lms):
-        one = functools.partial(classical.fuse, name, sensor=info.sensor, ratio=info.ratio)
+        one = functools.partial(
+            classical.fuse, name, sensor=info.sensor, ratio=info.ratio, wrap=wrap
+        )
         return jnp.clip(per_image(lambda p, m, u: one(p, m, lms=u), pan, ms, lms), 0, 1)
 
     return Method(label, fuse)
@@ -64,20 +72,21 @@ def network_method(
     return Method(label, fuser.fuse_unit, count, str(path), base, family)
 
 
-def find_method(text: str, info: SetInfo) -> Method:
+def find_method(text: str, info: SetInfo, *, wrap: bool = False) -> Method:
     """Find the method that an entry of `--methods` names.
 
     Args:
         text: `exp` or another classical method, a run folder or checkpoint, or `network:file.pth`;
             in front of it a label, as `mine=runs/a`.
         info: description of the data set that the method will be scored on.
+        wrap: whether classical methods enlarge with periodic borders.
 
     Raises:
         UserError: the method or file does not exist, or the weights do not fit the data set.
     """
     spec = parse_spec(text)
     if not spec.network and spec.name in classical.list_methods():
-        method = classical_method(spec.name, info)
+        method = classical_method(spec.name, info, wrap=wrap)
     elif spec.network:
         method = _torch_method(spec, info)
     elif os.path.exists(spec.path):

@@ -48,8 +48,10 @@ class PanCollection:
         storage: Hdf5File | MatFile,
         fields: Mapping[str, tuple[str, Layout]],
         info: SetInfo,
+        wrap: bool = False,
     ):
         self.info = info
+        self._wrap = wrap
         self._storage = storage
         self._fields = dict(fields)
 
@@ -71,7 +73,7 @@ class PanCollection:
         for array in sample.values():
             array /= scale  # in place: allocating a second array takes as long as reading it
         if "lms" not in sample:
-            sample["lms"] = _upsample(sample["ms"], self.info)
+            sample["lms"] = _upsample(sample["ms"], self.info, self._wrap)
         return sample
 
     def counts(self, key: str, index: int) -> np.ndarray:
@@ -89,6 +91,7 @@ def open_set(
     usual_max_value: float | None = None,
     ms_phase: float | None = None,
     axes: str | None = None,
+    wrap: bool = False,
 ) -> PanCollection:
     """Open and check a stored set.
 
@@ -111,6 +114,8 @@ def open_set(
             for HISR.
         axes: order of the axes of the stored arrays, such as "NCHW"; by default the file's
             attribute `axes`, else the one order that fits the shapes and the sensor.
+        wrap: whether an `lms` that is not stored has the periodic borders of the MATLAB toolbox;
+            default edge-replicated. It concerns the phase `ratio // 2` only.
 
     Returns:
         The set as a `Source`.
@@ -171,7 +176,7 @@ def open_set(
         pan_degradation=None if degradation is None else str(degradation),
     )
     fields = {key: (array_names[key], layouts[key]) for key in array_names}
-    source = PanCollection(storage, fields, info)
+    source = PanCollection(storage, fields, info, wrap)
     indices = check.sampled_indices(len(source))
     check.check_values(name, source.counts, dtypes, indices, info.max_value, origin, insisted)
     if "lms" not in array_names:
@@ -244,11 +249,11 @@ def _check_upsampling(name: str, info: SetInfo) -> None:
         )
 
 
-def _upsample(ms: np.ndarray, info: SetInfo) -> np.ndarray:
+def _upsample(ms: np.ndarray, info: SetInfo, wrap: bool) -> np.ndarray:
     """Upsample `ms` to the PAN grid by the method for the set's phase, (H, W, C) float32."""
     if info.ratio == 1:
         return ms.copy()
     if info.ms_phase == info.ratio // 2:
-        return interp23(ms, info.ratio)
+        return interp23(ms, info.ratio, wrap)
     height, width, _ = ms.shape
     return imresize(ms, (height * info.ratio, width * info.ratio))
