@@ -18,7 +18,8 @@ def make_parser(prog: str) -> Parser:
     parser.add_argument("--workdir", metavar="RUN", help="run folder or checkpoint to score")
     parser.add_argument(
         "--methods",
-        default="",
+        type=_names,
+        default=[],
         metavar="A,B,...",
         help="run folders, network:file.pth, classical methods; LABEL=METHOD for a label of your "
         "own",
@@ -55,7 +56,11 @@ def make_parser(prog: str) -> Parser:
 def run(arguments: argparse.Namespace) -> None:
     """Score as the parsed arguments say."""
     from rsfusion_jax.evaluation.evaluate import evaluate
+
+    evaluate(**vars(arguments))
+
+
+def _names(text: str) -> list[str]:
     from rsfusion_jax.evaluation.specs import split_specs
 
-    options = vars(arguments)
-    evaluate(methods=split_specs(options.pop("methods")), **options)
+    return split_specs(text)
