@@ -125,7 +125,7 @@ def _load(path: str | Path):
             f"{path} holds Python objects besides tensors and loading them could run code from the "
             "file; save the network's state_dict() alone and load that"
         ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+    except Exception as error:  # PyTorch raises a dozen types on damaged files
         raise UserError(
             f"{path} cannot be read as a PyTorch file (truncated or of another format); download "
             "or save it again"

@@ -140,6 +140,25 @@ def test_damage_is_refused(weights, tmp_path):
     assert refused > count // 2
 
 
+def test_damage_of_the_old_format_is_one_sentence(weights, tmp_path):
+    """Files from before PyTorch 1.6 have no checksums: only a broken structure is noticed."""
+    path, bad = tmp_path / "old.pth", tmp_path / "bad.pth"
+    torch.save(_tensors(weights), path, _use_new_zipfile_serialization=False)
+    _assert_loads(path, weights)
+    content, rng = path.read_bytes(), np.random.default_rng(23)
+    for index in range(60):
+        place = int(rng.integers(len(content) if index % 2 else 2000))
+        flipped = bytearray(content)
+        flipped[place] ^= 1 << int(rng.integers(8))
+        bad.write_bytes(flipped if index % 3 else content[:place])
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                read_state_dict(bad)
+        except rsf.UserError as error:
+            assert "\n" not in str(error)
+
+
 def test_saved_without_checksums(weights, tmp_path):
     torch.serialization.set_crc32_options(False)
     try:
