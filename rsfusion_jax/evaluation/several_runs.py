@@ -11,6 +11,9 @@ from rsfusion_jax.errors import UserError
 from rsfusion_jax.evaluation.methods import Method
 from rsfusion_jax.evaluation.score import Scores
 
+_SUFFIXES = (".pth", ".pt", ".safetensors")
+"""Suffixes of files of weights, which labels leave out."""
+
 
 def distinct_labels(methods: Sequence[Method]) -> list[Method]:
     """Return the methods with labels that differ, by as much of their paths as that takes.
@@ -26,11 +29,14 @@ def distinct_labels(methods: Sequence[Method]) -> list[Method]:
     counts = Counter(labels)
     for label in [label for label, count in counts.items() if count > 1]:
         rows = [i for i, method in enumerate(methods) if method.label == label]
-        paths = [Path(methods[i].path).absolute().parts if methods[i].path else () for i in rows]
+        paths = [Path(methods[i].path).absolute() if methods[i].path else Path() for i in rows]
+        plain = [path.with_suffix("") if path.suffix in _SUFFIXES else path for path in paths]
+        if len(set(plain)) == len(set(paths)):
+            paths = plain
         depth, ends = 0, [""] * len(rows)
         while len(set(ends)) < len(set(paths)):
             depth += 1
-            ends = [_end(parts, depth) for parts in paths]
+            ends = ["/".join(path.parts[-depth:]) for path in paths]
         for row, end in zip(rows, ends, strict=True):
             inner = methods[row].base or label
             labels[row] = f"{inner} ({end})" if end else label
@@ -46,16 +52,6 @@ def distinct_labels(methods: Sequence[Method]) -> list[Method]:
         dataclasses.replace(method, label=label)
         for method, label in zip(methods, labels, strict=True)
     ]
-
-
-def _end(parts: tuple[str, ...], depth: int) -> str:
-    """Return the last parts of a path, without the suffix of a file of weights."""
-    if not parts:
-        return ""
-    last = parts[-1]
-    for suffix in (".pth", ".pt", ".safetensors"):
-        last = last.removesuffix(suffix)
-    return "/".join([*parts[-depth:-1], last])
 
 
 def find_families(methods: Sequence[Method]) -> dict[str, list[Method]]:

@@ -38,6 +38,8 @@ def test_labels_differ_by_as_much_of_the_path_as_that_takes():
     assert _labels(pnn[0], pnn[0], _method("GSA"), _method("GSA")) == [
         *("PNN", "PNN #2", "GSA", "GSA #2"),
     ]
+    twins = [_method("PNN", path, "PNN") for path in ("/w/a.pth", "/w/a.pt")]
+    assert _labels(*twins) == ["PNN (a.pth)", "PNN (a.pt)"]
     assert _labels(pnn[0], _method("GSA")) == ["PNN", "GSA"]
     assert _file_names(["A (b)", "a_b", "c"]) == {"A (b)": "a__b", "a_b": "a_b", "c": "c"}
     assert len(set(_file_names(["A-b", "A_b", "a.b"]).values())) == 3
