@@ -7,6 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from rsfusion_jax.models import create_model
+from rsfusion_jax.runs.card import network_card
 from rsfusion_jax.runs.checkpoint import Checkpoints, abstract_like
 from rsfusion_jax.runs.state import create_state
 
@@ -29,7 +31,8 @@ def test_a_relative_folder_is_resumed(tmp_path, monkeypatch):
     params = {"layer": {"kernel": jnp.arange(6.0).reshape(2, 3)}}
     state = create_state(params, optax.adam(0.1), jax.random.key(1), ema=True)
     state = state.replace(step=jnp.asarray(7, jnp.int32))
-    card = {"network": {"name": "pnn"}, "scale": {}, "diffusion": None}
+    model = create_model("pnn", num_bands=3)
+    card = network_card(model, {"name": "pnn"}, sensor=None, max_value=1, ms_phase=2)
     run = Checkpoints(Path("runs/mine"))
     run.save(state, _Position(taken=7), card)
     run.close()
