@@ -8,8 +8,10 @@ from jax.scipy.linalg import solve_triangular
 
 from rsfusion_jax.classical.arithmetic import quotient
 from rsfusion_jax.classical.least_squares import triangle
+from rsfusion_jax.errors import UserError
 
 
+@jax.custom_jvp
 def non_negative_least_squares(regressors, targets):
     """(K, T) non-negative, minimising |regressors @ x - targets| for each target.
 
@@ -20,6 +22,9 @@ def non_negative_least_squares(regressors, targets):
     Args:
         regressors: (H, W, K) images.
         targets: (H, W, T) images.
+
+    Raises:
+        UserError: a derivative is asked for; the search has none.
     """
     factor, projected = triangle(regressors, targets)
     # Unit columns and unit targets: one tolerance serves every unit and every band.
@@ -28,6 +33,14 @@ def non_negative_least_squares(regressors, targets):
     solve = jax.vmap(_active_set, in_axes=(None, 1), out_axes=1)
     solution = solve(quotient(factor, norms), quotient(projected, lengths))
     return quotient(solution, norms[:, None]) * lengths
+
+
+@non_negative_least_squares.defjvp
+def _refuse_derivatives(primals, tangents):
+    raise UserError(
+        "this method fits non-negative weights by a search that has no derivative; differentiate "
+        "another method, such as bdsd or gsa, or apply coefficients that were fitted before"
+    )
 
 
 class _State(NamedTuple):

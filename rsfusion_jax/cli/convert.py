@@ -13,6 +13,7 @@ def make_parser(prog: str) -> Parser:
     parser.add_argument("set", help=".h5 or .mat set")
     parser.add_argument("out", help="new .h5 file")
     parser.add_argument("--overwrite", action="store_true", help="replace OUT if it exists")
+    parser.add_argument("--axes", help="order of the set's axes, such as NCHW; default what fits")
     return parser
 
 
@@ -20,4 +21,4 @@ def run(arguments: argparse.Namespace) -> None:
     """Convert as the parsed arguments say."""
     from rsfusion_jax.data.stored.convert import convert_set
 
-    convert_set(arguments.set, arguments.out, overwrite=arguments.overwrite)
+    convert_set(arguments.set, arguments.out, overwrite=arguments.overwrite, axes=arguments.axes)

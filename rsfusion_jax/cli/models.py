@@ -28,6 +28,10 @@ def run(arguments: argparse.Namespace) -> None:
         "multiplications in the convolutions and matrix products for a PAN of 64 x 64 pixels."
     ]
     for name in list_models():
+        if name not in PUBLICATIONS or name not in COSTS:
+            # A network of the user's own, whose file is all that there needs to be.
+            table.add_row(name, *("-",) * 5)
+            continue
         publication = PUBLICATIONS[name]
         parameters, cost = COSTS[name]
         row = (publication.venue, str(publication.year), ", ".join(publication.tasks))

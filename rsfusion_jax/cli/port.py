@@ -12,8 +12,10 @@ HELP = "PyTorch weights to a checkpoint, or back"
 def make_parser(prog: str) -> Parser:
     """Build the command's parser."""
     parser = Parser(prog, "SOURCE TARGET [options]", description=HELP)
-    parser.add_argument("source", help=".pth file; with --to-torch a run folder or checkpoint")
-    parser.add_argument("target", help="folder of the new checkpoint; with --to-torch a .pth file")
+    parser.add_argument("source", help=".pth or .safetensors file; with --to-torch a run folder")
+    parser.add_argument(
+        "target", help="folder of the new checkpoint; with --to-torch a .pth or .safetensors file"
+    )
     parser.add_argument("--to-torch", action="store_true", help="write the authors' state dict")
     parser.add_argument("--model", help="network, one of `rsfusion models`")
     parser.add_argument("--num-bands", type=int, help="bands of the low-resolution image")
@@ -23,6 +25,11 @@ def make_parser(prog: str) -> Parser:
     )
     parser.add_argument("--sensor", help="sensor that the weights were trained on; sets the scale")
     parser.add_argument("--max-value", type=float, help="divisor of the training data")
+    parser.add_argument(
+        "--key",
+        help="entry of the file that holds the weights, such as model or state_dict.net; default "
+        "the only one, else a moving average",
+    )
     parser.add_argument(
         "--set",
         action="append",
@@ -53,6 +60,7 @@ def run(arguments: argparse.Namespace) -> None:
         ratio=arguments.ratio,
         sensor=arguments.sensor,
         max_value=arguments.max_value,
+        key=arguments.key,
         fields=dict(_assignment(text) for text in arguments.set),
     )
     print(

@@ -10,13 +10,15 @@ HELP = "a pair or a cube to data sets with ground truth"
 
 def make_parser(prog: str) -> Parser:
     """Build the command's parser."""
-    parser = Parser(prog, "PAN MS OUT | CUBE OUT --srf=RESPONSE [options]", description=HELP)
+    parser = Parser(
+        prog, "PAN MS OUT | SCENE.mat OUT | CUBE OUT --srf=RESPONSE [options]", description=HELP
+    )
     parser.add_argument(
         "images",
         nargs="+",
         metavar="IMAGE",
-        help="PAN and MS (may be one .mat file twice), or a hyperspectral cube with --srf: .tif, "
-        ".mat or .npy",
+        help="PAN and MS, one .mat file with both, or a hyperspectral cube with --srf: .tif, .mat "
+        "or .npy",
     )
     parser.add_argument("out", help="new .h5 set; OUT_train.h5 and so on with --split")
     parser.add_argument("--sensor", help="sensor of the images; a cube may go without")
@@ -48,7 +50,11 @@ def make_parser(prog: str) -> Parser:
         help="how PAN is degraded to the resolution that MS had",
     )
     parser.add_argument(
-        "--patch", type=_patch, default=64, metavar="N|whole", help="side of the images in pixels"
+        "--patch",
+        type=_patch,
+        default="auto",
+        metavar="N|whole",
+        help="side of the images in pixels; default 64, or what fits into the smallest area",
     )
     parser.add_argument(
         "--split", type=_shares, metavar="A,B,C", help="shares of train, valid and test by area"
@@ -58,7 +64,7 @@ def make_parser(prog: str) -> Parser:
         action="store_true",
         help="also write OUT_full.h5: not degraded, without ground truth",
     )
-    parser.add_argument("--max-value", type=float, help="full scale; needed for fractions")
+    parser.add_argument("--max-value", type=float, help="full scale; asked for where unknown")
     parser.add_argument("--seed", type=int, default=0, help="order of the patches")
     return parser
 
@@ -72,15 +78,16 @@ def run(arguments: argparse.Namespace) -> None:
     images = options.pop("images")
     if len(images) > 2:
         raise UserError(f"{len(images)} images are given; expected PAN and MS, or a cube alone")
-    pan = None if len(images) == 1 else images[0]
+    is_pair = len(images) == 2 or (images[0].lower().endswith(".mat") and not arguments.srf)
+    pan = images[0] if is_pair else None
     psf = Psf(options.pop("psf"), options.pop("psf_sigma"), options.pop("psf_size"))
     centred = options.pop("phase") == "centred"
     simulate_sets(pan, images[-1], options.pop("out"), psf=psf, centred=centred, **options)
 
 
-def _patch(text: str) -> int | None:
-    if text == "whole":
-        return None
+def _patch(text: str) -> int | str | None:
+    if text in ("whole", "auto"):
+        return None if text == "whole" else text
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"{text!r} is neither a number of pixels nor 'whole'")
     return int(text)

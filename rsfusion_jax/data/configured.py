@@ -48,7 +48,8 @@ def open_split(data, split: str, seed: int) -> Source | None:
     if Path(where).is_dir() or (data.sensor == "sen12ms_cr" and not Path(where).is_file()):
         return open_folder(where, split, seed, data.ratio, data.sen12ms_cr)
     scale = {"ratio": data.ratio, "usual_max_value": data.max_value}
-    source = open_set(where, sensor=config_sensor(data), **scale)
+    axes = data.get("axes")  # configs of earlier versions do not have it
+    source = open_set(where, sensor=config_sensor(data), axes=axes, **scale)
     if not source.info.has_gt:
         raise UserError(
             f"data.{split}={where} has no 'gt', which {split} needs; give a reduced-resolution set"

@@ -55,8 +55,7 @@ def train_dataset(
         process_count: number of processes.
         workers: number of worker processes; 0 reads in threads. Workers only pay off with more
             than two cores and expensive decoding. They are spawned, so the main module needs an
-            `if __name__ == "__main__"` guard, and each copies a source that lives in memory. An
-            iterator state saved with workers can only be restored with the same number of them.
+            `if __name__ == "__main__"` guard, and each copies a source that lives in memory.
         threads: reading threads per process; 0 reads on demand, without prefetching.
         prefetch: number of batches that each process reads ahead.
 
@@ -75,11 +74,7 @@ def train_dataset(
     transform = _Transform(source.info, patch_size, augment)
     local = batch_size // process_count
     dataset = (
-        grain.MapDataset.source(source)
-        .seed(seed)
-        .repeat(crops_per_sample)
-        .shuffle()
-        .repeat()
+        _ordered(source, seed, crops_per_sample)
         .random_map(transform)
         # Batch before slicing, so that process p gets the p-th part of every global batch.
         # grain's default batch of one sample would be a view into the source's memory; _stack
@@ -96,6 +91,96 @@ def train_dataset(
         flags.FLAGS.mark_as_parsed()
     options = grain.MultiprocessingOptions(num_workers=workers, per_worker_buffer_size=prefetch)
     return dataset.mp_prefetch(options)
+
+
+class Batches:
+    """An iterator over training batches whose state fits any number of worker processes.
+
+    Args:
+        dataset: from `train_dataset`.
+    """
+
+    def __init__(self, dataset):
+        self._iterator = iter(dataset)
+
+    def __iter__(self) -> "Batches":
+        return self
+
+    def __next__(self) -> Sample:
+        return next(self._iterator)
+
+    @property
+    def taken(self) -> int:
+        """Number of batches taken since the start of the run."""
+        return _batches_taken(self.get_state())
+
+    def get_state(self) -> dict:
+        """Return the position in the data, which can be written as JSON."""
+        return self._iterator.get_state()
+
+    def set_state(self, state: dict) -> None:
+        """Move to a position in the data, saved by an iterator with any number of workers."""
+        own = self._iterator.get_state()
+        if _readers(state) != _readers(own):
+            state = _state_at(own, _batches_taken(state))
+        self._iterator.set_state(state)
+
+    def close(self) -> None:
+        """End the threads or processes that read ahead."""
+        self._iterator.close()
+
+
+_WORKERS = "iterators_in_use_states"
+"""Entry of grain's state with worker processes: the states of the workers, which take turns."""
+
+
+def _readers(state: dict) -> int:
+    return len(state.get(_WORKERS, ()))
+
+
+def _batches_taken(state: dict) -> int:
+    """Return the number of batches that were taken before a state was saved."""
+    return sum(int(reader["next_index"]) for reader in state.get(_WORKERS, [state]))
+
+
+def _state_at(fresh: dict, taken: int) -> dict:
+    """Return the state of an iterator after a number of batches.
+
+    Args:
+        fresh: state of the iterator at its start.
+        taken: number of batches taken.
+    """
+    if _WORKERS not in fresh:
+        return fresh | {"next_index": taken}
+    count = len(fresh[_WORKERS])
+    states = [
+        {**reader, "next_index": (taken - worker + count - 1) // count}
+        for worker, reader in enumerate(fresh[_WORKERS])
+    ]
+    return fresh | {_WORKERS: states, "next_index_in_cycle": taken % count}
+
+
+def samples_of_batch(
+    source: Source, number: int, *, batch_size: int, seed: int, crops_per_sample: int = 1
+) -> list[int]:
+    """Return the indices of the samples from which a training batch was cut.
+
+    Args:
+        source: data source of `train_dataset`.
+        number: number of the batch, from 0.
+        batch_size: patches per step over all processes.
+        seed: seed of `train_dataset`.
+        crops_per_sample: patches cut from each sample per epoch.
+    """
+    order = _ordered(range(len(source)), seed, crops_per_sample)
+    return [int(order[i]) for i in range(number * batch_size, (number + 1) * batch_size)]
+
+
+def _ordered(source, seed: int, crops_per_sample: int):
+    """Return the endless order in which samples, or their indices, are used."""
+    import grain
+
+    return grain.MapDataset.source(source).seed(seed).repeat(crops_per_sample).shuffle().repeat()
 
 
 def steps_per_epoch(source: Source, batch_size: int, crops_per_sample: int = 1) -> int:

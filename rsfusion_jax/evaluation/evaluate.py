@@ -9,8 +9,10 @@ import ml_collections
 from rsfusion_jax.data.source import Source
 from rsfusion_jax.errors import UserError
 from rsfusion_jax.evaluation.leaderboard import leaderboard
-from rsfusion_jax.evaluation.methods import find_method
+from rsfusion_jax.evaluation.methods import classical_method, find_method
 from rsfusion_jax.evaluation.report import REPORT
+from rsfusion_jax.evaluation.several_runs import distinct_labels, find_families
+from rsfusion_jax.evaluation.specs import expand, parse_spec
 from rsfusion_jax.runs.checkpoint import LATEST
 
 
@@ -25,23 +27,35 @@ def evaluate(
     batch_size: int,
     out: str | None,
     save_mat: bool = False,
+    over_runs: bool = False,
+    axes: str | None = None,
+    wrap: bool = False,
 ) -> None:
     """Score methods on a data set, print all metrics, and write a report and pictures.
 
     Args:
         workdir: run folder or checkpoint to score; None for none.
-        methods: run folders, `network:file.pth` and classical methods to score.
-        data: data set to score on; None for the test set of the first run.
+        methods: run folders, `network:file.pth` and classical methods to score, each with a label
+            of its own in front where one is wanted: `label=runs/a`.
+        data: data set to score on, or a folder of `.h5` and `.mat` scenes; None for the test set
+            of the first run.
         sensor: name of the sensor of `data`; None for that of the first run.
         max_value: full scale of `data`; None for the one that it states.
         ratio: PAN pixels per MS pixel; None for the sensor's.
         batch_size: images fused at once.
         out: folder of the report; None for a new one, `evaluations/<date>` in the run folder.
         save_mat: whether to write the fused images as MATLAB files too.
+        over_runs: whether to print and report mean and standard deviation over the runs of one
+            method too.
+        axes: order of the axes of `data`, such as "NCHW"; None for the one that fits.
+        wrap: whether images are enlarged with the periodic borders of the MATLAB toolbox: `lms`
+            where `data` does not store it, and inside classical methods and metrics.
 
     Raises:
         UserError: there is no method or no data set, or `out` already has a report.
     """
+    workdir = str(expand(workdir)) if workdir else None
+    data, out = (str(expand(path)) if path else None for path in (data, out))
     specs = ([workdir] if workdir else []) + list(methods)
     if not specs:
         raise UserError(
@@ -51,14 +65,19 @@ def evaluate(
         raise UserError(f"--batch-size={batch_size} must be at least 1")
     card = _first_card(specs, workdir)
     if data:
-        source = _open(data, sensor, max_value, ratio, card)
+        source = _open(data, sensor, max_value, ratio, axes, wrap, card)
+    elif wrap:
+        raise UserError("--wrap enlarges the images of a file; name it as --data")
     elif card and "config" in card:
         source = _own_test_set(card)
     else:
         raise UserError("no data set to score on; give --data=FILE and --sensor=NAME")
     if out and (Path(out) / REPORT).exists():
         raise UserError(f"{out} holds the report of an earlier evaluation; name another")
-    scored = [find_method(spec, source.info) for spec in specs if spec != "exp"]
+    scored = [find_method(spec, source.info, wrap=wrap) for spec in specs if spec != "exp"]
+    reference = classical_method("exp", source.info)
+    scored = distinct_labels([reference, *scored])[1:]
+    families = find_families(scored) if over_runs else {}
     folder = Path(out) if out else _dated_folder(workdir)
     try:
         folder.mkdir(parents=True, exist_ok=bool(out))
@@ -66,7 +85,15 @@ def evaluate(
         raise UserError(
             f"{folder} cannot be made ({error.strerror}); name another --out"
         ) from error
-    leaderboard(scored, source, folder, batch_size=batch_size, save_mat=save_mat)
+    leaderboard(
+        scored,
+        source,
+        folder,
+        batch_size=batch_size,
+        save_mat=save_mat,
+        wrap=wrap,
+        families=families,
+    )
     print(f"report and pictures in {folder}")
 
 
@@ -84,26 +111,33 @@ def _first_card(specs: Sequence[str], workdir: str | None) -> dict | None:
     from rsfusion_jax.runs.checkpoint import find_checkpoint, read_card
 
     for spec in specs:
-        if Path(spec).is_dir() or spec == workdir:
-            return read_card(find_checkpoint(spec))
+        path = parse_spec(spec).path
+        if path.is_dir() or spec == workdir:
+            return read_card(find_checkpoint(path))
     return None
 
 
-def _open(data, sensor, max_value, ratio, card) -> Source:
-    if Path(data).is_dir():
-        return _open_folder(data, ratio, card)
+def _open(data, sensor, max_value, ratio, axes, wrap, card) -> Source:
     from rsfusion_jax.data.stored.pancollection import open_set
+    from rsfusion_jax.data.stored.scene_folder import is_scene_folder, open_scenes
 
+    is_folder = Path(data).is_dir()
+    if is_folder and not is_scene_folder(data):
+        if wrap:
+            raise UserError(f"--wrap is for .h5 and .mat sets, not for {data}; leave it out")
+        return _open_folder(data, ratio, card)
     scale = card["scale"] if card else {}
     sensor = sensor or scale.get("sensor")
     if sensor is None:
         raise UserError(f"the sensor of {data} is not known; give --sensor=NAME")
-    return open_set(
+    return (open_scenes if is_folder else open_set)(
         data,
         sensor=sensor,
         ratio=ratio or (card["network"]["ratio"] if card else None),
         max_value=max_value,
         usual_max_value=scale.get("max_value"),
+        axes=axes,
+        wrap=wrap,
     )
 
 

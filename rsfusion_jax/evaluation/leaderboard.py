@@ -1,6 +1,6 @@
 """Score methods on one data set: print a table, and write the report and pictures."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,8 @@ from rsfusion_jax.evaluation.measures import reduced_metrics
 from rsfusion_jax.evaluation.methods import Method, classical_method, network_method
 from rsfusion_jax.evaluation.panels import panel, save_picture, zoom
 from rsfusion_jax.evaluation.report import print_table, write_report
-from rsfusion_jax.evaluation.score import Scores, protocol, score
+from rsfusion_jax.evaluation.score import BORDERS, Scores, protocol, score
+from rsfusion_jax.evaluation.several_runs import over_runs
 from rsfusion_jax.inference.fuser import Fuser
 from rsfusion_jax.progress import ProgressBar
 from rsfusion_jax.runs.processes import is_first
@@ -28,29 +29,41 @@ def leaderboard(
     batch_size: int,
     metrics: Sequence[str] | None = None,
     save_mat: bool = False,
+    wrap: bool = False,
+    families: Mapping[str, Sequence[Method]] | None = None,
 ) -> dict[str, Scores]:
     """Score methods on a data set, print a table, and write the report and pictures to a folder.
 
     Args:
-        methods: methods to score; EXP is added in front.
+        methods: methods to score, with labels that differ; EXP is added in front.
         source: the data set.
         folder: folder of the files; it must exist.
         batch_size: number of images fused at once.
         metrics: columns of the printed table; all by default. The report always has all metrics.
         save_mat: whether to write every fused image in counts as a file for the MATLAB toolbox.
+        wrap: whether images were and are enlarged with periodic borders.
+        families: runs of one method by a label for them, for statistics over the runs.
 
     Returns:
         The scores by label of the method.
     """
-    methods = {m.label: m for m in (classical_method("exp", source.info), *methods)}
+    rows_of_table = [classical_method("exp", source.info), *methods]
+    methods = {method.label: method for method in rows_of_table}
+    assert len(methods) == len(rows_of_table), "two methods have one label"
+    files = _file_names(methods)
     rows = {}
     with ProgressBar(f"scoring on {len(source)} images", len(methods), quiet=not is_first()) as bar:
         for label, method in methods.items():
-            rows[label] = score(method.fuse, source, batch_size=batch_size)
+            rows[label] = score(method.fuse, source, batch_size=batch_size, wrap=wrap)
             bar.advance(note=label)
-    title = f"{source.info.name}: {len(source)} images, mean±std, * best, + second"
+    marks = f"mean±std, * best, + second, borders {BORDERS[wrap]}"
+    title = f"{source.info.name}: {len(source)} images, {marks}"
     print_table(methods, rows, title, metrics)
-    write_report(folder, methods, rows, protocol(source))
+    runs = over_runs(families or {}, rows)
+    if runs:
+        members = {label: families[label][0] for label in runs}
+        print_table(members, runs, "runs of one method: mean±std over the runs", metrics)
+    write_report(folder, methods, rows, protocol(source, wrap=wrap), runs)
     samples = [source[i] for i in range(min(_PICTURES, len(source)))]
     rgb = source.info.sensor.rgb
     fused = {
@@ -58,12 +71,12 @@ def leaderboard(
         for label, method in methods.items()
     }
     for label, images in fused.items():
-        save_picture(panel(samples, images, rgb), folder / f"panel_{file_name(label)}.png")
+        save_picture(panel(samples, images, rgb), folder / f"panel_{files[label]}.png")
     first = {label: images[0] for label, images in fused.items()}
     save_picture(zoom(samples[0], first, rgb), folder / "zoom.png")
     if save_mat:
         for label, method in methods.items():
-            _save_mat(method, source, folder / f"mat_{file_name(label)}")
+            _save_mat(method, source, folder / f"mat_{files[label]}")
     return rows
 
 
@@ -94,6 +107,18 @@ def closing_report(fuser: Fuser, test_set: Source, config, workdir: Path) -> Non
 def file_name(label: str) -> str:
     """Convert a label to a part of a file name."""
     return "".join(c if c.isalnum() else "_" for c in label.lower()).strip("_")
+
+
+def _file_names(labels: Iterable[str]) -> dict[str, str]:
+    """Give every label a file name of its own: different labels may have the same `file_name`."""
+    names: dict[str, str] = {}
+    for label in labels:
+        name, number = file_name(label), 1
+        while name in names.values():
+            number += 1
+            name = f"{file_name(label)}_{number}"
+        names[label] = name
+    return names
 
 
 def _fuse_one(method: Method, sample: dict) -> np.ndarray:

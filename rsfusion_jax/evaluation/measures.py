@@ -40,7 +40,9 @@ def reduced_metrics(ratio: int) -> tuple[str, ...]:
     return tuple(name for name in REDUCED if name != ("ERGAS" if ratio == 1 else "RMSE"))
 
 
-def measure(batch: dict, fused: jax.Array, info: SetInfo) -> dict[str, jax.Array]:
+def measure(
+    batch: dict, fused: jax.Array, info: SetInfo, *, wrap: bool = False
+) -> dict[str, jax.Array]:
     """Compute all metrics of each image of a batch.
 
     They are computed in counts, which Q2n rounds as the MATLAB toolbox does.
@@ -50,13 +52,14 @@ def measure(batch: dict, fused: jax.Array, info: SetInfo) -> dict[str, jax.Array
             [0, 1].
         fused: fused images, (B, H, W, C), in [0, 1].
         info: description of the data set.
+        wrap: whether metrics without ground truth enlarge with periodic borders.
 
     Returns:
         Values by metric, (B,), float32.
     """
     scaled = {key: batch[key] for key in ("pan", "ms", "lms", "gt") if key in batch}
     if not info.has_gt:
-        return _full(scaled, fused, info)
+        return (_full_wrapped if wrap else _full)(scaled, fused, info)
     values = _reduced(scaled, fused, info)
     if "mask" in batch:
         values |= _under_clouds({key: batch[key] for key in ("gt", "mask")}, fused, info)
@@ -110,10 +113,19 @@ def _under_clouds(batch, fused, info):
 
 @_batched
 def _full(batch, fused, info):
+    return _full_resolution(batch, fused, info, wrap=False)
+
+
+@_batched
+def _full_wrapped(batch, fused, info):
+    return _full_resolution(batch, fused, info, wrap=True)
+
+
+def _full_resolution(batch, fused, info, wrap):
     pan, ms, lms = batch["pan"], batch["ms"], batch["lms"]
     place = {"sensor": info.sensor, "ratio": info.ratio}
     spectral = metrics.d_lambda_k(fused, ms, lms=lms, quantise=info.max_value > 1, **place)
-    spatial = metrics.d_s(fused, ms, pan, ratio=info.ratio, lms=lms)
+    spatial = metrics.d_s(fused, ms, pan, ratio=info.ratio, lms=lms, wrap=wrap)
     return {
         "R-SAM": metrics.r_sam(fused, ms, ms_phase=info.ms_phase, **place),
         "R-ERGAS": metrics.r_ergas(fused, ms, ms_phase=info.ms_phase, **place),

@@ -2,17 +2,22 @@
 
 import csv
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from rsfusion_jax.evaluation.measures import LOWER_IS_BETTER
 from rsfusion_jax.evaluation.methods import Method
 from rsfusion_jax.evaluation.score import Scores
 from rsfusion_jax.new_files import new_files
+
+_ESCAPED = r"\\\g<0>"
+"""Replacement that puts a backslash before a character with a meaning in LaTeX."""
 
 _MARKS = {0: "*", 1: "+"}
 
@@ -58,7 +63,7 @@ def print_table(
             for metric in metrics
         ]
         count = f"{methods[label].parameters:,}" if methods[label].parameters else "-"
-        table.add_row(label, *cells, count, f"{scores.seconds / scores.megapixels:.2f}")
+        table.add_row(escape(label), *cells, count, f"{scores.seconds / scores.megapixels:.2f}")
     # Output to a pipe or file must not be wrapped to the assumed width of a terminal.
     console = Console()
     if not console.is_terminal:
@@ -67,18 +72,25 @@ def print_table(
 
 
 def write_report(
-    folder: Path, methods: Mapping[str, Method], rows: Mapping[str, Scores], protocol: dict
+    folder: Path,
+    methods: Mapping[str, Method],
+    rows: Mapping[str, Scores],
+    protocol: dict,
+    runs: Mapping[str, Scores] | None = None,
 ) -> None:
     """Write report.json, report.csv and report.tex.
 
     The JSON is {"methods": {label: {metric: {"mean", "std"}, ..., "parameters",
-    "seconds_per_megapixel"}}, "protocol": {...}}.
+    "seconds_per_megapixel"}}, "protocol": {...}}; networks also have the "path" of their weights.
+    With `runs` there is "over_runs": {label: {metric: {"mean", "std"}, ..., "runs": number}}, and
+    a second table in the LaTeX file.
 
     Args:
         folder: folder of the files.
         methods: the methods by label.
         rows: their scores by label.
         protocol: from `score.protocol`.
+        runs: statistics over several runs of one method, from `several_runs.over_runs`.
     """
     report = {
         "methods": {
@@ -86,16 +98,22 @@ def write_report(
                 **scores.summary(),
                 "parameters": methods[label].parameters,
                 "seconds_per_megapixel": round(scores.seconds / scores.megapixels, 4),
+                **({"path": methods[label].path} if methods[label].path else {}),
             }
             for label, scores in rows.items()
         },
         "protocol": protocol,
     }
+    if runs:
+        report["over_runs"] = {
+            label: {**scores.summary(), "runs": len(next(iter(scores.values.values())))}
+            for label, scores in runs.items()
+        }
     paths = [folder / name for name in (REPORT, "report.csv", "report.tex")]
     with new_files(paths, overwrite=True) as unfinished:
         unfinished[paths[0]].write_text(json.dumps(_finite(report), indent=1) + "\n")
         _write_csv(unfinished[paths[1]], rows)
-        unfinished[paths[2]].write_text(_latex(rows))
+        unfinished[paths[2]].write_text(_latex(rows) + (_latex(runs) if runs else ""))
 
 
 def _write_csv(path: Path, rows: Mapping[str, Scores]) -> None:
@@ -128,7 +146,7 @@ def _latex(rows: Mapping[str, Scores]) -> str:
             value = f"{summary[metric]['mean']:.4f}"
             style = styles.get(places[metric][label], "%s") if len(rows) > 1 else "%s"
             cells.append(style % value + rf" $\pm$ {summary[metric]['std']:.4f}")
-        lines.append(f"{label.replace('_', chr(92) + '_')} & {' & '.join(cells)} " + r"\\")
+        lines.append(f"{re.sub('[_%&#$]', _ESCAPED, label)} & {' & '.join(cells)} " + r"\\")
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
 
 

@@ -13,6 +13,9 @@ from rsfusion_jax.data.pipeline import eval_batches
 from rsfusion_jax.data.source import Source
 from rsfusion_jax.evaluation.measures import CLOUDS, LOWER_IS_BETTER, measure
 
+BORDERS = {False: "replicated", True: "periodic, as in the MATLAB toolbox"}
+"""How images are continued beyond their borders where they are enlarged, by `wrap`."""
+
 FuseUnit = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
 """Function `(pan, ms, lms) -> fused` of batches, (B, H, W, .), in [0, 1]."""
 
@@ -58,6 +61,7 @@ def score(
     source: Source,
     *,
     batch_size: int = 4,
+    wrap: bool = False,
     put: Callable[[dict], dict] = lambda batch: batch,
     fetch: Callable[[dict], dict] = jax.device_get,
 ) -> Scores:
@@ -68,6 +72,7 @@ def score(
         source: the data set; without `gt`, no-reference metrics are computed.
         batch_size: number of images fused at once; the last batch is padded, and its padding does
             not count in the scores.
+        wrap: whether metrics without ground truth enlarge with periodic borders.
         put: function that moves a batch to devices.
         fetch: function that moves values from devices to the host.
     """
@@ -84,7 +89,7 @@ def score(
         fused = jax.block_until_ready(fuse(*images))
         seconds += time.perf_counter() - start
         megapixels += math.prod(images[0].shape[:3]) / 1e6
-        values = fetch(measure(batch, fused, info))
+        values = fetch(measure(batch, fused, info, wrap=wrap))
         rows.append({name: value[mask] for name, value in values.items()})
     # Compiled functions return dicts in alphabetical order; reports have that of LOWER_IS_BETTER.
     names = [name for name in LOWER_IS_BETTER if name in rows[0]]
@@ -95,8 +100,13 @@ def score(
     )
 
 
-def protocol(source: Source) -> dict:
-    """Return the settings that must agree before scores of two reports can be compared."""
+def protocol(source: Source, *, wrap: bool = False) -> dict:
+    """Return the settings that must agree before scores of two reports can be compared.
+
+    Args:
+        source: the data set.
+        wrap: whether images were enlarged with periodic borders.
+    """
     info = source.info
     return {
         "set": info.name,
@@ -111,6 +121,7 @@ def protocol(source: Source) -> dict:
         "pan_degradation": info.pan_degradation or "unknown",
         "mtf": info.sensor.source,
         "border_cut": 0,
+        "borders": BORDERS[wrap],
         "q2n": "blocks of 32, shift 32, "
         + ("counts rounded to integers" if info.max_value > 1 else "not rounded"),
         "psnr": "over all bands together; band mean: mean of the bands' PSNR",

@@ -174,6 +174,12 @@ class Fuser:
 
     def _check_images(self, pan, ms, lms):
         """Return the images as NumPy batches, and whether the input was a single image."""
+        if any(isinstance(image, jax.core.Tracer) for image in (pan, ms, lms)):
+            raise UserError(
+                "a Fuser takes images, not values that jax.jit, jax.grad or jax.vmap trace, since "
+                "it looks at the pixels; call fuser.fuse_unit(pan, ms, lms), of batches in [0, 1], "
+                "which can be traced and, for networks that fuse in one pass, differentiated"
+            )
         pan, ms = np.asarray(pan), np.asarray(ms)
         lms = None if lms is None else np.asarray(lms)
         single = ms.ndim == 3

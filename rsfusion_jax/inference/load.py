@@ -20,13 +20,15 @@ def load_torch(
     max_value: float | None = None,
     ms_phase: float | None = None,
     diffusion: Mapping | None = None,
+    key: str | None = None,
     **overrides,
 ) -> Fuser:
     """Load weights from a PyTorch file of a network's authors; every tensor must be known and fit.
 
     Args:
         name: name of the network, one of `list_models()`.
-        path: `.pth` file with a state dict, plain or inside a training program's checkpoint.
+        path: `.pth` or `.safetensors` file with a state dict, plain or inside a training program's
+            checkpoint.
         num_bands: number of MS bands, C.
         guide_bands: number of bands of the guide image, G.
         ratio: PAN pixels per MS pixel, r.
@@ -35,6 +37,8 @@ def load_torch(
         ms_phase: PAN index of the centre of MS pixel 0; default r // 2.
         diffusion: for diffusion networks: fields of `inference.draw.Diffusion` that differ from
             those of DDIF. The published scores of DDIF used {"timestep_index": "respaced"}.
+        key: entry of the file that holds the weights, such as "model" where the file also has
+            "ema"; None takes the only one, else a moving average, with a warning.
         **overrides: fields of the network's module that the weights were trained with.
 
     Raises:
@@ -45,7 +49,7 @@ def load_torch(
     model = create_model(
         name, num_bands=num_bands, guide_bands=guide_bands, ratio=ratio, **overrides
     )
-    variables = from_torch(model, read_state_dict(path))
+    variables = from_torch(model, read_state_dict(path, key))
     if max_value is None and sensor is not None:
         max_value = published_max_value(model, get_sensor(sensor).name)
     return Fuser(
@@ -66,7 +70,7 @@ def save_torch(fuser: Fuser, path: str | Path) -> None:
 
     Args:
         fuser: the Fuser.
-        path: path of the `.pth` file.
+        path: path of the `.pth` file, or of a `.safetensors` file.
     """
     from rsfusion_jax.porting.torch_file import write_state_dict
 

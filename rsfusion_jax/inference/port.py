@@ -27,12 +27,13 @@ def checkpoint_from_torch(
     ratio: int = 4,
     sensor: str | None = None,
     max_value: float | None = None,
+    key: str | None = None,
     fields: Mapping[str, object] | None = None,
 ) -> Fuser:
-    """Write the weights of a `.pth` file to a run folder, for `load`, `init_from` and evaluation.
+    """Write the weights of a PyTorch file to a run folder, for `load`, `init_from` and evaluation.
 
     Args:
-        source: the `.pth` file.
+        source: the `.pth` or `.safetensors` file.
         target: the new folder.
         model: name of the network.
         num_bands: number of bands of the low-resolution image, C.
@@ -40,6 +41,7 @@ def checkpoint_from_torch(
         ratio: guide pixels per low-resolution pixel.
         sensor: sensor that the weights were trained on; sets the scale.
         max_value: divisor of the training data, in place of the sensor's.
+        key: entry of the file that holds the weights; see `load_torch`.
         fields: other fields of the network that the weights were trained with.
 
     Returns:
@@ -59,6 +61,7 @@ def checkpoint_from_torch(
         ratio=ratio,
         sensor=sensor,
         max_value=max_value,
+        key=key,
         **fields,
     )
     from rsfusion_jax.runs.checkpoint import Checkpoints

@@ -203,10 +203,13 @@ class MMAPP(Network):
         channels: number of channels of the features, 32 as published; also the bottleneck that
             every spectrum passes.
         blocks: residual units per stage of the fusion branch; 5 as published.
+        add_lms: whether the upsampled low-resolution image is added to the fused one. It is not in
+            the paper, where every spectrum passes the bottleneck: off as published.
     """
 
     channels: int = 32
     blocks: int = 5
+    add_lms: bool = False
 
     title = "MMAPP"
     receptive_field = None  # means over the whole image enter every module
@@ -251,6 +254,8 @@ class MMAPP(Network):
         x = jnp.concatenate([x, pan, ms_up[-1]], -1)
         x = nn.relu(AFM(self.num_bands, name="tail1")(x))
         fused = AFM(self.num_bands, name="tail2")(x)
+        if self.add_lms:
+            fused = fused + lms.astype(fused.dtype)
         return {"fused": fused, "stages": tuple(stages), "ms_up": ms_up[-1]}
 
 

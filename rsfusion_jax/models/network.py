@@ -26,6 +26,10 @@ class Layer(nn.Module):
         if self.dtype is None and isinstance(self.parent, Layer):
             object.__setattr__(self, "dtype", self.parent.dtype)
 
+    def param(self, name, init, shape, dtype=jnp.float32):
+        """Declares a parameter: float32 also where `jax_enable_x64` makes float64 the default."""
+        return super().param(name, init, shape, dtype)
+
     def promote(self, *trees):
         """Casts arrays, or trees of arrays, to the compute dtype; without one to a common dtype."""
         leaves, structure = jax.tree.flatten(trees)

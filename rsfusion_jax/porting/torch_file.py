@@ -1,55 +1,61 @@
-"""Read and write `.pth` files. Only the functions of this module import torch, when called."""
+"""Read and write PyTorch weights. Only functions of this module import torch, when called."""
 
 import errno
 import pickle
+import struct
+import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
-from rsfusion_jax.errors import UserError
+from rsfusion_jax.errors import UserError, not_a_file
 from rsfusion_jax.new_files import new_files
+from rsfusion_jax.porting.safetensors_file import SUFFIX, read_safetensors, write_safetensors
+from rsfusion_jax.porting.saved_forms import find_state_dict
 
-_WRAPPERS = ("net", "state_dict", "model")
-"""Keys of the state dict in training checkpoints (`net` in the RSMIF collection)."""
 
-
-def read_state_dict(path: str | Path) -> dict[str, np.ndarray]:
+def read_state_dict(path: str | Path, key: str | None = None) -> dict[str, np.ndarray]:
     """Read a PyTorch state dict as NumPy arrays, without running any code from the file.
 
-    The state dict may be in an entry "net", "state_dict" or "model" of the file. The prefix
-    `module.` of DataParallel is removed, the device of the tensors is ignored, and half precision
-    is converted to float32.
+    The state dict may be wrapped in the ways of the usual training programs
+    (`porting.saved_forms`). The device of the tensors is ignored, and half precision is converted
+    to float32.
 
     Args:
-        path: the `.pth` file.
+        path: the `.pth` or `.safetensors` file.
+        key: entry of the file that holds the weights; see `saved_forms.find_state_dict`.
 
     Returns:
         Arrays by name.
 
     Raises:
-        UserError: torch is not installed, or the file is missing, truncated, contains anything but
+        UserError: torch is not installed, or the file is missing, damaged, contains anything but
             tensors, or is no state dict.
+
+    Warns:
+        UserWarning: the file has several sets of weights and no `key` chose one.
     """
+    path = Path(path)
+    if path.suffix.lower() == SUFFIX:
+        if not path.is_file():
+            raise UserError(f"weights file {not_a_file(path)}; check the path")
+        arrays = read_safetensors(path)
+        state = find_state_dict(arrays, path, key, lambda value: isinstance(value, np.ndarray))
+        return {name: _single(value) for name, value in state.items()}
     torch, content = _import_torch(), _load(path)
-    for wrapper in _WRAPPERS:
-        if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
-            content = content[wrapper]
-    if not isinstance(content, Mapping) or not content:
-        raise UserError(
-            f"{path} holds a {type(content).__name__}, not a state dict of named tensors; save the "
-            "network's state_dict()"
-        )
-    tensors = {}
-    for name, value in content.items():
-        if not isinstance(value, torch.Tensor):
-            raise UserError(
-                f"{path}: entry {name!r} is a {type(value).__name__}, not a tensor; save the "
-                "network's state_dict() alone"
-            )
-        value = value.float() if value.is_floating_point() and value.itemsize < 4 else value
-        tensors[name.removeprefix("module.")] = value.numpy()
-    return tensors
+    state = find_state_dict(content, path, key, lambda value: isinstance(value, torch.Tensor))
+    return {
+        name: (value.float() if value.is_floating_point() and value.itemsize < 4 else value).numpy()
+        for name, value in state.items()
+    }
+
+
+def _single(array: np.ndarray) -> np.ndarray:
+    """Convert half precision to float32; bfloat16 is no float of NumPy's own."""
+    half = array.dtype.itemsize < 4 and array.dtype.name.startswith(("float", "bfloat"))
+    return array.astype(np.float32) if half else array
 
 
 def read_adam_moments(path: str | Path) -> tuple[int, list[dict[str, np.ndarray]]]:
@@ -84,11 +90,22 @@ def read_adam_moments(path: str | Path) -> tuple[int, list[dict[str, np.ndarray]
 
 
 def write_state_dict(path: str | Path, tensors: Mapping[str, np.ndarray]) -> None:
-    """Write arrays as a PyTorch state dict; an existing file is replaced only at the end."""
-    torch = _import_torch()
+    """Write arrays as a PyTorch state dict; an existing file is replaced only at the end.
+
+    Args:
+        path: path of the `.pth` file, or of a `.safetensors` file.
+        tensors: arrays by name.
+
+    Raises:
+        UserError: the folder does not exist, or the package that writes the file is missing.
+    """
     path = Path(path)
-    state = {name: torch.from_numpy(np.array(value)) for name, value in tensors.items()}
     with new_files([path], overwrite=True) as unfinished:
+        if path.suffix.lower() == SUFFIX:
+            write_safetensors(unfinished[path], tensors)
+            return
+        torch = _import_torch()
+        state = {name: torch.from_numpy(np.array(value)) for name, value in tensors.items()}
         try:
             torch.save(state, unfinished[path])
         except RuntimeError as error:  # what PyTorch makes of a disk that is full or broken
@@ -99,7 +116,8 @@ def _load(path: str | Path):
     torch = _import_torch()
     path = Path(path)
     if not path.is_file():
-        raise UserError(f"weights file {path} does not exist; check the path")
+        raise UserError(f"weights file {not_a_file(path)}; check the path")
+    _check_crc(path)
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
@@ -107,11 +125,43 @@ def _load(path: str | Path):
             f"{path} holds Python objects besides tensors and loading them could run code from the "
             "file; save the network's state_dict() alone and load that"
         ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+    except Exception as error:  # PyTorch raises a dozen types on damaged files
         raise UserError(
             f"{path} cannot be read as a PyTorch file (truncated or of another format); download "
             "or save it again"
         ) from error
+
+
+def _check_crc(path: Path) -> None:
+    """Compare the checksums of a file, which PyTorch writes but does not look at.
+
+    Files from before PyTorch 1.6 are no zip archives and have none, as have those that were saved
+    with `torch.serialization.set_crc32_options(False)`, whose checksums are all 0.
+
+    Raises:
+        UserError: the file is damaged.
+    """
+    damaged = f"weights file {path} is damaged, its checksum is wrong; download or save it again"
+    with path.open("rb") as file:
+        if file.read(4) != b"PK\x03\x04":
+            return
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if not any(member.CRC for member in archive.infolist()):
+                return
+            bad = archive.testzip()
+    except (
+        zipfile.BadZipFile,
+        zlib.error,
+        struct.error,
+        OSError,
+        EOFError,
+        ValueError,
+        RuntimeError,  # a compression or encryption that PyTorch never writes
+    ) as error:
+        raise UserError(damaged) from error
+    if bad is not None:
+        raise UserError(damaged)
 
 
 def _import_torch():

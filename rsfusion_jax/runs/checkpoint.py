@@ -301,7 +301,7 @@ def _damage(what: str):
 def _stored_shapes(item: Path) -> dict:
     """Return the tree of a checkpoint's arrays without their values."""
     with contextlib.closing(ocp.StandardCheckpointHandler()) as handler:
-        return handler.metadata(item).tree
+        return handler.metadata(item.resolve()).tree  # orbax takes no relative paths
 
 
 def _reader() -> ocp.Checkpointer:

@@ -17,6 +17,12 @@ _HEARTBEAT_SECONDS = 30
 # At the end of a run the other processes wait while the first one scores the test set.
 _REPORT_SECONDS = 24 * 3600
 _BYE, _ERROR = b".", b"!"
+_LAUNCHERS = {
+    "SLURM": "SLURM_JOB_ID SLURM_STEP_NODELIST SLURM_NTASKS SLURM_PROCID SLURM_LOCALID",
+    "Open MPI": "OMPI_MCA_orte_hnp_uri OMPI_COMM_WORLD_SIZE OMPI_COMM_WORLD_RANK "
+    "OMPI_COMM_WORLD_LOCAL_RANK",
+}
+"""The variables that JAX reads from the environment of each launcher."""
 
 
 def connect(
@@ -63,7 +69,12 @@ def connect(
             heartbeat_timeout_seconds=_HEARTBEAT_SECONDS,
             shutdown_timeout_seconds=_REPORT_SECONDS,
         )
-    except (ValueError, RuntimeError) as error:
+    except (ValueError, RuntimeError, KeyError) as error:
+        if detect and (incomplete := _incomplete_launcher()):
+            raise UserError(
+                f"--distributed: {incomplete}; start every process with the launcher itself (srun, "
+                "mpirun), or give --coordinator, --num-processes and --process-id"
+            ) from error
         raise UserError(
             f"the processes of this run did not find each other ({str(error).splitlines()[0]}); "
             "start as many as --num-processes says, with one --coordinator that all can reach"
@@ -72,6 +83,15 @@ def connect(
         host = coordinator.rpartition(":")[0] if coordinator else None
         watch = _Watch.current = _Watch(host)
         atexit.register(watch.say, _BYE)  # runs before jax waits for the other processes
+
+
+def _incomplete_launcher() -> str:
+    """Name the variables that a launcher which is there in part has not set; empty if none is."""
+    for launcher, names in _LAUNCHERS.items():
+        missing = [name for name in names.split() if not os.environ.get(name)]
+        if missing and len(missing) < len(names.split()):
+            return f"the environment of {launcher} has no {' and no '.join(missing)}"
+    return ""
 
 
 def is_first() -> bool:

@@ -26,7 +26,7 @@ def load_weights(weights: str, model: str | None, opened: Opened, options: Optio
         UserError: no weights there, or those of another network.
     """
     path = Path(weights)
-    if path.suffix.lower() not in (".pth", ".pt"):
+    if path.suffix.lower() not in (".pth", ".pt", ".safetensors") and not path.is_file():
         if model is not None:
             raise UserError(f"--weights={weights} says itself what it is; leave out --model")
         return load(path)

@@ -38,6 +38,7 @@ def default_config() -> ml_collections.ConfigDict:
     data.test = "synthetic"  # "" ends the run without scoring it
     data.ratio = placeholder(int)  # PAN pixels per MS pixel; unset: the sensor's
     data.max_value = placeholder(float)  # divisor of files that state none; unset: the sensor's
+    data.axes = placeholder(str)  # order of the axes of files, as "NCHW"; unset: what fits
     data.patch_size = 32  # side of a training crop in PAN pixels; 0 takes whole images
     data.crops_per_sample = 16  # crops of each image in one epoch
     data.augment = "none"  # or "d4": flips and quarter turns; `ms` then comes from `lms`

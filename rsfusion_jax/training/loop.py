@@ -11,7 +11,9 @@ import ml_collections
 
 from rsfusion_jax import __version__
 from rsfusion_jax.data.configured import open_split
-from rsfusion_jax.data.pipeline import steps_per_epoch, train_dataset
+from rsfusion_jax.data.identity import set_identity
+from rsfusion_jax.data.invalid import invalid_samples
+from rsfusion_jax.data.pipeline import Batches, samples_of_batch, steps_per_epoch, train_dataset
 from rsfusion_jax.data.source import Source
 from rsfusion_jax.errors import Interrupted, UserError
 from rsfusion_jax.evaluation.leaderboard import closing_report
@@ -88,7 +90,14 @@ def train(
         if sets is None:
             splits = ("train", "valid", "test")
             sets = {split: open_split(config.data, split, config.seed) for split in splits}
-        steps = _train(config, workdir, sets, stop, profile, beside)
+            identities = {
+                split: None if source is None else set_identity(source)
+                for split, source in sets.items()
+                if is_first()
+            }
+        else:
+            identities = None
+        steps = _train(config, workdir, sets, identities, stop, profile, beside)
         test_set = sets.get("test")
         if test_set and is_first():
             closing_report(load(workdir), test_set, config, workdir)
@@ -97,7 +106,9 @@ def train(
     return workdir
 
 
-def _train(config, workdir: Path, sets, stop: StopRequest, profile: bool, beside: str) -> int:
+def _train(
+    config, workdir: Path, sets, identities, stop: StopRequest, profile: bool, beside: str
+) -> int:
     """Train without the final report; return the number of steps of the run."""
     # Data.
     mesh = sharding.make_mesh(config.mesh.devices, config.mesh.shard_params_over)
@@ -116,7 +127,7 @@ def _train(config, workdir: Path, sets, stop: StopRequest, profile: bool, beside
         process_count=jax.process_count(),
         workers=config.data.workers,
     )
-    batches = iter(dataset)
+    batches = Batches(dataset)
     epoch = steps_per_epoch(train_set, config.train.batch_size, config.data.crops_per_sample)
     steps = config.train.steps or config.train.epochs * epoch
     if steps < 1:
@@ -181,7 +192,7 @@ def _train(config, workdir: Path, sets, stop: StopRequest, profile: bool, beside
     # From here on the run folder exists, and all arrays are placed on the mesh.
     with contextlib.ExitStack() as stack:
         if is_first():
-            open_run_folder(workdir, config, default_config())
+            open_run_folder(workdir, config, default_config(), identities, steps)
             stack.enter_context(RunLock(workdir))
         barrier("run folder")
         checkpoints = stack.enter_context(_open_checkpoints(workdir))
@@ -256,7 +267,15 @@ def _train(config, workdir: Path, sets, stop: StopRequest, profile: bool, beside
                     checkpoints.save(state, batches, card)
             except BadLossError as bad:
                 rollbacks += 1
-                _check_rollback(bad, config.train, checkpoints, rollbacks)
+                indices = samples_of_batch(
+                    train_set,
+                    batches.taken - 1 - (step - bad.step),
+                    batch_size=config.train.batch_size,
+                    seed=config.seed,
+                    crops_per_sample=config.data.crops_per_sample,
+                )
+                invalid = invalid_samples(train_set, indices)
+                _check_rollback(bad, invalid, info.name, config.train, checkpoints, rollbacks)
                 # Without `batches`: the data goes on, so that the bad batch is not met again.
                 state = checkpoints.restore(abstract, card)
                 step = int(state.step)
@@ -293,16 +312,31 @@ def _open_checkpoints(workdir: Path):
         ) from error
 
 
-def _check_rollback(bad: BadLossError, options, checkpoints: Checkpoints, rollbacks: int) -> None:
-    """Raise an error for a bad loss unless the config allows a rollback and a checkpoint exists."""
+def _check_rollback(
+    bad: BadLossError, invalid: str, set_name: str, options, checkpoints: Checkpoints, tries: int
+) -> None:
+    """Raise an error for a bad loss unless the config allows a rollback and a checkpoint exists.
+
+    Args:
+        bad: the bad loss.
+        invalid: samples of its batch with values that are not finite; empty if there are none.
+        set_name: name of the training set.
+        options: `config.train`.
+        checkpoints: checkpoints of the run.
+        tries: number of rollbacks, with the one that is to be made.
+    """
     checkpoints.wait()
     saved = checkpoints.latest_path()
-    if options.on_bad_loss != "rollback" or saved is None or rollbacks > options.max_rollbacks:
-        tried = f" after {rollbacks - 1} rollbacks" if rollbacks > 1 else ""
+    advice = "lower optim.learning_rate, set optim.clip_norm, or set train.on_bad_loss='rollback'"
+    cause = ""
+    if invalid:
+        cause = f", whose batch holds NaN or infinite values ({invalid} of {set_name})"
+        advice = f"repair these samples or leave them out; rsfusion check {set_name} names all"
+    if options.on_bad_loss != "rollback" or saved is None or tries > options.max_rollbacks:
+        tried = f" after {tries - 1} rollbacks" if tries > 1 else ""
         raise UserError(
-            f"{bad}{tried}; the last good checkpoint is {saved or 'none'}; lower "
-            "optim.learning_rate, set optim.clip_norm, or set train.on_bad_loss='rollback'"
+            f"{bad}{cause}{tried}; the last good checkpoint is {saved or 'none'}; {advice}"
         )
     warnings.warn(
-        f"{bad}; the run goes back to {saved} and continues with other data", stacklevel=2
+        f"{bad}{cause}; the run goes back to {saved} and continues with other data", stacklevel=2
     )

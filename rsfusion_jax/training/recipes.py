@@ -1,10 +1,12 @@
 """Find and load recipes: Python files with a function `get_config`, packaged or a user's own."""
 
+import contextlib
 import importlib.machinery
 import importlib.util
 import inspect
 import re
 import sys
+import traceback
 from pathlib import Path
 
 import ml_collections
@@ -40,14 +42,38 @@ def load_recipe(recipe: str) -> ml_collections.ConfigDict:
         UserError: the recipe or file does not exist, or does not take this argument.
     """
     path, argument = _find(recipe)
-    module = _import_file(path)
+    with _errors_of(path):
+        module = _import_file(path)
     if not hasattr(module, "get_config"):
         raise UserError(f"{path} defines no get_config(); name a recipe, one of {_listed()}")
-    if argument is None:
-        return module.get_config()
-    if not inspect.signature(module.get_config).parameters:
+    if argument is not None and not inspect.signature(module.get_config).parameters:
         raise UserError(f"recipe {path.stem!r} takes no argument; leave out ':{argument}'")
-    return module.get_config(argument)
+    with _errors_of(path):
+        config = module.get_config() if argument is None else module.get_config(argument)
+    if not isinstance(config, ml_collections.ConfigDict):
+        raise UserError(
+            f"get_config() of {path} returns {type(config).__name__}; return a ConfigDict, as "
+            "rsfusion_jax.training.config.default_config() does"
+        )
+    return config
+
+
+@contextlib.contextmanager
+def _errors_of(path: Path):
+    """Turn any error inside a config file into one sentence that names the line."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        frames = traceback.extract_tb(error.__traceback__)
+        lines = [f.lineno for f in frames if Path(f.filename).resolve() == path.resolve()]
+        line = getattr(error, "lineno", None) or (lines[-1] if lines else None)
+        where = f"{path}, line {line}" if line else str(path)
+        message = " ".join(str(getattr(error, "msg", error)).split()) or "no message"
+        raise UserError(
+            f"config file {where}: {type(error).__name__}: {message}; correct the file"
+        ) from error
 
 
 def _find(recipe: str) -> tuple[Path, str | None]:
@@ -59,6 +85,10 @@ def _find(recipe: str) -> tuple[Path, str | None]:
             raise UserError(f"config file {path} does not exist; name a file or one of {_listed()}")
         return path, match[2]
     name, colon, argument = recipe.partition(":")
+    if not name:
+        raise UserError(
+            f"--config={recipe} names no recipe before its argument; choose one of {_listed()}"
+        )
     if name not in list_recipes():
         raise UserError(
             f"recipe {name!r} is unknown; choose one of {_listed()}, or the path of a .py file"

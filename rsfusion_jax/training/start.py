@@ -38,7 +38,7 @@ def initial_params(path: str, model, card: dict) -> dict:
                 "make them agree or use other weights"
             )
         return jax.tree.map(jnp.asarray, default_params())
-    if Path(path).suffix in (".pth", ".pt") or Path(path).is_file():
+    if Path(path).suffix in (".pth", ".pt", ".safetensors") or Path(path).is_file():
         from rsfusion_jax.porting.torch_file import read_state_dict
 
         params = from_torch(model, read_state_dict(path))["params"]

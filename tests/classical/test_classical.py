@@ -268,3 +268,15 @@ def test_mistakes_are_named(changes, words):
     arguments = {"name": "gsa", "pan": np.zeros((32, 32, 1)), "ms": np.zeros((8, 8, 4))}
     with pytest.raises(UserError, match=words):
         classical.fuse(**{**arguments, **changes})
+
+
+def test_a_method_without_gradient_says_so():
+    rng = np.random.default_rng(9)
+    pan, ms = (jnp.asarray(rng.uniform(100, 900, s)) for s in ((24, 24, 1), (6, 6, 4)))
+    total = {
+        name: jax.grad(lambda p, name=name: classical.fuse(name, p, ms, sensor="qb").sum())
+        for name in ("bdsd_pc", "brovey")
+    }
+    assert jnp.isfinite(total["brovey"](pan)).all()
+    with pytest.raises(UserError, match="a search that has no derivative; differentiate another"):
+        total["bdsd_pc"](pan)

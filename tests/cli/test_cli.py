@@ -14,7 +14,7 @@ import rsfusion_jax as rsf
 from rsfusion_jax.cli.main import run
 from rsfusion_jax.evaluation import evaluate as module
 from rsfusion_jax.evaluation.evaluate import evaluate
-from rsfusion_jax.models import init_params
+from rsfusion_jax.models import catalogue, init_params
 
 
 @pytest.fixture(scope="module")
@@ -96,6 +96,14 @@ def test_models_lists_the_zoo(capsys):
     printed = capsys.readouterr().out
     assert all(name in printed for name in rsf.list_models())
     assert "536,248" in printed  # U2Net at 8 bands, without its dead parameters
+
+
+def test_models_lists_a_network_without_a_record(capsys, monkeypatch):
+    monkeypatch.delitem(catalogue.PUBLICATIONS, "drpnn")
+    monkeypatch.delitem(catalogue.COSTS, "pnn")
+    run(["models"])
+    printed = capsys.readouterr().out
+    assert all(name in printed for name in rsf.list_models())
 
 
 def test_sensors_lists_every_sensor(capsys):

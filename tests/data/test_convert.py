@@ -77,9 +77,12 @@ def test_names_and_axes_are_stated_where_shapes_do_not_tell(tmp_path):
     with h5py.File(tmp_path / "set.h5", "w") as file:
         for key, name in HISR.items():
             file[name] = arrays[key].transpose(0, 3, 1, 2)
-    convert_set(tmp_path / "set.h5", tmp_path / "fast.h5")
+    with pytest.raises(UserError, match="fit several orders of their axes, NCHW and NHWC"):
+        convert_set(tmp_path / "set.h5", tmp_path / "fast.h5")
+    convert_set(tmp_path / "set.h5", tmp_path / "fast.h5", axes="NCHW")
     options = {"sensor": "qb", "max_value": 1}
-    one, other = (open_set(tmp_path / f"{name}.h5", **options) for name in ("set", "fast"))
+    one = open_set(tmp_path / "set.h5", axes="NCHW", **options)
+    other = open_set(tmp_path / "fast.h5", **options)
     assert (one.info.ratio, other.info.ratio) == (1, 1)
     for index in range(len(one)):
         for key, array in one[index].items():

@@ -80,7 +80,7 @@ def test_whole_image_is_the_simulation(tmp_path):
     path = str(tmp_path / "scene.mat")
     scipy.io.savemat(path, {"I_PAN": pan, "I_MS": ms, "L": 11.0})
     out = tmp_path / "set.h5"
-    run(["simulate", path, path, str(out), "--sensor=wv2", "--mtf=wv3", "--patch=whole"])
+    run(["simulate", path, str(out), "--sensor=wv2", "--mtf=wv3", "--patch=whole"])
     expected = simulate(pan[:64, :80, None], ms[:16, :20], sensor="wv2", mtf="wv3")
     arrays, attributes = read(out)
     assert set(arrays) == {"gt", "ms", "lms", "pan"} and arrays["gt"].dtype == np.uint16
@@ -281,6 +281,29 @@ def test_full_scale(tmp_path, capsys):
     arrays, attributes = read(out)
     assert attributes["max_value"] == 255 and arrays["gt"].dtype == np.uint8
     open_set(out, sensor="qb")
+
+
+def test_resampled_counts_need_no_full_scale(tmp_path, capsys):
+    pan, ms = (image + 0.5 for image in counts(16, 16))
+    out = str(tmp_path / "set.h5")
+    command = ["simulate", *write_npy(tmp_path, pan, ms), out, "--sensor=qb", "--patch=16"]
+    run(command)
+    assert "taken as resampled counts of full scale 2047" in capsys.readouterr().out
+    assert read(out)[1]["max_value"] == 2047
+    refused([*command, "--max-value=0"], tmp_path, capsys, "--max-value=0")
+    write_npy(tmp_path, pan / 20, ms / 20)
+    refused(command, tmp_path, capsys, "holds fractions up to 89.", "--max-value")
+
+
+def test_patches_fit_into_the_smallest_area(tmp_path, capsys):
+    """A 220 x 200 MS leaves 15 or 16 rows each to valid and test."""
+    pan, ms = counts(220, 200)
+    command = ["simulate", *write_npy(tmp_path, pan, ms), str(tmp_path / "set.h5"), "--sensor=qb"]
+    run([*command, "--split=0.8,0.1,0.1"])
+    assert "notice: patches of 12 pixels" in capsys.readouterr().out
+    for name in ("train", "valid", "test"):
+        assert read(tmp_path / f"set_{name}.h5")[0]["gt"].shape[1:3] == (12, 12)
+    refused([*command, "--split=0.8,0.1,0.1", "--patch=64"], tmp_path, capsys, "--patch=64")
 
 
 def test_mistakes(tmp_path, capsys):

@@ -132,3 +132,11 @@ def test_stored_card_equals_one_that_is_made():
     model = rsf.create_model(num_bands=4, **fields)
     card = network_card(model, fields, sensor=None, max_value=1.0, ms_phase=2.0)
     assert json.loads(json.dumps(card)) == card
+
+
+def test_traced_images_are_refused_and_fuse_unit_is_named():
+    fuser = rsf.load_default(num_bands=4, sensor="qb")
+    pan, ms = (image.astype(np.float32) for image in _scene(np.random.default_rng(1)))
+    for function in (jax.jit(fuser), jax.grad(lambda p, m: fuser(p, m).sum())):
+        with pytest.raises(rsf.UserError, match=r"call fuser\.fuse_unit\(pan, ms, lms\)"):
+            function(jax.numpy.asarray(pan), jax.numpy.asarray(ms))

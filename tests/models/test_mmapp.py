@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import parity
 import pytest
+from noise import noise_like
 
 from rsfusion_jax.errors import UserError
 from rsfusion_jax.models import abstract_params, create_model, mmapp
@@ -127,3 +128,23 @@ def test_another_width():
 def test_other_ratios_are_refused(ratio):
     with pytest.raises(UserError, match="ratio must be 2, 4 or 8"):
         abstract_params(create_model("mmapp", num_bands=3, ratio=ratio))
+
+
+def test_the_upsampled_image_is_added_where_that_is_asked():
+    """A field of ours; the parameters stay those of the paper."""
+    rng = np.random.default_rng(3)
+    shapes = {"pan": (1, 8, 8, 1), "ms": (1, 4, 4, 3), "lms": (1, 8, 8, 3)}
+    images = [rng.random(shape, np.float32) for shape in shapes.values()]
+    plain, adding = (
+        create_model("mmapp", num_bands=3, ratio=2, blocks=1, channels=4, add_lms=add)
+        for add in (False, True)
+    )
+    assert abstract_params(plain) == abstract_params(adding)
+    params = noise_like(abstract_params(plain), rng, 0.4)
+    # The last module's output and the fused image, from one program.
+    last = {"capture_intermediates": lambda module, _: module.name == "tail2"}
+    run = jax.jit(lambda p: adding.apply({"params": p}, *images, mutable="intermediates", **last))
+    output, captured = run(jax.tree.map(np.float32, params))
+    (built,) = captured["intermediates"]["tail2"]["__call__"]
+    assert np.abs(built).max() > 1e-3
+    np.testing.assert_allclose(output["fused"], built + images[2], atol=1e-5)

@@ -60,6 +60,17 @@ def test_drawing_parameters_runs_no_layer(name):
     assert multiply_adds(lambda key: init_params(model, key), jax.random.key(0)) == 0
 
 
+@pytest.mark.parametrize("name", ["bandwise", "cf2n", "feinfn", "ramsf", "rsanet", "u2net"])
+def test_float32_stays_float32_where_float64_is_the_default(name):
+    model = _small(name, num_bands=3, ratio=2)
+    images = input_shapes(model, 8, 8)
+    with jax.enable_x64(True):
+        params = abstract_params(model)
+        assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {jnp.dtype("float32")}
+        fused = jax.eval_shape(model.apply, {"params": params}, *images)["fused"]
+    assert fused.dtype == jnp.float32
+
+
 def test_drawn_parameters_are_those_of_flax():
     model = create_model("ramsf", num_bands=3, ratio=2)
     images = [jnp.ones(spec.shape) for spec in input_shapes(model, 8, 8)]

@@ -40,6 +40,28 @@ def test_files_without_a_config(tmp_path):
         load_recipe(f"{tmp_path}/mine.py")
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("x = 1\nraise KeyError('a\\nb')\n", r"mine\.py, line 2: KeyError: .*; correct the file$"),
+        ("\n\nimport no_such_module\n", r"mine\.py, line 3: ModuleNotFoundError: No module named"),
+        ("def get_config(:\n", r"mine\.py, line 1: SyntaxError: invalid syntax; correct the file$"),
+        ("def get_config():\n    return open('gone.txt')\n", r"line 2: FileNotFoundError: .*gone"),
+        ("def get_config():\n    return {'seed': 1}\n", r"mine\.py returns dict; return a Config"),
+    ],
+)
+def test_errors_of_own_files_are_one_sentence(text, message, tmp_path):
+    (tmp_path / "mine.py").write_text(text)
+    with pytest.raises(UserError, match=message) as caught:
+        load_recipe(f"{tmp_path}/mine.py")
+    assert "\n" not in str(caught.value)
+
+
+def test_an_argument_without_a_recipe():
+    with pytest.raises(UserError, match="--config=:wv3 names no recipe before its argument"):
+        load_recipe(":wv3")
+
+
 @pytest.mark.parametrize("package", ["configs", "rsfusion_jax.configs"])
 def test_own_files_import_recipes_where_no_clone_is_on_the_path(package, tmp_path):
     """As after an installation: `rsfusion_jax` can be imported, a top-level `configs` cannot."""

@@ -188,3 +188,24 @@ def test_incomplete_process_flags_are_named():
     with pytest.raises(rsf.UserError, match=r"--process-id=2 must lie in 0\.\.1"):
         connect(coordinator="127.0.0.1:1", num_processes=2, process_id=2)
     connect()  # one process: nothing to do
+
+
+def test_an_incomplete_launcher_is_named(monkeypatch):
+    def fail(*args, **options):
+        raise error
+
+    monkeypatch.setattr(jax.distributed, "initialize", fail)
+    for name in ("SLURM_JOB_ID", "SLURM_STEP_NODELIST", "SLURM_NTASKS"):
+        monkeypatch.setenv(name, "7")
+    for name in ("SLURM_PROCID", "SLURM_LOCALID", "OMPI_COMM_WORLD_RANK"):
+        monkeypatch.delenv(name, raising=False)
+    error = ValueError("coordinator_address should be defined.")
+    with pytest.raises(rsf.UserError, match="SLURM has no SLURM_PROCID and no SLURM_LOCALID; "):
+        connect(detect=True)
+    for name in ("SLURM_JOB_ID", "SLURM_STEP_NODELIST", "SLURM_NTASKS"):
+        monkeypatch.delenv(name)
+    for name in ("OMPI_MCA_orte_hnp_uri", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK"):
+        monkeypatch.setenv(name, "3")
+    error = KeyError("OMPI_COMM_WORLD_RANK")
+    with pytest.raises(rsf.UserError, match="Open MPI has no OMPI_COMM_WORLD_RANK; start every"):
+        connect(detect=True)

@@ -33,15 +33,16 @@ _PHASE_SIDE = 64
 """Side in MS pixels of the central part of an image in which the phase is measured."""
 
 
-def print_findings(path: str | Path, sensor: str | None = None) -> bool:
+def print_findings(path: str | Path, sensor: str | None = None, axes: str | None = None) -> bool:
     """Examine a set, print one line per finding, and return whether there are no errors.
 
     Args:
         path: as for `examine`.
         sensor: as for `examine`.
+        axes: as for `examine`.
     """
     findings = []
-    for finding in _examine(Path(path), sensor):
+    for finding in _examine(Path(path), sensor, axes):
         print(f"{finding.level:<8} {finding.topic:<10} {finding.text}", flush=True)
         findings.append(finding)
     counts = collections.Counter(finding.level for finding in findings)
@@ -49,26 +50,29 @@ def print_findings(path: str | Path, sensor: str | None = None) -> bool:
     return not counts["error"]
 
 
-def examine(path: str | Path, sensor: str | Sensor | None = None) -> list[Finding]:
+def examine(
+    path: str | Path, sensor: str | Sensor | None = None, axes: str | None = None
+) -> list[Finding]:
     """Read a whole set and return the findings on it.
 
     Args:
         path: `.h5` or `.mat` file of one of `families.FAMILIES`, or a folder of SEN12MS-CR.
         sensor: expected sensor; by default it is taken from the file's attribute `sensor`, the
             file name, or the published set whose size and bands match.
+        axes: order of the axes of the set's arrays; see `open_set`.
 
     Raises:
         UserError: the file cannot be read, or the sensor is unknown.
     """
-    return list(_examine(Path(path), sensor))
+    return list(_examine(Path(path), sensor, axes))
 
 
-def _examine(path: Path, sensor: str | Sensor | None) -> Iterator[Finding]:
+def _examine(path: Path, sensor: str | Sensor | None, axes: str | None) -> Iterator[Finding]:
     sensor = None if sensor is None else get_sensor(sensor)
     if path.is_dir():
         yield from examine_folder(path)
         return
-    storage, orders = open_storage(path)
+    storage, orders = open_storage(path, axes)
     arrays, stored = storage.arrays(), storage.attributes()
     family, array_names = find_names(arrays)
     listed = ", ".join(
@@ -88,7 +92,7 @@ def _examine(path: Path, sensor: str | Sensor | None) -> Iterator[Finding]:
     dtypes = {key: arrays[name].dtype for key, name in array_names.items()}
     try:
         check.check_dimensions(path.name, shapes, dtypes)
-        layouts = find_layouts(shapes, orders, sensor and sensor.num_bands)
+        layouts = find_layouts(path.name, shapes, orders, sensor and sensor.num_bands)
         size = layouts["pan"].size("H"), layouts["pan"].size("W")
         images, bands = layouts["pan"].size("N"), layouts["ms"].size("C")
         known = recognise(bands, images, size, "gt" in layouts)

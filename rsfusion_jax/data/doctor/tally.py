@@ -14,7 +14,7 @@ class Tally:
     Attributes:
         images: number of images.
         lowest, highest: minimum and maximum of the finite values, by key.
-        faults: number of images with NaN or infinite values, by key.
+        faults: indices of the images with NaN or infinite values, by key.
         flat: (C,) number of images in which each band is constant, by key.
         fingerprints: number of occurrences of each image, by a hash of `gt` (`ms` without it) and
             PAN.
@@ -24,18 +24,18 @@ class Tally:
     images: int = 0
     lowest: dict[str, float] = dataclasses.field(default_factory=dict)
     highest: dict[str, float] = dataclasses.field(default_factory=dict)
-    faults: dict[str, int] = dataclasses.field(default_factory=dict)
+    faults: dict[str, list[int]] = dataclasses.field(default_factory=dict)
     flat: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
     fingerprints: dict[bytes, int] = dataclasses.field(default_factory=dict)
     overshoot: float = 0.0
 
     def add(self, sample: Mapping[str, np.ndarray]) -> None:
         """Add one image, given as float arrays (H, W, C) in stored units."""
-        self.images += 1
+        index, self.images = self.images, self.images + 1
         for key, image in sample.items():
             finite = np.isfinite(image)
             if not finite.all():
-                self.faults[key] = self.faults.get(key, 0) + 1
+                self.faults.setdefault(key, []).append(index)
             values = image[finite]
             if values.size:
                 self.lowest[key] = min(self.lowest.get(key, np.inf), float(values.min()))

@@ -14,6 +14,7 @@ _ALIKE = 0.99
 """Share of the images of clear phase that must agree for the set to count as uniform."""
 _OTHER_BLUR = 0.05
 """Deviation of `ms`, relative to its standard deviation, above which the MTF must be another."""
+_MOST_SHOWN = 10
 _MOSTLY = 0.9
 """Share of images of one phase from which on deviating images are a warning, not an error."""
 _FULL_SCALES = tuple(float(2**bits - 1) for bits in (8, 10, 11, 12, 14, 16))
@@ -43,8 +44,13 @@ def judge_values(tally: Tally, judge: Sensor, stored, integral: bool) -> Iterato
         stored: attributes of the file.
         integral: whether `gt` (or `ms`) consists of whole numbers.
     """
-    for key, count in tally.faults.items():
-        text = f"{key!r} holds NaN or infinite values in {count} of {tally.images} images"
+    for key, indices in tally.faults.items():
+        shown = ", ".join(map(str, indices[:_MOST_SHOWN]))
+        more = f" and {len(indices) - _MOST_SHOWN} more" if len(indices) > _MOST_SHOWN else ""
+        text = (
+            f"{key!r} holds NaN or infinite values in {len(indices)} of {tally.images} images: "
+            f"image {shown}{more}"
+        )
         yield Finding("error", "values", text)
     ranges = ", ".join(
         f"{key} {tally.lowest[key]:.6g}..{tally.highest[key]:.6g}" for key in tally.lowest

@@ -8,6 +8,9 @@ from rsfusion_jax.data.raster import Raster
 from rsfusion_jax.errors import UserError
 from rsfusion_jax.sensors import Sensor
 
+_COUNTS_FROM = 0.25
+"""Share of the sensor's full scale that the largest fraction must reach to be taken as a count."""
+
 
 def full_scale_of_rasters(
     rasters: Sequence[Raster], sensor: Sensor, max_value: float | None
@@ -19,14 +22,15 @@ def full_scale_of_rasters(
         sensor: sensor of the images.
         max_value: full scale set by the user. None derives it from the bit depth that a file
             states, else from that of the sensor; it is 1 for fractions up to 1 if the sensor's full
-            scale is 1.
+            scale is 1. Fractions that reach a quarter of the sensor's full scale are taken as
+            resampled counts.
 
     Returns:
         The full scale, and messages for the user.
 
     Raises:
         UserError: a `max_value` that is not a positive number, values beyond the full scale, or
-            fractions whose full scale is unknown.
+            fractions that cannot be counts of the sensor.
     """
     values = [r.image if r.valid.all() else r.image[r.valid] for r in rasters]
     peak, name = max(
@@ -41,6 +45,12 @@ def full_scale_of_rasters(
     if any(array.dtype.kind == "f" and np.any(array != np.rint(array)) for array in values):
         if sensor.max_value == 1 >= peak:
             return 1.0, []
+        if _COUNTS_FROM * sensor.max_value <= peak <= sensor.max_value:
+            # Resampled counts: calibrated radiances and reflectances are far below that.
+            return sensor.max_value, [
+                f"{name} holds fractions up to {peak:g}, taken as resampled counts of full scale "
+                f"{sensor.max_value:g}; give --max-value if they are something else"
+            ]
         raise UserError(
             f"{name} holds fractions up to {peak:g}, no counts of a known bit depth; give the full "
             "scale that stands for 1 as --max-value, at least that maximum"

@@ -23,6 +23,8 @@ from rsfusion_jax.new_files import new_files
 from rsfusion_jax.sensors import UNKNOWN_GAIN, Sensor, get_sensor
 
 _MTF = Psf("mtf")
+_PATCH = 64
+"""Side of a patch in pixels, as in PanCollection."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,7 +52,7 @@ def simulate_sets(
     srf: str | None = None,
     wavelengths: tuple[float, float] | None = None,
     pan_degradation: str = "imresize",
-    patch: int | None = 64,
+    patch: int | str | None = "auto",
     split: Sequence[float] | None = None,
     full_resolution: bool = False,
     max_value: float | None = None,
@@ -78,7 +80,7 @@ def simulate_sets(
             between them; by default those of the sensor.
         pan_degradation: see `rsfusion_jax.data.simulate`.
         patch: side of the patches in pixels of `gt`, or of `pan` at full resolution; None for
-            whole areas.
+            whole areas, "auto" for 64 or, where an area is smaller, the largest side that fits.
         split: shares of the scene for train, valid and test, with sum 1; None for a single file.
         full_resolution: also write `OUT_full.h5` from the undegraded pair, in the test area if
             there is one.
@@ -94,7 +96,7 @@ def simulate_sets(
     """
     coarse, record = _read_coarse(ms, sensor, cube=pan is None)
     ratio = record.ratio if ratio is None else ratio
-    _check_options(out, ratio, patch, pan, srf, full_resolution)
+    _check_options(out, ratio, None if patch == "auto" else patch, pan, srf, full_resolution)
     options = {"ratio": ratio, "sensor": record, "mtf": mtf, "centred": centred}
     options["psf"] = psf = psf.resolved(ratio, centred)
     inputs = {"ms": _fingerprint(Path(ms))}
@@ -121,6 +123,10 @@ def simulate_sets(
     notices = [*scene.notices, *doubts, *notices]
     for notice in notices:
         print(f"notice: {notice}")
+    if patch == "auto":
+        patch = _largest_patch(scene, ratio, split)
+        if patch < _PATCH:
+            print(f"notice: patches of {patch} pixels, since the smallest area has no more")
     jobs = _plan(scene, Path(out), ratio, patch, split, full_resolution)
     common = {
         "max_value": scale,
@@ -195,13 +201,23 @@ def _check_options(out, ratio: int, patch: int | None, pan, srf, full_resolution
         raise UserError("--full-resolution needs PAN: a cube has no finer guide; leave it out")
 
 
-def _plan(scene: Pair | Cube, out: Path, ratio, patch, split, full_resolution) -> list[_Job]:
-    """Return the files to write, each with its crop of the scene."""
+def _areas(scene: Pair | Cube, split) -> dict[str, Window]:
+    """Return the areas of the scene by split; one without a name if it is not split."""
     height, width = scene.ms_valid.shape
     if split is None:
-        areas = {"": (slice(0, height), slice(0, width))}
-    else:
-        areas = split_areas(height, width, split)
+        return {"": (slice(0, height), slice(0, width))}
+    return split_areas(height, width, split)
+
+
+def _largest_patch(scene: Pair | Cube, ratio: int, split) -> int:
+    """Return the largest side up to `_PATCH` of a patch that fits into every area."""
+    sides = [s.stop - s.start for window in _areas(scene, split).values() for s in window]
+    return max(min(_PATCH, *sides) // ratio, 1) * ratio
+
+
+def _plan(scene: Pair | Cube, out: Path, ratio, patch, split, full_resolution) -> list[_Job]:
+    """Return the files to write, each with its crop of the scene."""
+    areas = _areas(scene, split)
     jobs = []
     for name, window in areas.items():
         path = out.with_name(f"{out.stem}_{name}.h5") if name else out
@@ -209,7 +225,7 @@ def _plan(scene: Pair | Cube, out: Path, ratio, patch, split, full_resolution) -
         patches, left_out = patch_windows(crop.complete(ratio), patch, ratio)
         jobs.append(_Job(path, crop, window, patches, left_out, False))
     if full_resolution:
-        window = areas.get("test", areas.get("", (slice(0, height), slice(0, width))))
+        window = areas.get("test", areas.get("", _areas(scene, None)[""]))
         crop = scene.crop(*window, ratio)
         side = None if patch is None else patch // ratio
         patches, left_out = patch_windows(crop.complete(ratio), side, 1)

@@ -22,7 +22,9 @@ from rsfusion_jax.sensors import unnamed_sensor
 _AXES = "NHWC"
 
 
-def convert_set(source: str | Path, target: str | Path, *, overwrite: bool = False) -> Path:
+def convert_set(
+    source: str | Path, target: str | Path, *, overwrite: bool = False, axes: str | None = None
+) -> Path:
     """Rewrite a set as an uncompressed NHWC file and compare it bit by bit with the original.
 
     Names, dtypes, values, the order of the images and the attributes of the file are preserved, so
@@ -32,6 +34,7 @@ def convert_set(source: str | Path, target: str | Path, *, overwrite: bool = Fal
         source: `.h5` or `.mat` file of one of `families.FAMILIES`.
         target: path of the new `.h5` file, which is written completely or not at all.
         overwrite: whether an existing target is replaced.
+        axes: order of the axes of the set's arrays; see `open_set`.
 
     Returns:
         The target's path.
@@ -41,7 +44,7 @@ def convert_set(source: str | Path, target: str | Path, *, overwrite: bool = Fal
             be written.
     """
     source, target = Path(source), Path(target)
-    storage, orders = open_storage(source)
+    storage, orders = open_storage(source, axes)
     if target.exists() and target.samefile(source):
         raise UserError(f"{target} is the set itself; choose another name for the converted one")
     arrays = storage.arrays()
@@ -55,7 +58,7 @@ def convert_set(source: str | Path, target: str | Path, *, overwrite: bool = Fal
     shapes = {key: arrays[name].shape for key, name in names.items()}
     dtypes = {key: arrays[name].dtype for key, name in names.items()}
     check.check_dimensions(str(source), shapes, dtypes)
-    layouts = find_layouts(shapes, orders, None)
+    layouts = find_layouts(str(source), shapes, orders, None)
     sensor = unnamed_sensor(layouts["ms"].size("C"))
     check.check_geometry(str(source), layouts, sensor, check.nearest_ratio(layouts))
 

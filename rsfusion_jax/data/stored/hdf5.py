@@ -60,6 +60,12 @@ class Hdf5File:
                         if isinstance(item, h5py.Dataset)
                     }
                 except (OSError, RuntimeError, KeyError) as error:
+                    if _is_open_elsewhere(error):
+                        raise UserError(
+                            f"{self.path} is open for writing in another program or notebook; "
+                            "close it there and start again, or run h5clear -s on the file if the "
+                            "program that wrote it was killed"
+                        ) from error
                     raise UserError(
                         f"{self.path} cannot be opened as HDF5 ({_one_line(error)}): expected a "
                         "complete .h5 or .mat set, so check the path or download the file again"
@@ -91,6 +97,11 @@ def _check_that_values_are_inside(path: Path, file: h5py.File) -> None:
                 f"{path}: the values of {name!r} lie in another file; write all into one file, as "
                 "h5repack does, and name that"
             )
+
+
+def _is_open_elsewhere(error: Exception) -> bool:
+    locked = isinstance(error, BlockingIOError) and "lock" in str(error)
+    return locked or "already open for write" in str(error)
 
 
 def _one_line(error: Exception) -> str:

@@ -22,6 +22,7 @@ from rsfusion_jax.data.stored.layout import (
     HDF5_ORDERS,
     MATLAB73_ORDERS,
     MATLAB_ORDERS,
+    ORDERS,
     Layout,
     find_layouts,
 )
@@ -47,8 +48,10 @@ class PanCollection:
         storage: Hdf5File | MatFile,
         fields: Mapping[str, tuple[str, Layout]],
         info: SetInfo,
+        wrap: bool = False,
     ):
         self.info = info
+        self._wrap = wrap
         self._storage = storage
         self._fields = dict(fields)
 
@@ -70,7 +73,7 @@ class PanCollection:
         for array in sample.values():
             array /= scale  # in place: allocating a second array takes as long as reading it
         if "lms" not in sample:
-            sample["lms"] = _upsample(sample["ms"], self.info)
+            sample["lms"] = _upsample(sample["ms"], self.info, self._wrap)
         return sample
 
     def counts(self, key: str, index: int) -> np.ndarray:
@@ -87,6 +90,8 @@ def open_set(
     max_value: float | None = None,
     usual_max_value: float | None = None,
     ms_phase: float | None = None,
+    axes: str | None = None,
+    wrap: bool = False,
 ) -> PanCollection:
     """Open and check a stored set.
 
@@ -94,9 +99,8 @@ def open_set(
     (`check.SAMPLED_IMAGES`).
 
     Args:
-        path: `.h5` file (NCHW, or NHWC if only that fits or the attribute `axes` states it) or
-            `.mat` file (stacks NHWC or single images HWC), with the array names of one of
-            `families.FAMILIES`; `gt` and `lms` are optional.
+        path: `.h5` or `.mat` file with the array names of one of `families.FAMILIES`; `gt` and
+            `lms` are optional. Arrays are stacks of images or single images.
         sensor: sensor of the images (name, mapping or record); determines the number of bands.
         ratio: PAN pixels per MS pixel along one axis, which the shapes must match; by default that
             of the sensor, or in HISR files that of the shapes.
@@ -108,6 +112,10 @@ def open_set(
         ms_phase: position of the centre of MS pixel 0 as a PAN index; by default the file's
             attribute `ms_phase`, else the family's convention: `ratio // 2`, or `(ratio - 1) / 2`
             for HISR.
+        axes: order of the axes of the stored arrays, such as "NCHW"; by default the file's
+            attribute `axes`, else the one order that fits the shapes and the sensor.
+        wrap: whether an `lms` that is not stored has the periodic borders of the MATLAB toolbox;
+            default edge-replicated. It concerns the phase `ratio // 2` only.
 
     Returns:
         The set as a `Source`.
@@ -120,7 +128,7 @@ def open_set(
         check.DataWarning: values beyond or far below the divisor, or an `lms` of another phase.
     """
     sensor = get_sensor(sensor)
-    storage, orders = open_storage(Path(path))
+    storage, orders = open_storage(Path(path), axes)
     name, arrays = str(path), storage.arrays()
     family, array_names = find_names(arrays)
     missing = [key for key in ("pan", "ms") if key not in array_names]
@@ -133,7 +141,7 @@ def open_set(
     shapes = {key: arrays[stored].shape for key, stored in array_names.items()}
     dtypes = {key: arrays[stored].dtype for key, stored in array_names.items()}
     check.check_dimensions(name, shapes, dtypes)
-    layouts = find_layouts(shapes, orders, sensor.num_bands)
+    layouts = find_layouts(name, shapes, orders, sensor.num_bands)
     if ratio is None and family.any_ratio:
         ratio = check.nearest_ratio(layouts)
     ratio = check.check_geometry(name, layouts, sensor, ratio)
@@ -168,7 +176,7 @@ def open_set(
         pan_degradation=None if degradation is None else str(degradation),
     )
     fields = {key: (array_names[key], layouts[key]) for key in array_names}
-    source = PanCollection(storage, fields, info)
+    source = PanCollection(storage, fields, info, wrap)
     indices = check.sampled_indices(len(source))
     check.check_values(name, source.counts, dtypes, indices, info.max_value, origin, insisted)
     if "lms" not in array_names:
@@ -201,24 +209,31 @@ def read_image(storage: Hdf5File | MatFile, name: str, layout: Layout, index: in
         ) from error
 
 
-def open_storage(path: Path) -> tuple[Hdf5File | MatFile, tuple[str, ...]]:
+def open_storage(path: Path, axes: str | None = None) -> tuple[Hdf5File | MatFile, tuple[str, ...]]:
     """Open a file and return it with the axis orders that its arrays may have.
 
-    The orders follow from the file type, or from the file's attribute `axes` if it has one.
+    Args:
+        path: path of the file.
+        axes: order of the axes; None for that of the file's attribute `axes` if it has one, else
+            those of files of this type.
 
     Raises:
-        UserError: no such file, or neither HDF5 nor MATLAB data.
+        UserError: no such file, neither HDF5 nor MATLAB data, or an unknown order.
     """
+    if axes and axes not in ORDERS:
+        raise UserError(
+            f"axes={axes!r} is no order of axes; choose one of {', '.join(sorted(ORDERS))}"
+        )
     if not path.is_file():
         raise UserError(f"{not_a_file(path)}; give the path of a .h5 or .mat set")
     if h5py.is_hdf5(path):
         storage = Hdf5File(path)
-        stated = storage.attributes().get("axes")
-        if stated in HDF5_ORDERS:
+        stated = axes or storage.attributes().get("axes")
+        if stated in ORDERS:
             return storage, (stated,)
         return storage, MATLAB73_ORDERS if is_matlab(path) else HDF5_ORDERS
     if is_matlab(path):
-        return MatFile(path, sum(NAMES.values(), ())), MATLAB_ORDERS
+        return MatFile(path, sum(NAMES.values(), ())), (axes,) if axes else MATLAB_ORDERS
     raise UserError(
         f"{path} is neither HDF5 nor MATLAB data; give a .h5 or .mat set, or download the file "
         "again if it should be one"
@@ -234,11 +249,11 @@ def _check_upsampling(name: str, info: SetInfo) -> None:
         )
 
 
-def _upsample(ms: np.ndarray, info: SetInfo) -> np.ndarray:
+def _upsample(ms: np.ndarray, info: SetInfo, wrap: bool) -> np.ndarray:
     """Upsample `ms` to the PAN grid by the method for the set's phase, (H, W, C) float32."""
     if info.ratio == 1:
         return ms.copy()
     if info.ms_phase == info.ratio // 2:
-        return interp23(ms, info.ratio)
+        return interp23(ms, info.ratio, wrap)
     height, width, _ = ms.shape
     return imresize(ms, (height * info.ratio, width * info.ratio))

@@ -1,0 +1,48 @@
+"""Read and write `.safetensors` files; the package is imported only when they are."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from rsfusion_jax.errors import UserError
+
+SUFFIX = ".safetensors"
+
+
+def read_safetensors(path: Path) -> dict[str, np.ndarray]:
+    """Read the arrays of a `.safetensors` file by name.
+
+    The format has no checksums: only damage that changes its header or length is found.
+
+    Raises:
+        UserError: the file is damaged or of another format, or the package is not installed.
+    """
+    numpy_files = _import()
+    import ml_dtypes  # noqa: F401  (makes the name bfloat16 known to NumPy)
+    from safetensors import SafetensorError
+
+    try:
+        return dict(numpy_files.load_file(path))
+    except (SafetensorError, OSError, ValueError, TypeError) as error:
+        raise UserError(
+            f"{path} cannot be read as a safetensors file ({error}); download or save it again"
+        ) from error
+
+
+def write_safetensors(path: Path, tensors: Mapping[str, np.ndarray]) -> None:
+    """Write arrays as a `.safetensors` file that PyTorch programs load."""
+    # The package writes the memory of an array as it lies, so a transposed view must be copied.
+    arrays = {name: np.array(value, order="C") for name, value in tensors.items()}
+    _import().save_file(arrays, path, metadata={"format": "pt"})
+
+
+def _import():
+    try:
+        import safetensors.numpy
+    except ImportError as error:
+        raise UserError(
+            "reading and writing .safetensors files needs the package safetensors, which is not "
+            "installed; run pip install 'rsfusion-jax[torch]'"
+        ) from error
+    return safetensors.numpy
