@@ -1,4 +1,4 @@
-"""`rsfusion fuse`: a PAN and an MS GeoTIFF to a sharpened one."""
+"""`rsfusion fuse`: PAN and MS, or a product as delivered, to a sharpened GeoTIFF."""
 
 import argparse
 import sys
@@ -8,7 +8,7 @@ from pathlib import Path
 from rsfusion_jax.cli.parser import Parser
 from rsfusion_jax.errors import UserError
 
-HELP = "a PAN and an MS GeoTIFF to a sharpened one"
+HELP = "a PAN and an MS image, or a product as delivered, to a sharpened GeoTIFF"
 _DEFAULT = (
     "notice: no --weights and no --method: by the weights that come with the package, trained on "
     "synthetic scenes"
@@ -26,11 +26,29 @@ ADAPT = "auto"
 """`--adapt` alone: as many steps as its recipe has."""
 
 
+class _FuseParser(Parser):
+    """A parser whose images may have flags between them, although their number is open."""
+
+    def parse_args(self, args, namespace=None) -> argparse.Namespace:
+        """Parse all arguments; those that the command does not know end the program."""
+        arguments, unknown = self.parse_known_intermixed_args(args, namespace)
+        if unknown:
+            self.refuse(unknown[0])
+        return arguments
+
+
 def make_parser(prog: str) -> Parser:
     """Build the command's parser."""
-    fuse = Parser(prog, "PAN MS OUT [options]", _methods_and_sensors, description=HELP)
-    fuse.add_argument("pan", help="PAN image, .tif")
-    fuse.add_argument("ms", help="MS image, .tif")
+    fuse = _FuseParser(
+        prog, "PAN MS... OUT | PRODUCT OUT [options]", _methods_and_sensors, description=HELP
+    )
+    fuse.add_argument(
+        "images",
+        nargs="+",
+        metavar="IMAGE",
+        help="PAN, then MS as one file or one file per band: .tif or what else GDAL opens; or a "
+        "product as delivered, such as a Landsat or Sentinel-2 folder",
+    )
     fuse.add_argument("out", help="new .tif on PAN's grid, in MS's units and type")
     how = fuse.add_argument_group("method")
     how.add_argument(
@@ -39,7 +57,10 @@ def make_parser(prog: str) -> Parser:
     )
     how.add_argument("--model", help="network of a .pth, one of `rsfusion models`")
     how.add_argument("--method", help="classical method; auto is the best one for the sensor")
-    how.add_argument("--sensor", help="whose pixels these are; default from the metadata")
+    how.add_argument(
+        "--sensor",
+        help="whose pixels these are: a name, or a .json file; default from the metadata",
+    )
     how.add_argument("--max-value", type=float, help="full scale, where not that of the weights")
     how.add_argument("--bands", type=_integers, metavar="I,J,..", help="MS bands to fuse, from 1")
     how.add_argument("--tile", type=int, help="side of blended tiles, for global networks")
@@ -133,7 +154,8 @@ def run(arguments: argparse.Namespace) -> None:
     from rsfusion_jax.scenes.run import fuse_placed, opened_pair
 
     flags = vars(arguments)
-    pan, ms, out = (flags.pop(name) for name in ("pan", "ms", "out"))
+    images, out = flags.pop("images"), flags.pop("out")
+    pan, ms = images[0], images[1:] or None
     weights, model, adapt = (flags.pop(name) for name in ("weights", "model", "adapt"))
     wish = {name: flags.pop(name) for name in _WISH}
     if adapt is None and wish != _WISH:

@@ -16,6 +16,7 @@ from rsfusion_jax.errors import UserError
 from rsfusion_jax.inference.fuser import Fuser
 from rsfusion_jax.scenes.options import Options
 from rsfusion_jax.scenes.pair.opened import Opened, open_pair
+from rsfusion_jax.scenes.pair.source import find_source
 from rsfusion_jax.scenes.pair.surveyed import survey
 from rsfusion_jax.scenes.product.finish import all_stores, finish, write_spread
 from rsfusion_jax.scenes.product.output import check_targets
@@ -101,7 +102,8 @@ def opened_pair(pan, ms, out, options: Options) -> Iterator[Opened]:
     Raises:
         UserError: an output that cannot be written, or inputs that cannot be read or related.
     """
-    check_targets(Path(out), [Path(pan), Path(ms)], options)
+    pan, ms = find_source(pan, "PAN"), find_source(ms, "MS")
+    check_targets(Path(out), [*pan.on_disk, *ms.on_disk], options)
     memory.parse_memory(options.memory)
     with (
         warnings.catch_warnings(),

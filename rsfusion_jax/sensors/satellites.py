@@ -61,8 +61,7 @@ _SENTINEL2 = {
     "B12": (2190, 180, 0.235),
 }
 _SENTINEL2_SOURCE = (
-    "Sentinel-2 MSI, {}; gains of the Sentinel2-SR-Toolbox, B10 "
-    "{}; counts are reflectance x 10000"
+    "Sentinel-2 MSI, {}; gains of the Sentinel2-SR-Toolbox, B10 {}; counts are reflectance x 10000"
 )
 
 

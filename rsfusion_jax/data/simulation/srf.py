@@ -88,11 +88,9 @@ def spectral_response(
 
 
 def band_centres(sensor: Sensor) -> list[float] | None:
-    """Return a sensor's band centres in nm: by names like "450nm", else those of its record."""
+    """Return the band centres in nm of a sensor whose bands have names like "450nm", else None."""
     matches = [re.fullmatch(r"(\d+(?:\.\d+)?)nm", band) for band in sensor.bands]
-    if all(matches):
-        return [float(match[1]) for match in matches]
-    return None if sensor.wavelengths is None else list(sensor.wavelengths)
+    return [float(match[1]) for match in matches] if all(matches) else None
 
 
 def _channels(choice: str, wavelengths: np.ndarray) -> np.ndarray:

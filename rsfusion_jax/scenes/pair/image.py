@@ -8,6 +8,7 @@ from rasterio import CRS, Affine
 from rasterio.rpc import RPC
 
 from rsfusion_jax.data.raster import fill_holes
+from rsfusion_jax.scenes.pair.source import Source
 
 
 class Image(abc.ABC):
@@ -77,7 +78,7 @@ class GeoImage(Image):
     """An image with a georeference and with marks of what is valid.
 
     Attributes:
-        path: of its file, or what stands for it in messages.
+        path: its `Source`, or what stands for it in messages; it has a `name`.
         label: "PAN" or "MS", for messages.
         transform, crs, rpcs: georeference; each None without one.
         dtype: NumPy type of its bands.
@@ -87,7 +88,7 @@ class GeoImage(Image):
         bits: bits per count where the file states them; None.
     """
 
-    path: Path
+    path: Source | Path
     label: str
     transform: Affine | None
     crs: CRS | None

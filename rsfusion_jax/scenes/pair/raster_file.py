@@ -5,7 +5,6 @@ import copy
 import dataclasses
 import threading
 import warnings
-from pathlib import Path
 
 import numpy as np
 import rasterio
@@ -15,13 +14,14 @@ from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
 from rsfusion_jax.data.raster import zero_collars
-from rsfusion_jax.errors import UserError, not_a_file
+from rsfusion_jax.errors import UserError
 from rsfusion_jax.scenes.pair.image import GeoImage
+from rsfusion_jax.scenes.pair.metadata import find_band_names, find_satellite, find_wavelengths
+from rsfusion_jax.scenes.pair.source import find_source, unreadable
+from rsfusion_jax.sensors import Sensor, match_bands, select_bands
 
 _SURVEY = 1024
 """Pixels along the longer side of the reduced reading from which values are judged."""
-_SATELLITES = {"WV02": "wv2", "WV03": "wv3", "WV04": "wv4", "QB02": "qb", "GE01": "ge1"}
-_SATELLITES |= {"IK01": "ikonos", "IK-1": "ikonos", "GF2": "gf2"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,13 +56,13 @@ class RasterFile(GeoImage):
     """One input image; windows of it come as float32 with missing pixels filled.
 
     Args:
-        path: file.
+        path: file, another name that GDAL opens, a `Source`, or several of these: one per band.
         label: "PAN" or "MS", for messages.
         warp: grid onto which the file is warped as it is read; None for its own.
         bands: spectral bands to read, from 1; None for all but alpha.
 
     Attributes:
-        path: path of the file.
+        path: the `Source` of the image.
         size: (height, width).
         transform, crs, rpcs: georeference; `transform` is None without one.
         bands: indices of the spectral bands that are read, from 1; alpha is none of them.
@@ -71,18 +71,24 @@ class RasterFile(GeoImage):
         has_mask: whether validity comes from a mask of its own.
         nodata: nodata value of the first band; None without one.
         dtype: NumPy type of the first band.
-        descriptions, units, scales, offsets, colours: one per spectral band.
+        descriptions, units, scales, offsets, colours, band_tags: one per spectral band.
         tags: the file's own.
-        sensor: name of the sensor that the metadata name; None where they name none.
+        sensor: name of the sensor that the metadata name, or its record where a product gives it;
+            None where they name none.
+        names, wavelengths: name and centre in nm of every band of the file; None where it has none.
         bits: bits per count where the file states them; None.
     """
 
-    def __init__(self, path: str | Path, label: str, warp: Warp | None = None, bands=None):
-        self.path, self.label = Path(path), label
-        self._handles = _Handles(self.path, warp)
-        if not self.path.is_file():
-            raise UserError(f"{not_a_file(path)}; give {label} as a GeoTIFF")
+    def __init__(self, path, label: str, warp: Warp | None = None, bands=None):
+        self.path, self.label = find_source(path, label), label
+        self._handles = _Handles(self.path.dataset, warp)
+        path = self.path
         with self._reading() as file:
+            if not file.count and file.subdatasets:
+                raise UserError(
+                    f"{path} holds no image itself but {len(file.subdatasets)} subdatasets; give "
+                    f"one of them as {label}, such as {file.subdatasets[0]}"
+                )
             meanings = list(zip(file.indexes, file.colorinterp, strict=True))
             self.bands = [index for index, meaning in meanings if meaning != ColorInterp.alpha]
             if bands is not None:
@@ -113,11 +119,14 @@ class RasterFile(GeoImage):
             self.scales = [file.scales[index] for index in picked]
             self.offsets = [file.offsets[index] for index in picked]
             self.colours = [file.colorinterp[index] for index in picked]
+            self.band_tags = [
+                {k: v for k, v in file.tags(index).items() if not k.startswith("STATISTICS_")}
+                for index in self.bands
+            ]
             self.tags = {k: v for k, v in file.tags().items() if k != "AREA_OR_POINT"}
-            imagery = file.tags(ns="IMAGERY") | file.tags()
+            self.names, self.wavelengths = find_band_names(file), find_wavelengths(file)
+            self.sensor = self.path.sensor or find_satellite(file)
             bits = file.tags(self.bands[0], ns="IMAGE_STRUCTURE").get("NBITS")
-        satellite = imagery.get("SATELLITEID", imagery.get("satId", "")).strip('"').upper()
-        self.sensor = _SATELLITES.get(satellite)
         self.bits = int(bits) if bits else None
         if self.dtype.kind not in "uif":
             raise UserError(
@@ -179,6 +188,23 @@ class RasterFile(GeoImage):
         file._border = border
         return file
 
+    def bands_of(self, sensor: Sensor) -> Sensor | None:
+        """The record of those of a sensor's bands that are read; None where nothing tells which."""
+        spectral = [index for index in range(1, self.all_bands + 1) if index != self._alpha]
+        picked = [spectral.index(index) for index in self.bands]
+
+        def of(values, places):
+            return [values[place - 1] for place in places]
+
+        whole = match_bands(
+            sensor, len(spectral), of(self.names, spectral), of(self.wavelengths, spectral)
+        )
+        if whole is not None:
+            return select_bands(whole, [whole.bands[place] for place in picked])
+        return match_bands(
+            sensor, len(picked), of(self.names, self.bands), of(self.wavelengths, self.bands)
+        )
+
     @property
     def may_have_holes(self) -> bool:
         """Whether a pixel may be nodata."""
@@ -216,24 +242,20 @@ class RasterFile(GeoImage):
                 warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
                 yield self._handles.of_this_thread()
         except rasterio.errors.RasterioError as error:
-            cause = error.__cause__ or error
-            raise UserError(
-                f"{self.path} cannot be read as an image ({' '.join(str(cause).split())}); "
-                "expected a complete GeoTIFF, so check the path or copy it again"
-            ) from error
+            raise unreadable(self.path, error, self.label) from error
 
 
 class _Handles:
     """One GDAL handle of a file for every thread that reads it: they are not safe to share."""
 
-    def __init__(self, path: Path, warp: Warp | None):
-        self._path, self._warp = path, warp
+    def __init__(self, dataset: str, warp: Warp | None):
+        self._dataset, self._warp = dataset, warp
         self._local, self._open = threading.local(), []
         self._lock = threading.Lock()
 
     def of_this_thread(self):
         if not hasattr(self._local, "file"):
-            file = rasterio.open(self._path)
+            file = rasterio.open(self._dataset)
             with self._lock:
                 self._open.append(file)
             if self._warp is not None:

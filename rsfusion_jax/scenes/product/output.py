@@ -184,6 +184,7 @@ def _describe(file, scene: ScenePair, pixels: PixelFormat, names) -> None:
         description = description or (names[index] if names else None)
         if description:
             file.set_band_description(index + 1, description)
+        file.update_tags(index + 1, **ms.band_tags[index])
     alpha = [None] if pixels.extra == "alpha" else []
     file.units = [unit or "" for unit in [*ms.units, *alpha]]
     if {*ms.scales} != {1.0} or {*ms.offsets} != {0.0}:

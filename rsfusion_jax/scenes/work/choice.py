@@ -12,7 +12,7 @@ from rsfusion_jax.scenes.pair.relate import Relation, relate_grids
 from rsfusion_jax.scenes.pair.surveyed import Surveyed
 from rsfusion_jax.scenes.work.engines import classical_spec
 from rsfusion_jax.scenes.work.program import WindowSpec, network_spec
-from rsfusion_jax.sensors import Sensor, get_sensor, select_bands
+from rsfusion_jax.sensors import Sensor, get_sensor
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,8 +85,14 @@ def _find_sensor(opened: Opened | Surveyed, fuser: Fuser | None, options: Option
     if name is None:
         return trained, []
     record = get_sensor(name)
-    if options.bands and record.num_bands == ms.all_bands:
-        record = select_bands(record, [record.bands[i - 1] for i in ms.bands])
+    own = ms.bands_of(record)
+    if own is not None:
+        record = own
+    elif options.sensor is None and trained is None:
+        return None, [
+            f"{ms.path.name} says it is of sensor {record.name!r} but not which of its "
+            f"{record.num_bands} bands it holds; name the bands in the file to use its MTF"
+        ]
     if trained is not None and trained.name != record.name:
         return record, [f"weights of sensor {trained.name!r} used on {record.name!r}"]
     return record, []
