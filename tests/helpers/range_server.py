@@ -3,8 +3,10 @@
 import contextlib
 import functools
 import http.server
+import pathlib
 import re
-import threading
+import subprocess
+import sys
 
 
 class _Handler(http.server.SimpleHTTPRequestHandler):
@@ -37,20 +39,40 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
         if body:
-            self.server.sent[self.path] = self.server.sent.get(self.path, 0) + len(data)
+            print(self.path, len(data), file=sys.stderr, flush=True)
             self.wfile.write(data)
+
+
+def main(folder):
+    handler = functools.partial(_Handler, directory=folder)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        print(server.server_port, flush=True)
+        server.serve_forever()
 
 
 @contextlib.contextmanager
 def serve(folder):
-    """Yields the address, and a dictionary of the bytes sent of every file."""
-    handler = functools.partial(_Handler, directory=str(folder))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        server.sent = {}
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
+    """Yields the address, and a function that counts the bytes sent of a file.
+
+    Another process serves: GDAL waits for answers while it holds Python's lock.
+    """
+    log = pathlib.Path(folder) / "served.log"
+    command = [sys.executable, __file__, str(folder)]
+    with (
+        log.open("w") as errors,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True) as server,
+    ):
         try:
-            yield f"http://127.0.0.1:{server.server_port}", server.sent
+            address = f"http://127.0.0.1:{int(server.stdout.readline())}"
+
+            def sent(path):
+                lines = [line.split() for line in log.read_text().splitlines()]
+                return sum(int(size) for name, size in lines if name == path)
+
+            yield address, sent
         finally:
-            server.shutdown()
-            thread.join()
+            server.terminate()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -78,7 +78,7 @@ def test_files_of_different_grids_are_refused(tmp_path, pair, change, message):
     image, known = read(second)
     if "size" in change:
         image = image[: change["size"][0]]
-    transform = rasterio.Affine.translation(change.get("shift", 0), 0) * known.transform
+    transform = rasterio.Affine.translation(change.get("shift", 0), 0) @ known.transform
     crs = change.get("crs", known.crs)
     write_tif(second, image, pixel=1, transform=transform, crs=crs)
     if "mask" in change:
@@ -95,7 +95,7 @@ def test_archives_subdatasets_and_virtual_datasets(pair, expected, tmp_path, mon
     with zipfile.ZipFile("both.zip", "w") as archive:
         for path in pair:
             archive.write(path, f"in/{path.name}")
-    image, known = read(pair[1])
+    image = read(pair[1])[0]
     with h5py.File("cube.h5", "w") as file:
         file["a/ms"] = np.moveaxis(image, -1, 0)
     for driver, name in (("ENVI", "ms.img"), ("VRT", "ms.vrt"), ("NetCDF", "ms.nc")):
@@ -110,7 +110,8 @@ def test_archives_subdatasets_and_virtual_datasets(pair, expected, tmp_path, mon
     ):
         rsf.fuse_scene(pan, ms, "o.tif", method="gsa", **QUICK)
         assert np.array_equal(read("o.tif")[0], expected)
-    bare = write_tif(tmp_path / "bare.tif", read(pair[0])[0], pixel=1, transform=rasterio.Affine.identity(), crs=None)  # fmt: skip
+    bare, nowhere = tmp_path / "bare.tif", rasterio.Affine.identity()
+    write_tif(bare, read(pair[0])[0], pixel=1, transform=nowhere, crs=None)
     rsf.fuse_scene(bare, "HDF5:cube.h5://a/ms", "o.tif", method="gsa", grid=(1, 1), **QUICK)
     assert np.abs(read("o.tif")[0].astype(float) - expected).mean() < 1
     with pytest.raises(UserError, match=r"subdatasets; give one of them as MS, such as netcdf:"):
@@ -119,7 +120,7 @@ def test_archives_subdatasets_and_virtual_datasets(pair, expected, tmp_path, mon
 
 def test_the_web_sends_what_is_needed(pair, tmp_path):
     rng = np.random.default_rng(0)
-    large = rng.integers(100, 900, (1024, 1024, 1), dtype=np.uint16)
+    large = rng.integers(0, 250, (2048, 2048, 1), dtype=np.uint8)
     write_tif(tmp_path / "plain.tif", large, pixel=1.0)
     rasterio.shutil.copy(tmp_path / "plain.tif", tmp_path / "large.tif", driver="COG")
     size = (tmp_path / "large.tif").stat().st_size
@@ -129,7 +130,7 @@ def test_the_web_sends_what_is_needed(pair, tmp_path):
         names = f"{address}/large.tif", f"/vsicurl/{address}/few.tif"
         rsf.fuse_scene(*names, tmp_path / "o.tif", method="gsa", **QUICK)
         assert read(tmp_path / "o.tif")[0].shape == (64, 64, 2)
-        assert sent["/large.tif"] < 0.7 * size
+        assert 0 < sent("/large.tif") < 0.7 * size
         with pytest.raises(UserError, match=r"none\.tif cannot be read .* can be reached"):
             rsf.fuse_scene(f"{address}/none.tif", pair[1], tmp_path / "p.tif", **QUICK)
 

@@ -179,6 +179,11 @@ def _gdal_name(text: str, label: str) -> str:
         if path.is_dir():
             raise UserError(f"{not_a_file(text)}; give {label} as a GeoTIFF")
         return os.path.abspath(text)
+    # rasterio's zip://archive!inside leads nowhere for an archive in the working folder.
+    archive = re.fullmatch(r"(zip|tar|gzip)://([^!]+)(?:!/?(.*))?", text)
+    if archive is not None:
+        inside = "" if archive[3] is None else f"/{archive[3]}"
+        return f"/vsi{archive[1]}/{os.path.abspath(archive[2])}{inside}"
     if "://" in text or text.startswith(("/vsi", "<VRTDataset")) or _DRIVER.match(text):
         return text
     raise UserError(f"{not_a_file(text)}; give {label} as a GeoTIFF")
@@ -223,8 +228,9 @@ def _check_grid(first, other, first_source: Source, source: Source) -> None:
             f"{size[0]}x{size[1]}; the files of one image need one grid, so give them apart or "
             "warp one with gdalwarp"
         )
-    corners = np.array([[0, 0], [size[1], 0], [0, size[0]]], float).T
-    misses = np.subtract(*(np.array(t @ tuple(corners)) for t in (transform, other_transform)))
+    corners = np.array([[0, size[1], 0], [0, 0, size[0]], [1, 1, 1]], float)
+    places = [np.reshape(tuple(t)[:6], (2, 3)) @ corners for t in (transform, other_transform)]
+    misses = places[0] - places[1]
     pixel = min(abs(transform.determinant) ** 0.5, abs(other_transform.determinant) ** 0.5)
     if crs != other_crs or np.abs(misses).max() > _SAME * max(pixel, 1e-300):
         raise UserError(

@@ -84,9 +84,11 @@ def _find_sensor(opened: Opened | Surveyed, fuser: Fuser | None, options: Option
     trained = None if fuser is None else fuser.sensor
     if name is None:
         return trained, []
-    record = get_sensor(name)
+    record, notices = get_sensor(name), []
     own = ms.bands_of(record)
     if own is not None:
+        if own.bands != record.bands and not any(ms.names) and not any(ms.wavelengths):
+            notices.append(f"MS is taken as the bands {', '.join(own.bands)} of {record.name!r}")
         record = own
     elif options.sensor is None and trained is None:
         return None, [
@@ -94,8 +96,8 @@ def _find_sensor(opened: Opened | Surveyed, fuser: Fuser | None, options: Option
             f"{record.num_bands} bands it holds; name the bands in the file to use its MTF"
         ]
     if trained is not None and trained.name != record.name:
-        return record, [f"weights of sensor {trained.name!r} used on {record.name!r}"]
-    return record, []
+        notices.append(f"weights of sensor {trained.name!r} used on {record.name!r}")
+    return record, notices
 
 
 def _choose_method(name: str, sensor: Sensor | None) -> tuple[str, list[str]]:
