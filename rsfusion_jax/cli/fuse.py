@@ -151,7 +151,7 @@ def make_parser(prog: str) -> Parser:
 def run(arguments: argparse.Namespace) -> None:
     """Fuse as the parsed arguments say."""
     from rsfusion_jax.scenes.options import Options
-    from rsfusion_jax.scenes.run import fuse_placed, opened_pair
+    from rsfusion_jax.scenes.run import fuse_placed, opened_jobs, opened_pair
 
     flags = vars(arguments)
     images, out = flags.pop("images"), flags.pop("out")
@@ -167,15 +167,18 @@ def run(arguments: argparse.Namespace) -> None:
         raise UserError("--model names the network of --weights=file.pth; give both")
     options = Options(**flags)
     try:
-        with opened_pair(pan, ms, out, options) as opened:
-            if adapt is not None:
-                result = _adapt(adapt, opened, out, weights, model, wish, options)
-            else:
-                result = fuse_placed(_place(opened, weights, model, options), out, options)
+        with opened_jobs(pan, ms, out, options) as jobs:
+            for job in jobs:
+                with opened_pair(job.pan, job.ms, job.out, job.options) as opened:
+                    if adapt is not None:
+                        result = _adapt(adapt, opened, job, weights, model, wish)
+                    else:
+                        placed = _place(opened, weights, model, job.options)
+                        result = fuse_placed(placed, job.out, job.options)
+                if not options.quiet:
+                    _print_result(result, job.out)
     except KeyboardInterrupt:
         sys.exit(130)
-    if not options.quiet:
-        _print_result(result, out)
 
 
 def _place(opened, weights, model, options):
@@ -199,7 +202,7 @@ def _place(opened, weights, model, options):
     return place(surveyed, choice, options)
 
 
-def _adapt(budget: str, opened, out, weights, model, wish, options):
+def _adapt(budget: str, opened, job, weights, model, wish):
     from rsfusion_jax.adaptation.budget import parse_budget
     from rsfusion_jax.adaptation.run import Wish
     from rsfusion_jax.adaptation.scene import adapt_and_fuse
@@ -207,8 +210,9 @@ def _adapt(budget: str, opened, out, weights, model, wish, options):
     if model is not None:
         if wish["network"] is not None:
             raise UserError("--model names the network of --weights=file.pth, --network another")
-        wish["network"] = model
-    return adapt_and_fuse(opened, out, Wish(**parse_budget(budget), init=weights, **wish), options)
+        wish = {**wish, "network": model}
+    wish = Wish(**parse_budget(budget), init=weights, **wish)
+    return adapt_and_fuse(opened, job.out, wish, job.options)
 
 
 def _print_result(result, out: str) -> None:

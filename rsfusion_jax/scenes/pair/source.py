@@ -129,6 +129,49 @@ def stack(sources: Sequence[Source], label: str, names: Sequence[str] | None = N
     )
 
 
+def pick(
+    source: Source,
+    label: str,
+    *,
+    bands: Sequence[int] | None = None,
+    names: Sequence[str] | None = None,
+    nodata: float | None = None,
+    sensor: Sensor | None = None,
+    text: str | None = None,
+) -> Source:
+    """Take some bands of a source, and state what its files leave out, as a virtual dataset.
+
+    Args:
+        source: the source.
+        label: what messages call it, such as "MS".
+        bands: bands to take, from 1, in this order; None for all.
+        names: names of these bands; None for those it has.
+        nodata: value of invalid pixels; None for the one that it states.
+        sensor: record of these bands; None where the file itself may say.
+        text: what messages call the result; None for what they call `source`.
+    """
+    with opened(source, label) as file:
+        document = ElementTree.fromstring(as_vrt(file))
+    every = document.findall("VRTRasterBand")
+    for band in every:
+        document.remove(band)
+    taken = every if bands is None else [every[index - 1] for index in bands]
+    for index, band in enumerate(taken, start=1):
+        band.set("band", str(index))
+        document.append(band)
+        if nodata is not None:
+            for element in band.findall("NoDataValue"):
+                band.remove(element)
+            element = ElementTree.Element("NoDataValue")
+            element.text = f"{nodata:g}"
+            place = [i for i, child in enumerate(band) if child.tag in ("Metadata", "Description")]
+            band.insert(place[-1] + 1 if place else 0, element)
+        if names is not None:
+            _name_band(band, names[index - 1], True)
+    xml = ElementTree.tostring(document, encoding="unicode")
+    return Source(xml, text or source.text, source.files, sensor or source.sensor)
+
+
 _GDAL_TYPES = {
     "uint8": "Byte",
     "int8": "Int8",
