@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import re
+import warnings
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
@@ -188,18 +189,25 @@ _GDAL_TYPES = {
 
 def as_vrt(file) -> str:
     """The XML of a virtual dataset that is an open dataset."""
-    with rasterio.MemoryFile(ext=".vrt") as memory:
+    with rasterio.MemoryFile(ext=".vrt") as memory, warnings.catch_warnings():
+        warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
         rasterio.shutil.copy(file, memory.name, driver="VRT")
         with rasterio.open(memory.name) as virtual:
             xml = virtual.tags(ns="xml:VRT")["xml:VRT"]
+    # A product's own XML would stand in it undeclared; nobody reads it from here.
+    xml = re.sub(r'\s*<Metadata domain="xml:[^"]*"[^>]*>.*?</Metadata>', "", xml, flags=re.DOTALL)
     # Each thread's dataset opens files of its own: handles are not safe to share.
-    return xml.replace("<SourceFilename ", '<SourceFilename shared="0" ')
+    xml = re.sub(r'(<SourceFilename[^>]*?) shared="\d"', r"\1", xml)
+    return xml.replace("<SourceFilename", '<SourceFilename shared="0"')
 
 
 def opened(source: Source, label: str):
     """Open a source with rasterio; what GDAL says of a damaged file becomes one sentence."""
     try:
-        return rasterio.open(source.dataset)
+        with warnings.catch_warnings():
+            # Containers of subdatasets have no georeference themselves.
+            warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
+            return rasterio.open(source.dataset)
     except rasterio.errors.RasterioError as error:
         raise unreadable(source, error, label) from error
 

@@ -48,7 +48,8 @@ class Files:
                 data = archive.read(name)
         elif self._archive == "tar":
             with tarfile.open(self.root) as archive:
-                data = archive.extractfile(name).read()
+                inside = name if name in archive.getnames() else f"./{name}"
+                data = archive.extractfile(inside).read()
         else:
             data = (self.root / name).read_bytes()
         return data.decode("utf-8", errors="replace")

@@ -48,7 +48,7 @@ def read(files: Files, given: str | None) -> Product | None:
             f"{found[0]} lacks the bands of 10 m or of 20 m, of which one guides the other; give "
             "the complete product"
         )
-    others = {"60m": images["60m"]} if "60" in images else {}
+    others = {"60m": images["60"]} if "60" in images else {}
     more = "; those of 60 m into a file of their own" if others else ""
     return Product(
         f"Sentinel-2 {tags.get('PROCESSING_LEVEL', '')}".strip(),
