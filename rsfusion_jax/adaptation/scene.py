@@ -42,6 +42,8 @@ def adapt_and_fuse(opened: Opened, out, wish: Wish, options: Options) -> Result:
             "PAN to be at least twice as fine; there is nothing to adapt to"
         )
     surveyed = survey(opened)
+    if surveyed.ms.bands != opened.ms.bands:
+        choice = choose(surveyed, None, dataclasses.replace(options, method="exp"))
     registration = register(surveyed.pan, surveyed.ms, choice.relation, options.shift)
     adaptation = adapt_to_pair(surveyed, choice, registration, wish, options)
     verdict, fuser = adaptation.verdict, adaptation.fuser

@@ -13,6 +13,10 @@ _DEFAULT = (
     "notice: no --weights and no --method: by the weights that come with the package, trained on "
     "synthetic scenes"
 )
+_NOT_DEFAULT = (
+    "notice: no --weights and no --method: a classical method, since the weights that come with "
+    "the package are for one PAN band at a ratio of 3 to 5"
+)
 _WISH = {
     "network": None,
     "strict": False,
@@ -63,6 +67,7 @@ def make_parser(prog: str) -> Parser:
     )
     how.add_argument("--max-value", type=float, help="full scale, where not that of the weights")
     how.add_argument("--bands", type=_integers, metavar="I,J,..", help="MS bands to fuse, from 1")
+    how.add_argument("--nodata", type=float, help="value of invalid pixels; default by the files")
     how.add_argument("--tile", type=int, help="side of blended tiles, for global networks")
     how.add_argument("--overlap", type=int, help="PAN pixels that such tiles share; default half")
     drawn = fuse.add_argument_group("diffusion networks")
@@ -191,14 +196,16 @@ def _place(opened, weights, model, options):
     if weights is None and options.method is None:
         surveyed = survey(opened)
         fuser = default_weights(surveyed, options)
-        if fuser is not None and not options.quiet:
-            print(_DEFAULT, file=sys.stderr)
-        choice = choose(opened, fuser, options)
+        if not options.quiet:
+            print(_NOT_DEFAULT if fuser is None else _DEFAULT, file=sys.stderr)
+        choice = choose(surveyed, fuser, options)
     else:
         fuser = None if weights is None else load_weights(weights, model, opened, options)
         # Bands and options that do not fit are refused before the files are read.
         choice = choose(opened, fuser, options)
         surveyed = survey(opened)
+        if surveyed.ms.bands != opened.ms.bands:
+            choice = choose(surveyed, fuser, options)
     return place(surveyed, choice, options)
 
 

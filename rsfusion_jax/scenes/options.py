@@ -14,6 +14,7 @@ class Options:
         method: classical method, or "auto" for the best one for the sensor; None with weights.
         sensor: sensor whose pixels these are; None for the one that the metadata or weights name.
         bands: MS bands to fuse, from 1; None for all.
+        nodata: value of invalid pixels in PAN and MS; None for what the files say.
         max_value: full scale; None for that of the weights.
         extent: "intersection", "union", "pan" or "refuse"; see `geometry.written_span`.
         grid: PAN (row, column) of the corner where MS begins, for files without a georeference.
@@ -47,6 +48,7 @@ class Options:
     method: str | None = None
     sensor: str | None = None
     bands: tuple[int, ...] | None = None
+    nodata: float | None = None
     max_value: float | None = None
     extent: str = "intersection"
     grid: tuple[float, float] | None = None

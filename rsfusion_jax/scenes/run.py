@@ -92,7 +92,10 @@ def fuse_scene(pan, ms, out, *, fuser: Fuser | None = None, **options) -> Result
         for job in jobs:
             with opened_pair(job.pan, job.ms, job.out, job.options) as opened:
                 choice = choose(opened, fuser, job.options)
-                placed = place(survey(opened), choice, job.options)
+                surveyed = survey(opened)
+                if surveyed.ms.bands != opened.ms.bands:
+                    choice = choose(surveyed, fuser, job.options)
+                placed = place(surveyed, choice, job.options)
                 results.append(fuse_placed(placed, job.out, job.options))
     return results[0]
 
@@ -155,7 +158,9 @@ def opened_pair(pan, ms, out, options: Options) -> Iterator[Opened]:
     with (
         warnings.catch_warnings(),
         rasterio.Env(GDAL_CACHEMAX=memory.CACHE // 2**20),
-        contextlib.closing(open_pair(pan, ms, bands=options.bands, warp=options.warp)) as opened,
+        contextlib.closing(
+            open_pair(pan, ms, bands=options.bands, warp=options.warp, nodata=options.nodata)
+        ) as opened,
     ):
         # Images without a georeference are fused too.
         warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)

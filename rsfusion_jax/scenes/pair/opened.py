@@ -31,7 +31,14 @@ class Opened:
         self.ms.close()
 
 
-def open_pair(pan, ms, *, bands: tuple[int, ...] | None = None, warp: bool = True) -> Opened:
+def open_pair(
+    pan,
+    ms,
+    *,
+    bands: tuple[int, ...] | None = None,
+    warp: bool = True,
+    nodata: float | None = None,
+) -> Opened:
     """Opens PAN and MS; an MS in another coordinate system is warped as it is read.
 
     Args:
@@ -39,12 +46,14 @@ def open_pair(pan, ms, *, bands: tuple[int, ...] | None = None, warp: bool = Tru
         ms: low-resolution image, likewise, or several files of one grid, one per band.
         bands: MS bands to fuse, from 1; None for all.
         warp: False refuses an MS in another coordinate system.
+        nodata: value of invalid pixels in both; None for what the files say.
 
     Raises:
         UserError: unreadable files, or coordinate systems that cannot be related.
     """
     ms = find_source(ms, "MS")
-    fine, coarse = RasterFile(pan, "PAN"), RasterFile(ms, "MS", bands=bands)
+    fine = RasterFile(pan, "PAN", nodata=nodata)
+    coarse = RasterFile(ms, "MS", bands=bands, nodata=nodata)
     if (fine.crs is None) != (coarse.crs is None):
         named, bare = (fine, coarse) if coarse.crs is None else (coarse, fine)
         raise UserError(
@@ -64,7 +73,7 @@ def open_pair(pan, ms, *, bands: tuple[int, ...] | None = None, warp: bool = Tru
         f"cubic, to {target.height}x{target.width} pixels"
     )
     coarse.close()
-    return Opened(fine, RasterFile(ms, "MS", target, bands), (notice,))
+    return Opened(fine, RasterFile(ms, "MS", target, bands, nodata), (notice,))
 
 
 def _warped_grid(pan: RasterFile, ms: RasterFile) -> Warp:

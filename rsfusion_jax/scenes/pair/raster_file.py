@@ -60,6 +60,7 @@ class RasterFile(GeoImage):
         label: "PAN" or "MS", for messages.
         warp: grid onto which the file is warped as it is read; None for its own.
         bands: spectral bands to read, from 1; None for all but alpha.
+        nodata: value of invalid pixels that the user states; None for what the file says.
 
     Attributes:
         path: the `Source` of the image.
@@ -79,7 +80,7 @@ class RasterFile(GeoImage):
         bits: bits per count where the file states them; None.
     """
 
-    def __init__(self, path, label: str, warp: Warp | None = None, bands=None):
+    def __init__(self, path, label: str, warp: Warp | None = None, bands=None, nodata=None):
         self.path, self.label = find_source(path, label), label
         self._handles = _Handles(self.path.dataset, warp)
         path = self.path
@@ -112,7 +113,9 @@ class RasterFile(GeoImage):
             self.size = file.height, file.width
             plain = file.transform.is_identity
             self.transform = None if plain else file.transform
-            self.crs, self.rpcs, self.nodata = file.crs, file.rpcs, file.nodatavals[picked[0]]
+            self.crs, self.rpcs = file.crs, file.rpcs
+            self._stated = nodata
+            self.nodata = file.nodatavals[picked[0]] if nodata is None else float(nodata)
             self.dtype = np.dtype(_numpy_name(file.dtypes[picked[0]]))
             self.descriptions = [file.descriptions[index] for index in picked]
             self.units = [file.units[index] for index in picked]
@@ -134,12 +137,13 @@ class RasterFile(GeoImage):
             )
         self._border = None
 
-    def survey(self) -> tuple[np.ndarray, ZeroBorder | None, list[str]]:
+    def survey(self) -> tuple[np.ndarray, ZeroBorder | None, list[int], list[str]]:
         """Reads the whole file once, reduced.
 
         Returns:
-            (N, C) valid values; the border of zeros where no tag says what is nodata, which is left
-            out of them; and notices for the user.
+            (N, C) valid values of the bands that have any; the border of zeros where no tag says
+            what is nodata, which is left out of them; the places in `bands` of those without a
+            valid pixel; and notices for the user.
 
         Raises:
             UserError: nothing valid, or an unreadable file.
@@ -148,16 +152,23 @@ class RasterFile(GeoImage):
         shape = tuple(-(-size // step) for size in self.size)
         with self._reading() as file:
             image = np.moveaxis(file.read(self.bands, out_shape=(len(self.bands), *shape)), 0, -1)
-            valid = np.ones(shape, bool)
+            valid = np.ones(image.shape, bool)
             if self._masked:
                 masks = file.read_masks(self.bands, out_shape=(len(self.bands), *shape))
-                valid = (masks > 0).all(axis=0)
+                valid = np.moveaxis(masks > 0, 0, -1)
             alpha = None
             if self._alpha is not None:
                 alpha = file.read(self._alpha, out_shape=shape)
-                valid &= alpha > 0
+                valid &= alpha[..., None] > 0
         if image.dtype.kind == "f":
-            valid &= np.isfinite(image).all(axis=-1)
+            valid &= np.isfinite(image)
+        if self._stated is not None:
+            valid &= image != self._stated
+        # Bands of a cube may be dead; a file without any valid pixel is another matter.
+        dead = [place for place, any_valid in enumerate(valid.any((0, 1))) if not any_valid]
+        dead = dead if len(dead) < len(self.bands) else []
+        live = [place for place in range(len(self.bands)) if place not in dead]
+        image, valid = image[..., live], valid[..., live].all(axis=-1)
         border, notices = None, []
         if alpha is not None:
             levels = np.unique(alpha).size
@@ -165,7 +176,7 @@ class RasterFile(GeoImage):
                 f"{self.path.name}: band {self._alpha} is tagged alpha and says what is valid"
                 + (f", but has {levels} levels; name it in --bands if it is not" * (levels > 16))
             )
-        if not self._masked and self._alpha is None and valid.all():
+        if not self._masked and self._alpha is None and self._stated is None and valid.all():
             collar = zero_collars((image == 0).all(axis=-1), step**2)
             if collar.any():
                 share = np.ceil(1000 * collar.mean()) / 10
@@ -180,7 +191,21 @@ class RasterFile(GeoImage):
                 f"{self.path} holds no valid pixel; give another {self.label} or correct its "
                 "nodata value"
             )
-        return image[valid], border, notices
+        if dead:
+            listed = ", ".join(str(self.bands[place]) for place in dead)
+            notices.append(
+                f"{self.path.name}: band{'s' * (len(dead) > 1)} {listed} without a valid pixel, "
+                "left out of the output"
+            )
+        return image[valid], border, dead, notices
+
+    def without_bands(self, places: list[int]) -> "RasterFile":
+        """The same open file without the bands at these places of `bands`."""
+        file = copy.copy(self)
+        for name in ("bands", "descriptions", "units", "scales", "offsets", "colours", "band_tags"):
+            values = getattr(self, name)
+            setattr(file, name, [v for place, v in enumerate(values) if place not in places])
+        return file
 
     def without_border(self, border: ZeroBorder | None) -> "RasterFile":
         """The same open file, of which a border of zeros is nodata."""
@@ -208,7 +233,8 @@ class RasterFile(GeoImage):
     @property
     def may_have_holes(self) -> bool:
         """Whether a pixel may be nodata."""
-        return self._masked or self.has_alpha or self._border is not None or self.dtype.kind == "f"
+        marked = self._masked or self.has_alpha or self._border is not None
+        return marked or self._stated is not None or self.dtype.kind == "f"
 
     def inside(self, rows: slice, columns: slice) -> tuple[np.ndarray, np.ndarray]:
         """A window of the file: (C, h, w) as stored, and (h, w) bool, what is valid.
@@ -226,6 +252,8 @@ class RasterFile(GeoImage):
                 valid &= file.read(self._alpha, window=window) > 0
         if image.dtype.kind == "f":
             valid &= np.isfinite(image).all(axis=0)
+        if self._stated is not None:
+            valid &= (image != self._stated).all(axis=0)
         if self._border is not None:
             valid &= ~(self._border.covers(rows, columns) & (image == 0).all(axis=0))
         return image, valid

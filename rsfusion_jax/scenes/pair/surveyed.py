@@ -15,7 +15,8 @@ class Surveyed:
     """A pair whose values are known.
 
     Attributes:
-        pan, ms: the open files; a border of zeros without a nodata tag is nodata in them.
+        pan, ms: the open files; a border of zeros without a nodata tag is nodata in them, and bands
+            without a valid pixel are left out.
         values: valid values of reduced readings: of PAN (N, G) and of MS (M, C).
         notices: messages for the user, from the opening on.
         seconds: time that the survey took.
@@ -43,8 +44,9 @@ def survey(opened: Opened) -> Surveyed:
     begin = time.perf_counter()
     files, values, notices = [], [], [*opened.notices]
     for file in (opened.pan, opened.ms):
-        valid, border, messages = file.survey()
-        files.append(file.without_border(border))
+        valid, border, dead, messages = file.survey()
+        file = file.without_border(border)
+        files.append(file.without_bands(dead) if dead else file)
         values.append(valid)
         notices += messages
     return Surveyed(*files, tuple(values), tuple(notices), time.perf_counter() - begin)
