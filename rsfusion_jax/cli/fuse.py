@@ -15,7 +15,7 @@ _DEFAULT = (
 )
 _NOT_DEFAULT = (
     "notice: no --weights and no --method: a classical method, since the weights that come with "
-    "the package are for one PAN band at a ratio of 3 to 5"
+    "the package are for one PAN band and a ratio of at least 3"
 )
 _WISH = {
     "network": None,
@@ -139,6 +139,9 @@ def make_parser(prog: str) -> Parser:
         "--no-overviews", dest="overviews", action="store_false", help="no reduced copies"
     )
     output.add_argument("--quicklook", metavar="PNG", help="also a small picture")
+    output.add_argument(
+        "--rgb", type=_integers, metavar="R,G,B", help="its bands; default by tags and sensor"
+    )
     output.add_argument("--report", metavar="JSON", help="also indices without ground truth")
     output.add_argument("--samples", type=int, default=9, help="parts of the scene they look at")
     output.add_argument("--overwrite", action="store_true", help="replace an existing output")

@@ -40,6 +40,7 @@ class Options:
         resume: whether to go on where an interrupted run with the same options ended.
         shard: (i, n): fuse only part i of n, from 1; the last part to end writes the output.
         quicklook: PNG for a small picture; None for none.
+        rgb: bands of the output that are red, green and blue in it, from 1; None to choose them.
         report: JSON file for indices without ground truth; None for none.
         samples: number of parts of the scene on which those indices are measured.
         quiet: whether nothing is printed.
@@ -72,6 +73,7 @@ class Options:
     resume: bool = False
     shard: tuple[int, int] = (1, 1)
     quicklook: str | Path | None = None
+    rgb: tuple[int, int, int] | None = None
     report: str | Path | None = None
     samples: int = 9
     quiet: bool = False
@@ -86,6 +88,9 @@ class Options:
                 raise UserError(f"--{name}={value} must be at least 1")
         if self.std is not None and (self.draws or 1) < 2:
             raise UserError("--std needs --draws of at least 2")
+        if self.rgb is not None and len(self.rgb) != 3:
+            listed = ",".join(map(str, self.rgb))
+            raise UserError(f"--rgb={listed} must be three bands: red, green, blue")
         if self.max_value is not None and not 0 < self.max_value < float("inf"):
             raise UserError(f"--max-value={self.max_value:g} must be a positive number")
         index, total = self.shard
@@ -114,5 +119,16 @@ class Options:
         return {k: v for k, v in self.of_pixels.items() if v != defaults[k]}
 
 
-_FREE = ("overwrite", "resume", "shard", "quicklook", "report", "std", "samples", "quiet", "memory")
+_FREE = (
+    "overwrite",
+    "resume",
+    "shard",
+    "quicklook",
+    "rgb",
+    "report",
+    "std",
+    "samples",
+    "quiet",
+    "memory",
+)
 """Options that do not change the output's pixels."""

@@ -18,6 +18,7 @@ from rsfusion_jax.scenes.options import Options
 from rsfusion_jax.scenes.pair.opened import Opened, open_pair
 from rsfusion_jax.scenes.pair.source import Source, find_source
 from rsfusion_jax.scenes.pair.surveyed import survey
+from rsfusion_jax.scenes.product.colours import choose_rgb
 from rsfusion_jax.scenes.product.finish import all_stores, finish, write_spread
 from rsfusion_jax.scenes.product.output import check_targets
 from rsfusion_jax.scenes.product.quality import report_notices
@@ -178,6 +179,7 @@ def fuse_placed(placed: Placed, out, options: Options) -> Result:
     begin, out = time.perf_counter(), Path(out)
     choice, scene = placed.choice, placed.scene
     bands, budget = len(scene.ms.bands), memory.parse_memory(options.memory)
+    choose_rgb(scene.ms, choice.sensor, options.rgb)
     notices = placed.notices
     if options.report is not None:
         notices = (*notices, *report_notices(choice.sensor, bands))

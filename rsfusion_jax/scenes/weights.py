@@ -11,8 +11,8 @@ from rsfusion_jax.scenes.pair.opened import Opened
 from rsfusion_jax.scenes.pair.relate import relate_grids
 from rsfusion_jax.scenes.pair.surveyed import Surveyed
 
-_RATIOS = range(3, 6)
-"""Ratios of the packaged weights, which were trained at 4. At 2 they add twice the detail."""
+_LEAST_RATIO = 3
+"""Least ratio of the packaged weights, which were trained at 4: at 2 they add twice the detail."""
 
 
 def load_weights(weights: str, model: str | None, opened: Opened, options: Options) -> Fuser:
@@ -58,8 +58,7 @@ def load_weights(weights: str, model: str | None, opened: Opened, options: Optio
 def default_weights(surveyed: Surveyed, options: Options) -> Fuser | None:
     """Loads the packaged weights at the full scale of a pair; None where they do not apply.
 
-    They are for one PAN band, and for ratios near the one that they were trained at: at others a
-    classical method is better.
+    They are for one PAN band and a ratio of at least 3: at 2 a classical method is better.
 
     Args:
         surveyed: the pair.
@@ -67,7 +66,7 @@ def default_weights(surveyed: Surveyed, options: Options) -> Fuser | None:
     """
     pan, ms = surveyed.pan, surveyed.ms
     ratio = relate_grids(pan, ms, options.grid).ratio
-    if ratio not in _RATIOS or len(pan.bands) != 1:
+    if ratio < _LEAST_RATIO or len(pan.bands) != 1:
         return None
     return load_default(
         len(ms.bands), ratio=ratio, max_value=options.max_value or surveyed.full_scale

@@ -15,6 +15,7 @@ from rsfusion_jax.scenes.options import Options
 from rsfusion_jax.scenes.pair.geometry import ScenePair
 from rsfusion_jax.scenes.pair.relate import phase_numbers
 from rsfusion_jax.scenes.product import quality
+from rsfusion_jax.scenes.product.colours import choose_rgb
 from rsfusion_jax.scenes.product.output import TILE, Style, assemble
 from rsfusion_jax.scenes.product.quality import write_quicklook
 from rsfusion_jax.scenes.work.field import Field
@@ -104,13 +105,28 @@ def finish(
         assemble(out, scene, pixels, Style.of(options), measured, names, parts, stage.advance)
     for store in stores:
         store.close(remove=True)
-    if options.quicklook is not None:
-        plain = (2, 1, 0) if bands >= 3 else (0, 0, 0)
-        write_quicklook(Path(options.quicklook), out, plain if sensor is None else sensor.rgb)
-    if options.report is not None:
-        path = Path(options.report)
-        quality.write_report(path, out, scene, camera, figures, options.samples)
+    _write_extras(out, placed, camera, figures, options)
     return figures
+
+
+def _write_extras(out: Path, placed: Placed, camera, figures: dict, options: Options) -> None:
+    """Writes the quicklook and the report of a file that is complete, whatever becomes of them."""
+    scene, failed = placed.scene, []
+
+    def picture(path):
+        write_quicklook(path, out, choose_rgb(scene.ms, placed.choice.sensor, options.rgb))
+
+    def report(path):
+        quality.write_report(path, out, scene, camera, figures, options.samples)
+
+    for path, make in ((options.quicklook, picture), (options.report, report)):
+        if path is not None:
+            try:
+                make(Path(path))
+            except Exception as error:
+                failed.append(f"{path} is not ({' '.join(str(error).split())})")
+    if failed:
+        raise UserError(f"{out} is written, but {' and '.join(failed)}")
 
 
 def _parts(
