@@ -50,9 +50,9 @@ def test_what_the_file_says_decides_in_this_order(tmp_path, pair):
     assert brightest(tmp_path, pair, sensor={"bands": 4, "mtf_ms": 0.3}) == (1, 4, 3)
     tag(pair[1], names=("B8", "B2 (Blue)", "Green", "red"))
     assert brightest(tmp_path, pair) == (4, 3, 2)
-    tag(pair[1], colours=("blue", "red", "undefined", "green"))
-    assert brightest(tmp_path, pair) == (2, 4, 1)
-    assert brightest(tmp_path, pair, bands=(4, 1, 2)) == (2, 4, 1)
+    tag(pair[1], colours=("red", "green", "blue", "undefined"))
+    assert brightest(tmp_path, pair) == (1, 2, 3)
+    assert brightest(tmp_path, pair, bands=(4, 3, 2, 1)) == (1, 2, 3)
     assert brightest(tmp_path, pair, rgb=(3, 1, 4)) == (3, 1, 4)
 
 
