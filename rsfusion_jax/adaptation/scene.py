@@ -33,8 +33,8 @@ def adapt_and_fuse(opened: Opened, out, wish: Wish, options: Options) -> Result:
             "--adapt trains for the whole scene, without --shard, --resume and --method; adapt "
             "once with --keep=FOLDER, then fuse with --weights=FOLDER"
         )
-    # Adaptation has the same requirements as any classical method (one PAN band, no diffusion
-    # options), so those of "exp" are checked.
+    # Adaptation has the same requirements as any classical method (no diffusion options), so those
+    # of "exp", which takes any guide, are checked.
     choice = choose(opened, None, dataclasses.replace(options, method="exp"))
     if choice.relation.ratio < 2:
         raise UserError(

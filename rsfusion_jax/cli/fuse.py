@@ -231,10 +231,11 @@ def _print_result(result, out: str) -> None:
         return
     figures, seconds = result.figures, result.seconds
     drift = ", ".join(f"{value:+.3g}" for value in figures["mean_drift"])
-    error = figures["r_ergas"]
+    error, detail = figures["r_ergas"], figures["d_rho"]
     print(
         f"{result.path}: "
         + ("" if error is None else f"R-ERGAS {error:.3f}, ")
+        + ("" if detail is None else f"D_rho {detail:.3f}, ")
         + f"mean drift per band {drift}, clipped {figures['clipped']:.2%}, valid "
         f"{figures['valid']:.1%}"
     )

@@ -21,7 +21,7 @@ from rsfusion_jax.scenes.pair.surveyed import survey
 from rsfusion_jax.scenes.product.colours import choose_rgb
 from rsfusion_jax.scenes.product.finish import all_stores, finish, write_spread
 from rsfusion_jax.scenes.product.output import check_targets
-from rsfusion_jax.scenes.product.quality import report_notices
+from rsfusion_jax.scenes.product.quality import doubts, report_notices
 from rsfusion_jax.scenes.products.find import opened_product
 from rsfusion_jax.scenes.work import memory
 from rsfusion_jax.scenes.work.choice import choose
@@ -221,6 +221,10 @@ def fuse_placed(placed: Placed, out, options: Options) -> Result:
                 return Result(None, notices, {}, seconds)
             start = time.perf_counter()
             figures = finish(out, placed, run, windows, pixels, options, stores)
+            doubtful = doubts(figures)
+            if not options.quiet:
+                _print_notices(doubtful)
+            notices = (*notices, *doubtful)
             if options.std is not None:
                 write_spread(out, placed, prepared.field, options)
             end = time.perf_counter()

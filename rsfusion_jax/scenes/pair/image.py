@@ -81,6 +81,7 @@ class GeoImage(Image):
         path: its `Source`, or what stands for it in messages; it has a `name`.
         label: "PAN" or "MS", for messages.
         transform, crs, rpcs: georeference; each None without one.
+        gcps: ground control points where there is no geotransform, and their coordinate system.
         dtype: NumPy type of its bands.
         nodata: value of invalid pixels; None without one.
         has_alpha: whether an alpha band says what is valid.
@@ -93,6 +94,7 @@ class GeoImage(Image):
     transform: Affine | None
     crs: CRS | None
     rpcs: RPC | None
+    gcps: tuple[list, CRS | None] = ((), None)
     dtype: np.dtype
     nodata: float | None
     has_alpha: bool

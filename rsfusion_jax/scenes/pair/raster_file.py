@@ -65,7 +65,7 @@ class RasterFile(GeoImage):
     Attributes:
         path: the `Source` of the image.
         size: (height, width).
-        transform, crs, rpcs: georeference; `transform` is None without one.
+        transform, crs, rpcs, gcps: georeference; `transform` is None without one.
         bands: indices of the spectral bands that are read, from 1; alpha is none of them.
         all_bands: number of bands in the file.
         has_alpha: whether the file has an alpha band.
@@ -114,6 +114,7 @@ class RasterFile(GeoImage):
             plain = file.transform.is_identity
             self.transform = None if plain else file.transform
             self.crs, self.rpcs = file.crs, file.rpcs
+            self.gcps = file.gcps if plain else ((), None)
             self._stated = nodata
             self.nodata = file.nodatavals[picked[0]] if nodata is None else float(nodata)
             self.dtype = np.dtype(_numpy_name(file.dtypes[picked[0]]))

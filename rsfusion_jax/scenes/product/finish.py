@@ -95,6 +95,8 @@ def finish(
     def measured(path):
         pairs = quality.fused_parts(path, scene, options.samples)
         figures["r_ergas"] = quality.mean_r_ergas(pairs, scene, camera)
+        detail = quality.mean_d_rho(pairs, scene)
+        figures["d_rho"], figures["d_rho_exp"] = (None, None) if detail is None else detail
         return _tags(placed, run, options, figures)
 
     with ProgressBar(

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import rasterio
 import rasterio.shutil
+from rasterio.control import GroundControlPoint
 from rasterio.enums import ColorInterp, Resampling
 from rasterio.rpc import RPC
 from rasterio.windows import Window
@@ -195,6 +196,16 @@ def _describe(file, scene: ScenePair, pixels: PixelFormat, names) -> None:
         colours.append(ColorInterp.alpha)
     file.colorinterp = colours
     file.update_tags(**ms.tags)
+    points, system = scene.pan.gcps
+    if points:
+        # The output begins elsewhere than PAN.
+        moved = [
+            GroundControlPoint(
+                gcp.row - scene.rows.start, gcp.col - scene.columns.start, gcp.x, gcp.y, gcp.z
+            )
+            for gcp in points
+        ]
+        file.gcps = moved, system
     if scene.pan.rpcs is not None:
         moved = scene.pan.rpcs.to_dict()
         moved["line_off"] -= scene.rows.start

@@ -61,6 +61,53 @@ def mean_r_ergas(
     return float(np.mean(values)) if values else None
 
 
+def mean_d_rho(
+    pairs: list[tuple[np.ndarray, ScenePart]], scene: ScenePair
+) -> tuple[float, float] | None:
+    """Mean D_rho over the parts, of the fused image and of EXP; None where there is none."""
+    ratio = scene.rows.axis.ratio
+    if not pairs or ratio < 2:
+        return None
+    values = [
+        [
+            float(metrics.d_rho(image, part.pan.mean(axis=-1, keepdims=True), ratio=ratio))
+            for image in (fused, part.lms)
+        ]
+        for fused, part in pairs
+    ]
+    return tuple(np.mean(values, axis=0).tolist())
+
+
+_NO_DETAIL, _CLIPPED, _MOVED = 0.95, 0.5, 0.1
+"""D_rho as a share of EXP's, share of clipped values, and share by which a band's mean moves,
+beyond which a result is doubtful."""
+
+
+def doubts(figures: dict) -> tuple[str, ...]:
+    """Messages for the user about a finished scene whose figures are unlikely to be right."""
+    notices = []
+    fused, plain = figures.get("d_rho"), figures.get("d_rho_exp")
+    if fused is not None and fused > _NO_DETAIL * plain:
+        notices.append(
+            f"hardly any detail of PAN was added (D_rho {fused:.3f}, interpolation {plain:.3f}): "
+            "R-ERGAS alone praises doing nothing"
+        )
+    if figures["clipped"] > _CLIPPED:
+        notices.append(
+            f"{figures['clipped']:.0%} of the values lie beyond what the stored type holds; choose "
+            "--dtype=float32"
+        )
+    for band, (mean, drift) in enumerate(
+        zip(figures["mean"], figures["mean_drift"], strict=True), start=1
+    ):
+        if abs(drift) > _MOVED * abs(mean - drift):
+            notices.append(
+                f"the mean of band {band} moved by {drift:+.3g} from {mean - drift:.3g}; compare "
+                "with another --method"
+            )
+    return tuple(notices)
+
+
 def write_report(
     path: Path, out: Path, scene: ScenePair, sensor: Sensor, figures: dict, count: int
 ) -> None:
