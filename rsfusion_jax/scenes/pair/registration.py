@@ -11,6 +11,8 @@ from rsfusion_jax.scenes.pair.shift import Shift, estimate_shift
 _SIDE = 128
 """MS pixels along a side of the parts on which a residual shift is measured."""
 _PARTS = 9
+_LEAST = 0.3
+"""Share of valid pixels of such a part, where no part is complete."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,6 +72,7 @@ def measure_shift(pan: Image, ms: Image, relation: Relation) -> Shift | None:
         extent="intersection",
         align=ratio,
     )
-    parts = read_parts(scene, _SIDE * ratio, _PARTS)
+    parts = read_parts(scene, _SIDE * ratio, _PARTS, least=_LEAST)
     scale = math.sqrt(relation.axes[0][1] * relation.axes[1][1])
-    return estimate_shift([(p.pan.mean(axis=-1), p.raw, p.place) for p in parts], scale)
+    samples = [(p.pan.mean(axis=-1), p.raw, p.place, p.valid, p.raw_valid) for p in parts]
+    return estimate_shift(samples, scale)

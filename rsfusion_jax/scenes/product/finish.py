@@ -24,6 +24,8 @@ from rsfusion_jax.scenes.work.pixels import PixelFormat
 from rsfusion_jax.scenes.work.placed import Placed
 from rsfusion_jax.scenes.work.windows import WindowReader
 
+_LEAST = 0.3
+"""Share of valid pixels of the parts that are measured, where none is complete."""
 _PART = 8 * TILE
 """Columns that are put together at once."""
 
@@ -93,7 +95,7 @@ def finish(
         return where[block.index].view(block.index, shape, pixels.dtype)
 
     def measured(path):
-        pairs = quality.fused_parts(path, scene, options.samples)
+        pairs = quality.fused_parts(path, scene, options.samples, least=_LEAST)
         figures["r_ergas"] = quality.mean_r_ergas(pairs, scene, camera)
         detail = quality.mean_d_rho(pairs, scene)
         figures["d_rho"], figures["d_rho_exp"] = (None, None) if detail is None else detail
