@@ -70,7 +70,7 @@ def adapt_to_pair(
     ratio = choice.relation.ratio
     scene = make_scene(
         surveyed.pan,
-        surveyed.ms,
+        registration.corrected(surveyed.ms),
         choice.relation,
         phase=(ratio - 1) / 2,
         shift=registration.shift,

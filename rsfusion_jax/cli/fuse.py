@@ -122,8 +122,9 @@ def make_parser(prog: str) -> Parser:
         "--shift",
         type=_shift,
         default="report",
-        metavar="report|auto|none|ROWS,COLUMNS",
-        help="residual shift of MS in PAN pixels: measure, correct as measured, or as given",
+        metavar="report|auto|local|none|ROWS,COLUMNS",
+        help="residual shift of MS in PAN pixels: measure, correct as measured (local: where it "
+        "varies), or as given",
     )
     grids.add_argument(
         "--grid", type=_numbers, metavar="ROW,COLUMN", help="PAN corner where MS begins"
@@ -270,7 +271,7 @@ def _numbers(text: str) -> tuple[float, float]:
 
 
 def _shift(text: str):
-    return text if text in ("report", "auto", "none") else _numbers(text)
+    return text if text in ("report", "auto", "local", "none") else _numbers(text)
 
 
 def _shard(text: str) -> tuple[int, int]:

@@ -18,8 +18,9 @@ class Options:
         max_value: full scale; None for that of the weights.
         extent: "intersection", "union", "pan" or "refuse"; see `geometry.written_span`.
         grid: PAN (row, column) of the corner where MS begins, for files without a georeference.
-        shift: residual shift of MS: "report" measures it, "auto" also corrects it, "none" does
-            neither; or (rows, columns) in PAN pixels to correct.
+        shift: residual shift of MS: "report" measures it, "auto" also corrects it, "local" measures
+            one that varies over the scene and corrects it, "none" does nothing; or (rows, columns)
+            in PAN pixels to correct.
         warp: whether an MS in another coordinate system is warped as it is read.
         dtype: stored type; None for that of MS.
         memory: memory budget of this process, in bytes or as "2GB".
@@ -96,9 +97,10 @@ class Options:
         index, total = self.shard
         if not 1 <= index <= total:
             raise UserError(f"--shard={index}/{total} must be i/n with i from 1 to n")
-        if isinstance(self.shift, str) and self.shift not in ("report", "auto", "none"):
+        if isinstance(self.shift, str) and self.shift not in ("report", "auto", "local", "none"):
             raise UserError(
-                f"--shift={self.shift} is neither report, auto, none nor ROWS,COLUMNS in PAN pixels"
+                f"--shift={self.shift} is neither report, auto, local, none nor ROWS,COLUMNS in "
+                "PAN pixels"
             )
 
     @property

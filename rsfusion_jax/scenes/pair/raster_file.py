@@ -3,6 +3,7 @@
 import contextlib
 import copy
 import dataclasses
+import math
 import threading
 import warnings
 
@@ -13,15 +14,20 @@ from rasterio.enums import ColorInterp, MaskFlags, Resampling
 from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
-from rsfusion_jax.data.raster import zero_collars
+from rsfusion_jax.data.raster import fill_holes, zero_collars
 from rsfusion_jax.errors import UserError
 from rsfusion_jax.scenes.pair.image import GeoImage
+from rsfusion_jax.scenes.pair.local_shift import ShiftField
 from rsfusion_jax.scenes.pair.metadata import find_band_names, find_satellite, find_wavelengths
 from rsfusion_jax.scenes.pair.source import find_source, unreadable
 from rsfusion_jax.sensors import Sensor, match_bands, select_bands
 
 _SURVEY = 1024
 """Pixels along the longer side of the reduced reading from which values are judged."""
+_SPLINE = 12
+"""Pixels around a window whose values reach into it when it is resampled by splines."""
+_TOUCHED = 0.01
+"""Share of a resampled pixel that may come from invalid ones."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -136,7 +142,7 @@ class RasterFile(GeoImage):
             raise UserError(
                 f"{path} holds {self.dtype}, expected real numbers; convert {label} to float32"
             )
-        self._border = None
+        self._border = self._field = None
 
     def survey(self) -> tuple[np.ndarray, ZeroBorder | None, list[int], list[str]]:
         """Reads the whole file once, reduced.
@@ -237,12 +243,39 @@ class RasterFile(GeoImage):
         marked = self._masked or self.has_alpha or self._border is not None
         return marked or self._stated is not None or self.dtype.kind == "f"
 
+    def displaced(self, field: ShiftField) -> "RasterFile":
+        """The same open file, moved as it is read to where a field of shifts vanishes."""
+        file = copy.copy(self)
+        file._field = field
+        return file
+
     def inside(self, rows: slice, columns: slice) -> tuple[np.ndarray, np.ndarray]:
-        """A window of the file: (C, h, w) as stored, and (h, w) bool, what is valid.
+        """A window of the image: (C, h, w), and (h, w) bool, what is valid.
 
         Raises:
             UserError: the file cannot be read there.
         """
+        if self._field is None:
+            return self._stored(rows, columns)
+        places = [np.arange(cut.start, cut.stop) for cut in (rows, columns)]
+        shifts = self._field.in_ms_pixels(*places)
+        reach = math.ceil(np.abs(shifts).max()) + _SPLINE
+        around = [
+            slice(max(cut.start - reach, 0), min(cut.stop + reach, size))
+            for cut, size in zip((rows, columns), self.size, strict=True)
+        ]
+        image, valid = self._stored(*around)
+        if not valid.all():
+            image = np.moveaxis(fill_holes(np.moveaxis(image, 0, -1), valid), -1, 0)
+        wanted = np.stack(np.meshgrid(*places, indexing="ij")) - shifts
+        wanted -= np.reshape([cut.start for cut in around], (2, 1, 1))
+        read = scipy.ndimage.map_coordinates
+        moved = [read(band.astype(np.float64), wanted, order=5, mode="nearest") for band in image]
+        holes = read((~valid).astype(np.float32), wanted, order=1, mode="nearest")
+        return np.stack(moved).astype(np.float32), holes < _TOUCHED
+
+    def _stored(self, rows: slice, columns: slice) -> tuple[np.ndarray, np.ndarray]:
+        """A window of the file: (C, h, w) as stored, and (h, w) bool, what is valid."""
         window = Window.from_slices((rows.start, rows.stop), (columns.start, columns.stop))
         with self._reading() as file:
             image = file.read(self.bands, window=window)

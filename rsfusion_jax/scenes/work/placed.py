@@ -56,7 +56,7 @@ def place(
         registration = register(surveyed.pan, surveyed.ms, choice.relation, options.shift)
     scene = make_scene(
         surveyed.pan,
-        surveyed.ms,
+        registration.corrected(surveyed.ms),
         choice.relation,
         phase=spec.phase,
         shift=registration.shift,
