@@ -45,7 +45,11 @@ class Engine:
         """
         fused, lms = self.spec.compute(functools.partial(self.call, state), batch)
         lms_sum = jnp.einsum("bhwc,bhw->bhc", lms, batch.weight, precision="highest")
-        return fused * self.spec.max_value, lms_sum * self.spec.max_value
+        fused, lms_sum = fused * self.spec.max_value, lms_sum * self.spec.max_value
+        if self.spec.ms_level:
+            fused = fused + self.spec.ms_level
+            lms_sum = lms_sum + self.spec.ms_level * batch.weight.sum(axis=2)[..., None]
+        return fused, lms_sum
 
 
 def network_engine(fuser: Fuser, spec: WindowSpec) -> Engine:
