@@ -20,24 +20,15 @@ def run(arguments: argparse.Namespace) -> None:
     from rsfusion_jax.sensors import get_sensor, list_sensors
 
     table = Table()
-    for name in (
-        "name",
-        "bands",
-        "centres in nm",
-        "PAN in nm",
-        "ratio",
-        "bits",
-        "MTF gain of MS",
-        "of PAN",
-        "source",
-    ):
+    table.add_column("name", no_wrap=True)
+    for name in ("bands, centres in nm", "PAN in nm", "ratio", "bits", "MTF gain of MS", "of PAN"):
         table.add_column(name, justify="right" if name in ("ratio", "bits") else "left")
+    table.add_column("source")
     for name in list_sensors():
         sensor = get_sensor(name)
         table.add_row(
             name,
             _bands(sensor),
-            _centres(sensor),
             "-" if sensor.pan_range is None else "{:g}-{:g}".format(*sensor.pan_range),
             str(sensor.ratio),
             str(sensor.bit_depth),
@@ -55,17 +46,12 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _bands(sensor) -> str:
-    shown = ", ".join(sensor.bands[:13])
-    return shown if sensor.num_bands <= 13 else f"{sensor.num_bands}"
-
-
-def _centres(sensor) -> str:
     centres = sensor.wavelengths
-    if centres is None:
-        return "-"
     if sensor.num_bands > 13:
-        return f"{centres[0]:.0f}-{centres[-1]:.0f}"
-    return ", ".join(f"{centre:g}" for centre in centres)
+        return f"{sensor.num_bands}, {centres[0]:.0f} to {centres[-1]:.0f}"
+    if centres is None:
+        return ", ".join(sensor.bands)
+    return ", ".join(f"{name} {c:g}" for name, c in zip(sensor.bands, centres, strict=True))
 
 
 def _gains(gains) -> str:

@@ -148,7 +148,8 @@ SATELLITES = (
         _FOUR_BANDS,
         ((450, 520), (520, 590), (630, 690), (770, 890)),
         None,
-        f"GF-7 backward camera, 0.65 m and 2.6 m, bands by CRESDA, 11 bit; {NO_GAINS}",
+        "GF-7 backward camera, 0.65 m and 2.6 m, bands and 11 bit as commonly quoted, not checked "
+        f"against a document; {NO_GAINS}",
         pan=(450, 900),
     ),
     _camera(
@@ -165,7 +166,8 @@ SATELLITES = (
             (770, 895),
         ),
         None,
-        f"WorldView Legion, bands of the operator's data sheet, 11 bit; {NO_GAINS}",
+        "WorldView Legion, bands and 11 bit as commonly quoted, not checked against a document; "
+        f"{NO_GAINS}",
         pan=(450, 800),
     ),
     _camera(

@@ -5,7 +5,9 @@ from rsfusion_jax.sensors.record import UNKNOWN_GAIN, Sensor
 from rsfusion_jax.sensors.satellites import NO_GAINS, SATELLITES
 
 
-def _spectrometer(name: str, centres, source: str, *, unit=False, ratio=4, **more) -> Sensor:
+def _spectrometer(
+    name: str, centres, source: str, *, unit=False, ratio=4, gains=NO_GAINS, **more
+) -> Sensor:
     """Return a camera of narrow bands with these centres in nm.
 
     With `unit`, its data sets are stored in [0, 1].
@@ -19,7 +21,7 @@ def _spectrometer(name: str, centres, source: str, *, unit=False, ratio=4, **mor
             "bit_depth": 16,
             "mtf_ms": (UNKNOWN_GAIN,) * len(centres),
             "mtf_pan": None,
-            "source": f"{source}; {NO_GAINS}",
+            "source": f"{source}; {gains}",
             "full_scale": 1.0 if unit else None,
             "wavelengths": tuple(float(centre) for centre in centres),
             **more,
@@ -43,9 +45,9 @@ SPECTROMETERS = (
         "prisma",
         _spread(400, 1010, 66) + _spread(1010, 2505, 156),
         "PRISMA, 5 m and 30 m, 12 bit at the instrument, products in 16 bit; 66 bands of 400-1010 "
-        "nm and those of 920-2505 nm beyond, evenly spaced here: a product states its own; PAN's "
-        "gain 0.2 and 0.3 per band by ASI's requirements",
+        "nm and those of 920-2505 nm beyond, evenly spaced here: a product states its own",
         ratio=6,
+        gains="gains of 0.2 for PAN and 0.3 per band: the instrument's requirements",
         mtf_pan=0.2,
         pan_range=(400, 700),
     ),
