@@ -130,6 +130,9 @@ def make_parser(prog: str) -> Parser:
         "--grid", type=_numbers, metavar="ROW,COLUMN", help="PAN corner where MS begins"
     )
     grids.add_argument(
+        "--ratio", type=int, help="PAN pixels per true MS pixel, for an MS that was enlarged before"
+    )
+    grids.add_argument(
         "--no-warp", dest="warp", action="store_false", help="refuse different coordinate systems"
     )
     output = fuse.add_argument_group("output")

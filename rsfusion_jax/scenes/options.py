@@ -14,6 +14,7 @@ class Options:
         method: classical method, or "auto" for the best one for the sensor; None with weights.
         sensor: sensor whose pixels these are; None for the one that the metadata or weights name.
         bands: MS bands to fuse, from 1; None for all.
+        ratio: PAN pixels per true pixel of an MS that was enlarged to PAN's grid before; None.
         nodata: value of invalid pixels in PAN and MS; None for what the files say.
         max_value: full scale; None for that of the weights.
         extent: "intersection", "union", "pan" or "refuse"; see `geometry.written_span`.
@@ -50,6 +51,7 @@ class Options:
     method: str | None = None
     sensor: str | None = None
     bands: tuple[int, ...] | None = None
+    ratio: int | None = None
     nodata: float | None = None
     max_value: float | None = None
     extent: str = "intersection"
@@ -89,6 +91,8 @@ class Options:
                 raise UserError(f"--{name}={value} must be at least 1")
         if self.std is not None and (self.draws or 1) < 2:
             raise UserError("--std needs --draws of at least 2")
+        if self.ratio is not None and self.ratio < 2:
+            raise UserError(f"--ratio={self.ratio} must be at least 2")
         if self.rgb is not None and len(self.rgb) != 3:
             listed = ",".join(map(str, self.rgb))
             raise UserError(f"--rgb={listed} must be three bands: red, green, blue")

@@ -16,7 +16,7 @@ from rsfusion_jax.errors import UserError
 from rsfusion_jax.inference.fuser import Fuser
 from rsfusion_jax.scenes.options import Options
 from rsfusion_jax.scenes.pair.opened import Opened, open_pair
-from rsfusion_jax.scenes.pair.source import Source, find_source
+from rsfusion_jax.scenes.pair.source import Source, coarsened, find_source
 from rsfusion_jax.scenes.pair.surveyed import survey
 from rsfusion_jax.scenes.product.colours import choose_rgb
 from rsfusion_jax.scenes.product.finish import all_stores, finish, write_spread
@@ -156,6 +156,8 @@ def opened_pair(pan, ms, out, options: Options) -> Iterator[Opened]:
     pan, ms = find_source(pan, "PAN"), find_source(ms, "MS")
     check_targets(Path(out), [*pan.on_disk, *ms.on_disk], options)
     memory.parse_memory(options.memory)
+    if options.ratio is not None:
+        ms = coarsened(ms, "MS", options.ratio)
     with (
         warnings.catch_warnings(),
         rasterio.Env(GDAL_CACHEMAX=memory.CACHE // 2**20),

@@ -157,3 +157,23 @@ def test_tags_of_bands_follow_them(pair, tmp_path):
     with rasterio.open(tmp_path / "o.tif") as file:
         assert [file.tags(band)["wavelength"] for band in (1, 2)] == ["0.665", "0.49"]
         assert "STATISTICS_MEAN" not in file.tags(1)
+
+
+def test_an_enlarged_ms_is_brought_back(pair, expected, tmp_path):
+    image, known = read(pair[1])
+    large = np.repeat(np.repeat(image, 3, 0), 3, 1)
+    transform = known.transform @ rasterio.Affine.scale(1 / 3)
+    enlarged = write_tif(tmp_path / "large.tif", large, pixel=1, transform=transform)
+    result = rsf.fuse_scene(pair[0], enlarged, tmp_path / "o.tif", method="gsa", ratio=3, **QUICK)
+    assert np.array_equal(read(tmp_path / "o.tif")[0], expected)
+    assert not any("--ratio" in notice for notice in result.notices)
+    result = rsf.fuse_scene(pair[0], enlarged, tmp_path / "o.tif", method="gsa", **QUICK)
+    assert any("give the ratio of its true pixels" in notice for notice in result.notices)
+    large[: large.shape[0] // 2] = 0
+    write_tif(enlarged, large, pixel=1, transform=transform, nodata=0)
+    rsf.fuse_scene(pair[0], enlarged, tmp_path / "o.tif", method="exp", ratio=3, **QUICK)
+    half = read(tmp_path / "o.tif")[0]
+    assert (half[:30] == 0).all() and (half[45:] > 0).all()
+    for ratio, message in ((1, "at least 2"), (500, "smaller than 500x500")):
+        with pytest.raises(UserError, match=message):
+            rsf.fuse_scene(pair[0], enlarged, tmp_path / "o.tif", ratio=ratio, **QUICK)

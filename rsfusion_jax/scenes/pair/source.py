@@ -14,7 +14,8 @@ import rasterio.shutil
 from rasterio.enums import ColorInterp, MaskFlags
 
 from rsfusion_jax.errors import UserError, not_a_file
-from rsfusion_jax.sensors import Sensor
+from rsfusion_jax.scenes.pair.metadata import find_satellite
+from rsfusion_jax.sensors import Sensor, get_sensor
 
 _DRIVER = re.compile(r"[A-Za-z][A-Za-z0-9_]+:(?!//)")
 """Names of subdatasets begin with a driver's name, such as HDF5: or SENTINEL2_L2A:."""
@@ -171,6 +172,45 @@ def pick(
             _name_band(band, names[index - 1], True)
     xml = ElementTree.tostring(document, encoding="unicode")
     return Source(xml, text or source.text, source.files, sensor or source.sensor)
+
+
+def coarsened(source: Source, label: str, ratio: int) -> Source:
+    """Undo an earlier enlargement: means of blocks of pixels, as a virtual dataset.
+
+    Args:
+        source: an image that was enlarged.
+        label: what messages call it.
+        ratio: side of the blocks in pixels.
+
+    Raises:
+        UserError: an image smaller than a block.
+    """
+    with opened(source, label) as file:
+        document = ElementTree.fromstring(as_vrt(file))
+        size = file.height // ratio, file.width // ratio
+        a, b, c, d, e, f, *_ = file.transform
+        grid = rasterio.Affine(ratio * a, ratio * b, c, ratio * d, ratio * e, f)
+        satellite = find_satellite(file)
+    if not all(size):
+        raise UserError(f"--ratio={ratio}: {source} is smaller than {ratio}x{ratio} pixels")
+    document.set("rasterYSize", str(size[0]))
+    document.set("rasterXSize", str(size[1]))
+    place = document.find("GeoTransform")
+    if place is not None:
+        place.text = ", ".join(f"{value:.17g}" for value in grid.to_gdal())
+    for band in document.iter("VRTRasterBand"):
+        nodata = band.find("NoDataValue")
+        for pixels in band.findall("SimpleSource"):
+            pixels.set("resampling", "average")
+            reach = pixels.find("DstRect")
+            for name in ("xOff", "yOff", "xSize", "ySize"):
+                reach.set(name, f"{float(reach.get(name)) / ratio:.17g}")
+            if nodata is not None:
+                pixels.tag = "ComplexSource"
+                ElementTree.SubElement(pixels, "NODATA").text = nodata.text
+    sensor = source.sensor or (get_sensor(satellite) if satellite else None)
+    xml = ElementTree.tostring(document, encoding="unicode")
+    return Source(xml, source.text, source.files, sensor)
 
 
 _GDAL_TYPES = {
