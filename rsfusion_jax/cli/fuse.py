@@ -225,6 +225,8 @@ def _adapt(budget: str, opened, job, weights, model, wish):
         if wish["network"] is not None:
             raise UserError("--model names the network of --weights=file.pth, --network another")
         wish = {**wish, "network": model}
+    if job.suffix and wish["keep"] is not None:
+        wish = {**wish, "keep": f"{wish['keep']}_{job.suffix}"}
     wish = Wish(**parse_budget(budget), init=weights, **wish)
     return adapt_and_fuse(opened, job.out, wish, job.options)
 

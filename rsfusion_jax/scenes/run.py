@@ -103,12 +103,13 @@ def fuse_scene(pan, ms, out, *, fuser: Fuser | None = None, **options) -> Result
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """One image to fuse: its pair, its output and its options."""
+    """One image to fuse: its pair, its output, its options, and what tells it from the first."""
 
     pan: Source
     ms: Source
     out: Path
     options: Options
+    suffix: str = ""
 
 
 @contextlib.contextmanager
@@ -135,7 +136,8 @@ def opened_jobs(pan, ms, out, options: Options) -> Iterator[list[Job]]:
         alone = {"bands": None, "quicklook": None, "report": None, "std": None}
         for suffix, other in product.others.items() if options.bands is None else ():
             path = out.with_name(f"{out.stem}_{suffix}{out.suffix}")
-            jobs.append(Job(product.pan, other, path, dataclasses.replace(options, **alone)))
+            reduced = dataclasses.replace(options, **alone)
+            jobs.append(Job(product.pan, other, path, reduced, suffix))
         for job in jobs:
             inputs = [*job.pan.on_disk, *job.ms.on_disk]
             check_targets(job.out, inputs, job.options)

@@ -114,6 +114,13 @@ def test_airbus(tmp_path):
     assert np.array_equal(image, prepared(tmp_path, pan, ms, (0.5, 2), method="gsa"))
 
 
+def damaged(folder, pattern):
+    """The folder, in which files end in the middle."""
+    for path in folder.rglob(pattern):
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 9])
+    return folder
+
+
 @pytest.mark.parametrize(
     ("product", "message"),
     [
@@ -124,6 +131,9 @@ def test_airbus(tmp_path):
          "holds 4 Landsat products|holds 2 Landsat"),
         (lambda at: write_airbus(at, kind="PMS-N")[0], "sharpened already"),
         (lambda at: write_maxar(at)[0] / "30JUN15_P001_MUL", "0 PAN, 1 MS images of Maxar"),
+        (lambda at: damaged(write_airbus(at)[0], "DIM_*_MS.XML"), "damaged or incomplete"),
+        (lambda at: damaged(write_landsat(at)[0], "*_MTL.*"), "unnamed satellite|damaged"),
+        (lambda at: damaged(write_sentinel2(at)[0], "MTD_MSI*.xml"), "cannot be read"),
         (lambda at: at / "no", "does not exist"),
         (lambda at: at, "no product that is known"),
         (lambda at: write(at / "a.tif", np.ones((1, 9, 9), np.uint16), 1), "no product that is"),

@@ -26,7 +26,14 @@ def opened_product(where: str | os.PathLike) -> Iterator[Product]:
     files = list_files(path)
     given = path.name if path.is_file() and files.root != path else None
     for reader in (landsat, sentinel2, maxar, airbus):
-        product = reader.read(files, given)
+        try:
+            product = reader.read(files, given)
+        except (KeyError, OSError, SyntaxError, ValueError) as error:
+            # A ParseError of XML is a SyntaxError.
+            raise UserError(
+                f"{where} has metadata that are damaged or incomplete ({error}); copy it again, or "
+                "give PAN, MS and OUT"
+            ) from error
         if product is not None:
             yield product
             return
