@@ -33,8 +33,8 @@ def adapt_and_fuse(opened: Opened, out, wish: Wish, options: Options) -> Result:
             "--adapt trains for the whole scene, without --shard, --resume and --method; adapt "
             "once with --keep=FOLDER, then fuse with --weights=FOLDER"
         )
-    # Adaptation has the same requirements as any classical method (one PAN band, no diffusion
-    # options), so those of "exp" are checked.
+    # Adaptation has the same requirements as any classical method (no diffusion options), so those
+    # of "exp", which takes any guide, are checked.
     choice = choose(opened, None, dataclasses.replace(options, method="exp"))
     if choice.relation.ratio < 2:
         raise UserError(
@@ -42,6 +42,8 @@ def adapt_and_fuse(opened: Opened, out, wish: Wish, options: Options) -> Result:
             "PAN to be at least twice as fine; there is nothing to adapt to"
         )
     surveyed = survey(opened)
+    if surveyed.ms.bands != opened.ms.bands:
+        choice = choose(surveyed, None, dataclasses.replace(options, method="exp"))
     registration = register(surveyed.pan, surveyed.ms, choice.relation, options.shift)
     adaptation = adapt_to_pair(surveyed, choice, registration, wish, options)
     verdict, fuser = adaptation.verdict, adaptation.fuser
@@ -68,7 +70,7 @@ def adapt_to_pair(
     ratio = choice.relation.ratio
     scene = make_scene(
         surveyed.pan,
-        surveyed.ms,
+        registration.corrected(surveyed.ms),
         choice.relation,
         phase=(ratio - 1) / 2,
         shift=registration.shift,

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+from rsfusion_jax.classical.registry import guided_methods
 from rsfusion_jax.data.source import Source
 from rsfusion_jax.errors import UserError
 from rsfusion_jax.evaluation.methods import classical_method
@@ -48,10 +49,11 @@ class Verdict:
 def classical_verdict(windows: Source) -> Verdict:
     """Find the best classical method on held-out windows.
 
-    Methods that cannot be applied are skipped; if the guide has several bands, that is all but EXP.
+    Methods that cannot be applied are skipped; if the guide has several bands, only those that take
+    several are compared.
     """
     rows = {"exp": _row("exp", windows)}
-    for name in RIVALS if windows.info.guide_bands == 1 else ():
+    for name in RIVALS if windows.info.guide_bands == 1 else guided_methods():
         try:
             rows[name] = _row(name, windows)
         except UserError:  # It needs more pixels, or the MTF gain of PAN.

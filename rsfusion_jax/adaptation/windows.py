@@ -215,14 +215,14 @@ def _refusal(part, valid, core, ratio: int, max_value: float) -> str:
         return "holds nodata"
     truth, guide = part.ms[core], part.pan[fine]
     # Resampling changes values slightly, so saturated or constant pixels need a tolerance.
-    top, step = (1 - _ROUNDING) * max_value, _ROUNDING * max_value
+    top = (1 - _ROUNDING) * max_value
     saturated = max(float((image >= top).any(-1).mean()) for image in (truth, guide))
     if saturated > _SATURATED:
         return f"is saturated (more than {_SATURATED:.0%} of it at {max_value:g})"
-    if np.ptp(truth, axis=(0, 1)).max() < step:
-        return "has a constant MS"
-    if np.ptp(guide, axis=(0, 1)).max() < step:
-        return "has a constant PAN"
+    # Each by its own values: PAN may be in counts and MS in reflectances.
+    for label, image in (("MS", truth), ("PAN", guide)):
+        if np.ptp(image, axis=(0, 1)).max() < _ROUNDING * np.abs(image).max():
+            return f"has a constant {label}"
     return ""
 
 

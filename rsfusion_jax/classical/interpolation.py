@@ -8,4 +8,4 @@ def apply_exp(coefficients, pan, ms, lms, setting):
     return lms
 
 
-METHODS = {"exp": Method(apply_exp)}
+METHODS = {"exp": Method(apply_exp, takes_guides=True)}

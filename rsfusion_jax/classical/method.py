@@ -71,6 +71,7 @@ class Method:
         coefficients: NamedTuple that the fit returns; None where it returns one array or nothing.
         needs_sensor: whether the method filters with the MS bands' MTF.
         needs_pan_gain: whether it filters with PAN's MTF as well.
+        takes_guides: whether it takes a sharp image of several bands in place of PAN.
         fit_reach: ratio -> PAN pixels around a pixel that any `measure` sees.
         apply_reach: ratio -> PAN pixels around a pixel that `apply` sees.
         align: ratio -> number of PAN pixels of which tiles must begin at multiples.
@@ -84,6 +85,7 @@ class Method:
     coefficients: type | None = None
     needs_sensor: bool = False
     needs_pan_gain: bool = False
+    takes_guides: bool = False
     fit_reach: Callable[[int], int] = lambda ratio: 0
     apply_reach: Callable[[int], int] = lambda ratio: 0
     align: Callable[[int], int] = lambda ratio: ratio

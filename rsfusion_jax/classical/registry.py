@@ -10,6 +10,7 @@ from rsfusion_jax.classical import (
     bdsd,
     clustered,
     glp,
+    hypersharpening,
     interpolation,
     modulation,
     multiresolution,
@@ -26,6 +27,7 @@ _FILES = (
     bdsd,
     clustered,
     glp,
+    hypersharpening,
     interpolation,
     modulation,
     multiresolution,
@@ -39,6 +41,11 @@ METHODS = {name: method for file in _FILES for name, method in file.METHODS.item
 def list_methods() -> tuple[str, ...]:
     """Names of the classical methods, sorted."""
     return tuple(sorted(METHODS))
+
+
+def guided_methods() -> tuple[str, ...]:
+    """Names of the methods that take a sharp image of several bands, sorted."""
+    return tuple(name for name in list_methods() if METHODS[name].takes_guides)
 
 
 def get_method(name: str) -> Method:
@@ -69,7 +76,8 @@ def fuse(
 
     Args:
         name: one of `list_methods()`.
-        pan: (r h, r w, 1), numpy or jax; integers are computed in float32.
+        pan: (r h, r w, 1), numpy or jax; integers are computed in float32. The methods of
+            `guided_methods()` take (r h, r w, G).
         ms: (h, w, C) in the same units, with the field's phase (pixel i at PAN index r i + r // 2).
         sensor: sensor whose MTF gains are used; needed by methods that filter with them.
         ratio: r; default from the shapes.
@@ -98,9 +106,10 @@ def fuse(
             f"pan is {pan.shape[0]}x{pan.shape[1]} and ms {ms.shape[0]}x{ms.shape[1]}: pan must be "
             f"an integer ratio times ms, at ratio {ratio} {height}x{width}"
         )
-    if pan.shape[2] != 1:
+    if pan.shape[2] != 1 and not method.takes_guides:
         raise UserError(
-            f"pan has {pan.shape[2]} channels; classical methods take one, give a single channel"
+            f"pan has {pan.shape[2]} channels; method {name!r} takes one, give a single channel or "
+            f"choose {' or '.join(guided_methods())}"
         )
     if lms is not None and lms.shape != (height, width, bands):
         raise UserError(f"lms has shape {lms.shape}; expected {(height, width, bands)}")

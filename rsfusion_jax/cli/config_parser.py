@@ -33,6 +33,7 @@ class ConfigParser(Parser):
                 self.refuse(argument)
         try:
             arguments.config = load_recipe(arguments.config)
+            overrides = _set_records(arguments.config, overrides)
         except UserError as error:
             self.error(str(error))
         try:
@@ -42,6 +43,47 @@ class ConfigParser(Parser):
         if stray:
             self.refuse(stray[0])
         return arguments
+
+
+def _set_records(config, overrides: Sequence[str]) -> list[str]:
+    """Set the fields that hold a record, and return the other arguments.
+
+    `ml_collections` overrides no dictionaries; their values are JSON text or a .json file.
+    """
+    from rsfusion_jax.sensors import read_record
+
+    others, arguments = [], iter(overrides)
+    for argument in arguments:
+        name, equals, value = argument.partition("=")
+        place = _record_field(config, name)
+        if place is None:
+            others.append(argument)
+            continue
+        parent, field, inner = place
+        if inner:
+            raise UserError(
+                f"{name} cannot be set alone; give the whole record, --config.data.{field}="
+                "sensor.json or its text"
+            )
+        value = value if equals else next(arguments, "")
+        parent[field] = read_record(value)
+    return others
+
+
+def _record_field(config, name: str):
+    """(its parent, its name, names below it) of the record that an argument sets; None."""
+    from ml_collections import ConfigDict
+
+    node, (root, *path) = config, name.removeprefix("--").split(".")
+    if root != "config":
+        return None
+    for depth, field in enumerate(path):
+        if not isinstance(node, ConfigDict) or field not in node:
+            return None
+        if node.get_type(field) is dict:
+            return node, field, path[depth + 1 :]
+        node = node[field]
+    return None
 
 
 def _override(config, overrides: Sequence[str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""`rsfusion fuse`: a PAN and an MS GeoTIFF to a sharpened one."""
+"""`rsfusion fuse`: PAN and MS, or a product as delivered, to a sharpened GeoTIFF."""
 
 import argparse
 import sys
@@ -8,10 +8,14 @@ from pathlib import Path
 from rsfusion_jax.cli.parser import Parser
 from rsfusion_jax.errors import UserError
 
-HELP = "a PAN and an MS GeoTIFF to a sharpened one"
+HELP = "a PAN and an MS image, or a product as delivered, to a sharpened GeoTIFF"
 _DEFAULT = (
     "notice: no --weights and no --method: by the weights that come with the package, trained on "
     "synthetic scenes"
+)
+_NOT_DEFAULT = (
+    "notice: no --weights and no --method: a classical method, since the weights that come with "
+    "the package are for one PAN band and a ratio of at least 3"
 )
 _WISH = {
     "network": None,
@@ -26,11 +30,29 @@ ADAPT = "auto"
 """`--adapt` alone: as many steps as its recipe has."""
 
 
+class _FuseParser(Parser):
+    """A parser whose images may have flags between them, although their number is open."""
+
+    def parse_args(self, args, namespace=None) -> argparse.Namespace:
+        """Parse all arguments; those that the command does not know end the program."""
+        arguments, unknown = self.parse_known_intermixed_args(args, namespace)
+        if unknown:
+            self.refuse(unknown[0])
+        return arguments
+
+
 def make_parser(prog: str) -> Parser:
     """Build the command's parser."""
-    fuse = Parser(prog, "PAN MS OUT [options]", _methods_and_sensors, description=HELP)
-    fuse.add_argument("pan", help="PAN image, .tif")
-    fuse.add_argument("ms", help="MS image, .tif")
+    fuse = _FuseParser(
+        prog, "PAN MS... OUT | PRODUCT OUT [options]", _methods_and_sensors, description=HELP
+    )
+    fuse.add_argument(
+        "images",
+        nargs="+",
+        metavar="IMAGE",
+        help="PAN, then MS as one file or one file per band: .tif or what else GDAL opens; or a "
+        "product as delivered, such as a Landsat or Sentinel-2 folder",
+    )
     fuse.add_argument("out", help="new .tif on PAN's grid, in MS's units and type")
     how = fuse.add_argument_group("method")
     how.add_argument(
@@ -39,9 +61,13 @@ def make_parser(prog: str) -> Parser:
     )
     how.add_argument("--model", help="network of a .pth, one of `rsfusion models`")
     how.add_argument("--method", help="classical method; auto is the best one for the sensor")
-    how.add_argument("--sensor", help="whose pixels these are; default from the metadata")
+    how.add_argument(
+        "--sensor",
+        help="whose pixels these are: a name, or a .json file; default from the metadata",
+    )
     how.add_argument("--max-value", type=float, help="full scale, where not that of the weights")
     how.add_argument("--bands", type=_integers, metavar="I,J,..", help="MS bands to fuse, from 1")
+    how.add_argument("--nodata", type=float, help="value of invalid pixels; default by the files")
     how.add_argument("--tile", type=int, help="side of blended tiles, for global networks")
     how.add_argument("--overlap", type=int, help="PAN pixels that such tiles share; default half")
     drawn = fuse.add_argument_group("diffusion networks")
@@ -96,11 +122,15 @@ def make_parser(prog: str) -> Parser:
         "--shift",
         type=_shift,
         default="report",
-        metavar="report|auto|none|ROWS,COLUMNS",
-        help="residual shift of MS in PAN pixels: measure, correct as measured, or as given",
+        metavar="report|auto|local|none|ROWS,COLUMNS",
+        help="residual shift of MS in PAN pixels: measure, correct as measured (local: where it "
+        "varies), or as given",
     )
     grids.add_argument(
         "--grid", type=_numbers, metavar="ROW,COLUMN", help="PAN corner where MS begins"
+    )
+    grids.add_argument(
+        "--ratio", type=int, help="PAN pixels per true MS pixel, for an MS that was enlarged before"
     )
     grids.add_argument(
         "--no-warp", dest="warp", action="store_false", help="refuse different coordinate systems"
@@ -113,6 +143,9 @@ def make_parser(prog: str) -> Parser:
         "--no-overviews", dest="overviews", action="store_false", help="no reduced copies"
     )
     output.add_argument("--quicklook", metavar="PNG", help="also a small picture")
+    output.add_argument(
+        "--rgb", type=_integers, metavar="R,G,B", help="its bands; default by tags and sensor"
+    )
     output.add_argument("--report", metavar="JSON", help="also indices without ground truth")
     output.add_argument("--samples", type=int, default=9, help="parts of the scene they look at")
     output.add_argument("--overwrite", action="store_true", help="replace an existing output")
@@ -130,10 +163,11 @@ def make_parser(prog: str) -> Parser:
 def run(arguments: argparse.Namespace) -> None:
     """Fuse as the parsed arguments say."""
     from rsfusion_jax.scenes.options import Options
-    from rsfusion_jax.scenes.run import fuse_placed, opened_pair
+    from rsfusion_jax.scenes.run import fuse_placed, opened_jobs, opened_pair
 
     flags = vars(arguments)
-    pan, ms, out = (flags.pop(name) for name in ("pan", "ms", "out"))
+    images, out = flags.pop("images"), flags.pop("out")
+    pan, ms = images[0], images[1:] or None
     weights, model, adapt = (flags.pop(name) for name in ("weights", "model", "adapt"))
     wish = {name: flags.pop(name) for name in _WISH}
     if adapt is None and wish != _WISH:
@@ -145,15 +179,18 @@ def run(arguments: argparse.Namespace) -> None:
         raise UserError("--model names the network of --weights=file.pth; give both")
     options = Options(**flags)
     try:
-        with opened_pair(pan, ms, out, options) as opened:
-            if adapt is not None:
-                result = _adapt(adapt, opened, out, weights, model, wish, options)
-            else:
-                result = fuse_placed(_place(opened, weights, model, options), out, options)
+        with opened_jobs(pan, ms, out, options) as jobs:
+            for job in jobs:
+                with opened_pair(job.pan, job.ms, job.out, job.options) as opened:
+                    if adapt is not None:
+                        result = _adapt(adapt, opened, job, weights, model, wish)
+                    else:
+                        placed = _place(opened, weights, model, job.options)
+                        result = fuse_placed(placed, job.out, job.options)
+                if not options.quiet:
+                    _print_result(result, job.out)
     except KeyboardInterrupt:
         sys.exit(130)
-    if not options.quiet:
-        _print_result(result, out)
 
 
 def _place(opened, weights, model, options):
@@ -166,18 +203,20 @@ def _place(opened, weights, model, options):
     if weights is None and options.method is None:
         surveyed = survey(opened)
         fuser = default_weights(surveyed, options)
-        if fuser is not None and not options.quiet:
-            print(_DEFAULT, file=sys.stderr)
-        choice = choose(opened, fuser, options)
+        if not options.quiet:
+            print(_NOT_DEFAULT if fuser is None else _DEFAULT, file=sys.stderr)
+        choice = choose(surveyed, fuser, options)
     else:
         fuser = None if weights is None else load_weights(weights, model, opened, options)
         # Bands and options that do not fit are refused before the files are read.
         choice = choose(opened, fuser, options)
         surveyed = survey(opened)
+        if surveyed.ms.bands != opened.ms.bands:
+            choice = choose(surveyed, fuser, options)
     return place(surveyed, choice, options)
 
 
-def _adapt(budget: str, opened, out, weights, model, wish, options):
+def _adapt(budget: str, opened, job, weights, model, wish):
     from rsfusion_jax.adaptation.budget import parse_budget
     from rsfusion_jax.adaptation.run import Wish
     from rsfusion_jax.adaptation.scene import adapt_and_fuse
@@ -185,8 +224,11 @@ def _adapt(budget: str, opened, out, weights, model, wish, options):
     if model is not None:
         if wish["network"] is not None:
             raise UserError("--model names the network of --weights=file.pth, --network another")
-        wish["network"] = model
-    return adapt_and_fuse(opened, out, Wish(**parse_budget(budget), init=weights, **wish), options)
+        wish = {**wish, "network": model}
+    if job.suffix and wish["keep"] is not None:
+        wish = {**wish, "keep": f"{wish['keep']}_{job.suffix}"}
+    wish = Wish(**parse_budget(budget), init=weights, **wish)
+    return adapt_and_fuse(opened, job.out, wish, job.options)
 
 
 def _print_result(result, out: str) -> None:
@@ -195,10 +237,11 @@ def _print_result(result, out: str) -> None:
         return
     figures, seconds = result.figures, result.seconds
     drift = ", ".join(f"{value:+.3g}" for value in figures["mean_drift"])
-    error = figures["r_ergas"]
+    error, detail = figures["r_ergas"], figures["d_rho"]
     print(
         f"{result.path}: "
         + ("" if error is None else f"R-ERGAS {error:.3f}, ")
+        + ("" if detail is None else f"D_rho {detail:.3f}, ")
         + f"mean drift per band {drift}, clipped {figures['clipped']:.2%}, valid "
         f"{figures['valid']:.1%}"
     )
@@ -233,7 +276,7 @@ def _numbers(text: str) -> tuple[float, float]:
 
 
 def _shift(text: str):
-    return text if text in ("report", "auto", "none") else _numbers(text)
+    return text if text in ("report", "auto", "local", "none") else _numbers(text)
 
 
 def _shard(text: str) -> tuple[int, int]:

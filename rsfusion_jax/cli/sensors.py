@@ -4,7 +4,7 @@ import argparse
 
 from rsfusion_jax.cli.parser import Parser
 
-HELP = "the sensors: bands, bit depth, MTF gains and where these numbers come from"
+HELP = "the sensors: bands, wavelengths, bit depth, MTF gains and where these numbers come from"
 
 
 def make_parser(prog: str) -> Parser:
@@ -20,13 +20,16 @@ def run(arguments: argparse.Namespace) -> None:
     from rsfusion_jax.sensors import get_sensor, list_sensors
 
     table = Table()
-    for name in ("name", "bands", "ratio", "bits", "MTF gain of MS", "of PAN", "source"):
+    table.add_column("name", no_wrap=True)
+    for name in ("bands, centres in nm", "PAN in nm", "ratio", "bits", "MTF gain of MS", "of PAN"):
         table.add_column(name, justify="right" if name in ("ratio", "bits") else "left")
+    table.add_column("source")
     for name in list_sensors():
         sensor = get_sensor(name)
         table.add_row(
             name,
             _bands(sensor),
+            "-" if sensor.pan_range is None else "{:g}-{:g}".format(*sensor.pan_range),
             str(sensor.ratio),
             str(sensor.bit_depth),
             _gains(sensor.mtf_ms),
@@ -36,11 +39,19 @@ def run(arguments: argparse.Namespace) -> None:
     console = Console()
     console.print(table)
     console.print("MTF gain: modulation transfer function at the Nyquist frequency.")
+    console.print(
+        "A sensor of your own: --sensor=sensor.json in every command, --config.data.own_sensor="
+        "sensor.json in training; docs/deliveries.md has an example."
+    )
 
 
 def _bands(sensor) -> str:
-    shown = ", ".join(sensor.bands[:13])
-    return shown if sensor.num_bands <= 13 else f"{sensor.num_bands}"
+    centres = sensor.wavelengths
+    if sensor.num_bands > 13:
+        return f"{sensor.num_bands}, {centres[0]:.0f} to {centres[-1]:.0f}"
+    if centres is None:
+        return ", ".join(sensor.bands)
+    return ", ".join(f"{name} {c:g}" for name, c in zip(sensor.bands, centres, strict=True))
 
 
 def _gains(gains) -> str:

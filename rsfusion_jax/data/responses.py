@@ -93,9 +93,12 @@ def _response(limits: tuple[float, float], softness: float = _EDGE) -> np.ndarra
 def ms_responses(sensor: Sensor) -> np.ndarray:
     """Return the unit-sum responses of a sensor's MS bands on `WAVELENGTHS`, (C, 421).
 
-    The bands of unknown sensors are spread evenly over 430-900 nm.
+    Bands whose centres and widths nobody states are spread evenly over 430-900 nm.
     """
     limits = _MS.get(sensor.name)
+    if (limits is None or len(limits) != sensor.num_bands) and sensor.widths is not None:
+        pairs = zip(sensor.wavelengths or (), sensor.widths, strict=False)
+        limits = tuple((centre - width / 2, centre + width / 2) for centre, width in pairs)
     if limits is None or len(limits) != sensor.num_bands:
         outer = _SPECTROMETERS.get(sensor.name, (430, 900))
         limits = tuple(itertools.pairwise(np.linspace(*outer, sensor.num_bands + 1)))

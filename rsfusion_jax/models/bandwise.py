@@ -54,6 +54,7 @@ class BandWise(Network):
     blocks: int = 2
 
     title = "BandWise"
+    sees_units = False
 
     @property
     def receptive_field(self) -> int:

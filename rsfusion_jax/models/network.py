@@ -49,6 +49,7 @@ class Network(Layer):
             what it predicts instead, and has a call of its own.
         receptive_field: side in PAN pixels of the square around a fused pixel outside of which no
             input changes it; None where every pixel depends on the whole image.
+        sees_units: whether the result depends on the full scale by which images are divided.
     """
 
     num_bands: int
@@ -58,6 +59,7 @@ class Network(Layer):
     title: ClassVar[str]
     predicts: ClassVar[str] = "fused"
     receptive_field: ClassVar[int | None] = None
+    sees_units: ClassVar[bool] = True
 
     def __call__(self, pan, ms, lms, train: bool = False):
         """Fuses a batch of images in [0, 1]. Every network is called so, whatever it makes use of.

@@ -14,11 +14,14 @@ class Options:
         method: classical method, or "auto" for the best one for the sensor; None with weights.
         sensor: sensor whose pixels these are; None for the one that the metadata or weights name.
         bands: MS bands to fuse, from 1; None for all.
+        ratio: PAN pixels per true pixel of an MS that was enlarged to PAN's grid before; None.
+        nodata: value of invalid pixels in PAN and MS; None for what the files say.
         max_value: full scale; None for that of the weights.
         extent: "intersection", "union", "pan" or "refuse"; see `geometry.written_span`.
         grid: PAN (row, column) of the corner where MS begins, for files without a georeference.
-        shift: residual shift of MS: "report" measures it, "auto" also corrects it, "none" does
-            neither; or (rows, columns) in PAN pixels to correct.
+        shift: residual shift of MS: "report" measures it, "auto" also corrects it, "local" measures
+            one that varies over the scene and corrects it, "none" does nothing; or (rows, columns)
+            in PAN pixels to correct.
         warp: whether an MS in another coordinate system is warped as it is read.
         dtype: stored type; None for that of MS.
         memory: memory budget of this process, in bytes or as "2GB".
@@ -39,6 +42,7 @@ class Options:
         resume: whether to go on where an interrupted run with the same options ended.
         shard: (i, n): fuse only part i of n, from 1; the last part to end writes the output.
         quicklook: PNG for a small picture; None for none.
+        rgb: bands of the output that are red, green and blue in it, from 1; None to choose them.
         report: JSON file for indices without ground truth; None for none.
         samples: number of parts of the scene on which those indices are measured.
         quiet: whether nothing is printed.
@@ -47,6 +51,8 @@ class Options:
     method: str | None = None
     sensor: str | None = None
     bands: tuple[int, ...] | None = None
+    ratio: int | None = None
+    nodata: float | None = None
     max_value: float | None = None
     extent: str = "intersection"
     grid: tuple[float, float] | None = None
@@ -70,6 +76,7 @@ class Options:
     resume: bool = False
     shard: tuple[int, int] = (1, 1)
     quicklook: str | Path | None = None
+    rgb: tuple[int, int, int] | None = None
     report: str | Path | None = None
     samples: int = 9
     quiet: bool = False
@@ -84,14 +91,20 @@ class Options:
                 raise UserError(f"--{name}={value} must be at least 1")
         if self.std is not None and (self.draws or 1) < 2:
             raise UserError("--std needs --draws of at least 2")
+        if self.ratio is not None and self.ratio < 2:
+            raise UserError(f"--ratio={self.ratio} must be at least 2")
+        if self.rgb is not None and len(self.rgb) != 3:
+            listed = ",".join(map(str, self.rgb))
+            raise UserError(f"--rgb={listed} must be three bands: red, green, blue")
         if self.max_value is not None and not 0 < self.max_value < float("inf"):
             raise UserError(f"--max-value={self.max_value:g} must be a positive number")
         index, total = self.shard
         if not 1 <= index <= total:
             raise UserError(f"--shard={index}/{total} must be i/n with i from 1 to n")
-        if isinstance(self.shift, str) and self.shift not in ("report", "auto", "none"):
+        if isinstance(self.shift, str) and self.shift not in ("report", "auto", "local", "none"):
             raise UserError(
-                f"--shift={self.shift} is neither report, auto, none nor ROWS,COLUMNS in PAN pixels"
+                f"--shift={self.shift} is neither report, auto, local, none nor ROWS,COLUMNS in "
+                "PAN pixels"
             )
 
     @property
@@ -112,5 +125,16 @@ class Options:
         return {k: v for k, v in self.of_pixels.items() if v != defaults[k]}
 
 
-_FREE = ("overwrite", "resume", "shard", "quicklook", "report", "std", "samples", "quiet", "memory")
+_FREE = (
+    "overwrite",
+    "resume",
+    "shard",
+    "quicklook",
+    "rgb",
+    "report",
+    "std",
+    "samples",
+    "quiet",
+    "memory",
+)
 """Options that do not change the output's pixels."""

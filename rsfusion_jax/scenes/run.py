@@ -16,10 +16,13 @@ from rsfusion_jax.errors import UserError
 from rsfusion_jax.inference.fuser import Fuser
 from rsfusion_jax.scenes.options import Options
 from rsfusion_jax.scenes.pair.opened import Opened, open_pair
+from rsfusion_jax.scenes.pair.source import Source, coarsened, find_source
 from rsfusion_jax.scenes.pair.surveyed import survey
+from rsfusion_jax.scenes.product.colours import choose_rgb
 from rsfusion_jax.scenes.product.finish import all_stores, finish, write_spread
 from rsfusion_jax.scenes.product.output import check_targets
-from rsfusion_jax.scenes.product.quality import report_notices
+from rsfusion_jax.scenes.product.quality import doubts, report_notices
+from rsfusion_jax.scenes.products.find import opened_product
 from rsfusion_jax.scenes.work import memory
 from rsfusion_jax.scenes.work.choice import choose
 from rsfusion_jax.scenes.work.drawing import draw_scene
@@ -64,11 +67,12 @@ class Result:
 
 
 def fuse_scene(pan, ms, out, *, fuser: Fuser | None = None, **options) -> Result:
-    """Fuses two GeoTIFFs into a third, in bounded memory.
+    """Fuses two images, or a product as delivered, into a GeoTIFF, in bounded memory.
 
     Args:
-        pan: high-resolution image, a file.
-        ms: low-resolution image, a file.
+        pan: high-resolution image: a file or another name that GDAL opens; or a product as
+            delivered (folder, archive or file of metadata), with `ms` None.
+        ms: low-resolution image, likewise; or several files of one grid, one per band.
         out: new GeoTIFF on the grid of `pan`, in the units and type of `ms`.
         fuser: network with its weights; None for a classical method.
         **options: fields of `rsfusion_jax.scenes.Options`.
@@ -84,10 +88,60 @@ def fuse_scene(pan, ms, out, *, fuser: Fuser | None = None, **options) -> Result
     unknown = sorted(set(options) - {field.name for field in dataclasses.fields(Options)})
     if unknown:
         raise UserError(f"option {unknown[0]!r} of fuse_scene is unknown; see its Options")
-    chosen = Options(**options)
-    with opened_pair(pan, ms, out, chosen) as opened:
-        choice = choose(opened, fuser, chosen)
-        return fuse_placed(place(survey(opened), choice, chosen), out, chosen)
+    results = []
+    with opened_jobs(pan, ms, out, Options(**options)) as jobs:
+        for job in jobs:
+            with opened_pair(job.pan, job.ms, job.out, job.options) as opened:
+                choice = choose(opened, fuser, job.options)
+                surveyed = survey(opened)
+                if surveyed.ms.bands != opened.ms.bands:
+                    choice = choose(surveyed, fuser, job.options)
+                placed = place(surveyed, choice, job.options)
+                results.append(fuse_placed(placed, job.out, job.options))
+    return results[0]
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """One image to fuse: its pair, its output, its options, and what tells it from the first."""
+
+    pan: Source
+    ms: Source
+    out: Path
+    options: Options
+    suffix: str = ""
+
+
+@contextlib.contextmanager
+def opened_jobs(pan, ms, out, options: Options) -> Iterator[list[Job]]:
+    """Yields what is to be fused: one pair, or the images of a product.
+
+    Args:
+        pan, ms, out: files; see `fuse_scene`.
+        options: options of the run.
+
+    Raises:
+        UserError: images or a product that cannot be found, outputs that cannot be written.
+    """
+    out = Path(out)
+    if ms is not None:
+        yield [Job(find_source(pan, "PAN"), find_source(ms, "MS"), out, options)]
+        return
+    check_targets(out, [], options)
+    with opened_product(pan) as product:
+        if not options.quiet:
+            _print_notices((f"{product.title}: {product.pan} and {product.ms}", *product.notices))
+        bands = options.bands or product.bands
+        jobs = [Job(product.pan, product.ms, out, dataclasses.replace(options, bands=bands))]
+        alone = {"bands": None, "quicklook": None, "report": None, "std": None}
+        for suffix, other in product.others.items() if options.bands is None else ():
+            path = out.with_name(f"{out.stem}_{suffix}{out.suffix}")
+            reduced = dataclasses.replace(options, **alone)
+            jobs.append(Job(product.pan, other, path, reduced, suffix))
+        for job in jobs:
+            inputs = [*job.pan.on_disk, *job.ms.on_disk]
+            check_targets(job.out, inputs, job.options)
+        yield jobs
 
 
 @contextlib.contextmanager
@@ -101,12 +155,17 @@ def opened_pair(pan, ms, out, options: Options) -> Iterator[Opened]:
     Raises:
         UserError: an output that cannot be written, or inputs that cannot be read or related.
     """
-    check_targets(Path(out), [Path(pan), Path(ms)], options)
+    pan, ms = find_source(pan, "PAN"), find_source(ms, "MS")
+    check_targets(Path(out), [*pan.on_disk, *ms.on_disk], options)
     memory.parse_memory(options.memory)
+    if options.ratio is not None:
+        ms = coarsened(ms, "MS", options.ratio)
     with (
         warnings.catch_warnings(),
         rasterio.Env(GDAL_CACHEMAX=memory.CACHE // 2**20),
-        contextlib.closing(open_pair(pan, ms, bands=options.bands, warp=options.warp)) as opened,
+        contextlib.closing(
+            open_pair(pan, ms, bands=options.bands, warp=options.warp, nodata=options.nodata)
+        ) as opened,
     ):
         # Images without a georeference are fused too.
         warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
@@ -124,6 +183,7 @@ def fuse_placed(placed: Placed, out, options: Options) -> Result:
     begin, out = time.perf_counter(), Path(out)
     choice, scene = placed.choice, placed.scene
     bands, budget = len(scene.ms.bands), memory.parse_memory(options.memory)
+    choose_rgb(scene.ms, choice.sensor, options.rgb)
     notices = placed.notices
     if options.report is not None:
         notices = (*notices, *report_notices(choice.sensor, bands))
@@ -165,6 +225,10 @@ def fuse_placed(placed: Placed, out, options: Options) -> Result:
                 return Result(None, notices, {}, seconds)
             start = time.perf_counter()
             figures = finish(out, placed, run, windows, pixels, options, stores)
+            doubtful = doubts(figures)
+            if not options.quiet:
+                _print_notices(doubtful)
+            notices = (*notices, *doubtful)
             if options.std is not None:
                 write_spread(out, placed, prepared.field, options)
             end = time.perf_counter()

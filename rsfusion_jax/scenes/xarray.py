@@ -17,14 +17,18 @@ import dask.array
 import numpy as np
 import rasterio
 import rioxarray  # noqa: F401  (gives arrays their .rio)
+import scipy.ndimage
 import xarray
 
 from rsfusion_jax.classical.registry import method_setting
 from rsfusion_jax.compilation import jit
+from rsfusion_jax.data.raster import zero_collars
 from rsfusion_jax.errors import UserError
+from rsfusion_jax.scenes.arrays import arrange, at_time, times
 from rsfusion_jax.scenes.pair.full_scale import check_full_scale
 from rsfusion_jax.scenes.pair.geometry import ScenePair
 from rsfusion_jax.scenes.pair.image import GeoImage
+from rsfusion_jax.scenes.pair.raster_file import ZeroBorder
 from rsfusion_jax.scenes.pair.relate import make_scene, relate_grids
 from rsfusion_jax.scenes.work import memory
 from rsfusion_jax.scenes.work.batch import stack_windows
@@ -62,8 +66,9 @@ def fuse(
     waits until the result is computed or written.
 
     Args:
-        pan: guide.
-        ms: low-resolution image, in the same coordinate system.
+        pan: guide, (band, y, x) or (y, x), also with `time`, in any order; y may rise or fall. A
+            Dataset's variables are bands.
+        ms: low-resolution image, likewise, in the same coordinate system.
         fuser: network with its weights, as `rsf.load` gives it.
         method: classical method, if there is no `fuser`.
         sensor: whose pixels these are, for methods that need to know.
@@ -77,13 +82,21 @@ def fuse(
         memory_budget: for the statistics of methods that need all pixels at once.
 
     Returns:
-        (band, y, x) on PAN's grid, with `ms`'s bands and attributes, coordinate system and nodata.
+        (band, y, x) on PAN's grid and in its order, with `ms`'s bands and attributes, coordinate
+        system and nodata; with `time` before them where `ms` has several.
 
     Raises:
         UserError: arrays that do not fit each other or the method.
     """
     if (fuser is None) == (method is None):
         raise UserError("give fuse() either fuser= or method=, found both or neither")
+    places = times(pan, ms)
+    if places is not None:
+        options = {name: value for name, value in locals().items() if name in _OPTIONS}
+        fused = [fuse(at_time(pan, place), at_time(ms, place), **options) for place in places]
+        return xarray.concat(fused, dim=ms["time"])
+    layouts = arrange(pan, "pan"), arrange(ms, "ms")
+    pan, ms = (layout.array for layout in layouts)
     arrays = _Array.of(pan, "pan"), _Array.of(ms, "ms")
     _check_pair(*arrays)
     relation = relate_grids(*arrays, ratio=None if fuser is None else fuser.model.ratio)
@@ -110,7 +123,24 @@ def fuse(
     gaps = extent in ("pan", "union")
     pixels = choose_format(*arrays, dtype, gaps)
     job = _Job(engine, scene, pixels, block, batch)
-    return _described(job.lazily(arrays, chunk), scene, pixels, pan, ms)
+    return layouts[0].restore(_described(job.lazily(arrays, chunk), scene, pixels, pan, ms))
+
+
+_OPTIONS = (
+    "fuser method sensor shift extent dtype chunk block batch tile overlap memory_budget"
+).split()
+
+
+@xarray.register_dataarray_accessor("rsfusion")
+class Accessor:
+    """`pan.rsfusion`: fusion as a method of the guide."""
+
+    def __init__(self, pan: xarray.DataArray):
+        self._pan = pan
+
+    def fuse(self, ms, **options) -> xarray.DataArray:
+        """Fuse this guide with `ms`; `fuse` of this module explains the options."""
+        return fuse(self._pan, ms, **options)
 
 
 class _Array(GeoImage):
@@ -120,39 +150,42 @@ class _Array(GeoImage):
     rpcs = bits = None
 
     def __init__(
-        self, label, values, size, *, corner=(0, 0), nodata=None, transform=None, crs=None
+        self,
+        label,
+        values,
+        size,
+        *,
+        corner=(0, 0),
+        nodata=None,
+        border=None,
+        transform=None,
+        crs=None,
     ):
         self.label, self.path = label, Path(label)
         self.values, self.size, self.corner = values, size, corner
         self.nodata, self.transform, self.crs = nodata, transform, crs
+        self._border = border
         self.dtype, self.bands = np.dtype(values.dtype), list(range(1, values.shape[0] + 1))
 
     @classmethod
     def of(cls, array: xarray.DataArray, label: str) -> "_Array":
-        if not isinstance(array, xarray.DataArray) or not {"y", "x"} <= set(array.dims):
-            raise UserError(
-                f"{label} is {type(array).__name__} {getattr(array, 'dims', '')}, expected a "
-                "DataArray with the dimensions (band, y, x), as rioxarray.open_rasterio gives it"
-            )
-        if "band" not in array.dims:
-            array = array.expand_dims("band")
         if array.dtype.kind not in "uif":
             raise UserError(f"{label} holds {array.dtype}, expected real numbers")
-        array = array.transpose("band", "y", "x")
         values = array.data if array.chunks else array.chunk({"y": _SAMPLE, "x": _SAMPLE}).data
-        transform = array.rio.transform()
+        transform, nodata = array.rio.transform(), array.rio.nodata
         return cls(
             label,
             values,
             array.shape[1:],
-            nodata=array.rio.nodata,
+            nodata=nodata,
+            border=_zero_border(values) if nodata is None else None,
             transform=None if transform.is_identity else transform,
             crs=array.rio.crs,
         )
 
     @property
     def may_have_holes(self) -> bool:
-        return self.nodata is not None or self.dtype.kind == "f"
+        return self.nodata is not None or self._border is not None or self.dtype.kind == "f"
 
     def inside(self, rows: slice, columns: slice):
         top, left = self.corner
@@ -165,6 +198,8 @@ class _Array(GeoImage):
             valid &= np.isfinite(image).all(axis=0)
         if self.nodata is not None and not np.isnan(self.nodata):
             valid &= (image != image.dtype.type(self.nodata)).all(axis=0)
+        if self._border is not None:
+            valid &= ~(self._border.covers(rows, columns) & (image == 0).all(axis=0))
         return image, valid
 
     def part(self, bounds) -> tuple[dask.array.Array, tuple[int, int]]:
@@ -177,7 +212,8 @@ class _Array(GeoImage):
 
     def holding(self, values, corner=(0, 0)) -> "_Array":
         """The same image, of which only `values` is at hand."""
-        return type(self)(self.label, values, self.size, corner=corner, nodata=self.nodata)
+        known = {"nodata": self.nodata, "border": self._border}
+        return type(self)(self.label, values, self.size, corner=corner, **known)
 
 
 class _Job:
@@ -262,6 +298,18 @@ class _Job:
 def _fuse_chunk(job: _Job, pan, ms, pan_corner, ms_corner, place) -> np.ndarray:
     scene = job._scene
     return job.chunk(scene.pan.holding(pan, pan_corner), scene.ms.holding(ms, ms_corner), place)
+
+
+def _zero_border(values: dask.array.Array) -> ZeroBorder | None:
+    """A border of zeros that counts as nodata, as in files; read from every few pixels."""
+    if values.dtype.kind == "f":
+        return None
+    step = max(1, -(-max(values.shape[1:]) // _SAMPLE))
+    zero = (values[:, ::step, ::step] == 0).all(axis=0).compute()
+    collar = zero_collars(zero, step**2)
+    if not collar.any() or collar.all():
+        return None
+    return ZeroBorder(scipy.ndimage.binary_dilation(collar, np.ones((3, 3))), step)
 
 
 def _check_pair(pan: _Array, ms: _Array) -> None:

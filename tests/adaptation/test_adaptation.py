@@ -251,3 +251,25 @@ def test_command_uses_the_winner(tmp_path, capsys, monkeypatch):
     with pytest.raises(SystemExit):
         run(["fuse", *pair, str(out), "--strict"])
     assert "belong to --adapt" in capsys.readouterr().err
+
+
+def test_guides_of_several_bands_are_compared_with_hypersharpening(tmp_path, capsys):
+    pan, ms = scene(96, 96)
+    guides = np.concatenate([pan, np.roll(pan, 3, axis=0) // 2], axis=-1)
+    pair = [str(path) for path in write_pair(tmp_path, guides, ms)]
+    out, kept = tmp_path / "out.tif", tmp_path / "kept"
+    flags = ["--network=dicnn", f"--keep={kept}", "--shift=none", "--samples=0", "--quiet"]
+    run(["fuse", *pair, str(out), "--adapt", "2", *flags])
+    scores = json.loads((kept / "adaptation.json").read_text())["held_out_scores"]
+    assert scores["method"] in ("hyper_glp", "hyper_gsa")
+    assert scores["classical"]["ERGAS"] < 0.8 * scores["exp"]["ERGAS"]
+    assert read(out)[1].tags["RSFUSION_METHOD"] == scores["method"]
+    assert rsf.load(kept).model.guide_bands == 2
+
+
+def test_a_dark_image_beside_large_counts_is_not_constant():
+    pan, ms = scene(64, 64)
+    images = pan.astype(np.float32) * 30, ms.astype(np.float32) / 1e4
+    assert windows(*images, held_out=False, max_value=65535.0)[0]
+    with pytest.raises(UserError, match="has a constant MS"):
+        windows(pan, np.full_like(ms, 3), held_out=False)

@@ -68,7 +68,7 @@ def test_unknown_flags_show_the_usage_of_their_command(command, capsys):
     [
         ([], "rsfusion COMMAND", "required: COMMAND"),
         (["trian"], "rsfusion COMMAND", "invalid choice: 'trian'"),
-        (["fuse", "pan.tif", "ms.tif"], "rsfusion fuse PAN MS OUT", "required: out"),
+        (["fuse", "pan.tif"], "rsfusion fuse PAN MS... OUT", "required: out"),
         (["fuse", "a", "b", "c", "--tile=x"], "rsfusion fuse", "--tile: invalid int value: 'x'"),
         (["fuse", "a", "b", "c", "--weigths=x"], "rsfusion fuse", "did you mean --weights?"),
         (["train", "--workdr=x"], "rsfusion train", "did you mean --workdir?"),

@@ -99,3 +99,12 @@ def test_relative_loss_counts_bands_by_their_means():
 
     truth = np.full((1, 4, 4, 2), [0.08, 0.48], np.float32)
     assert relative(truth * 1.1, truth) == pytest.approx((0.008 / 0.1 + 0.048 / 0.5) / 2, rel=1e-4)
+
+
+def test_at_ratio_2_a_classical_method_is_better(tmp_path, capsys):
+    for ratio, method in ((2, "gsa"), (3, "bandwise")):
+        pair = write_pair(tmp_path, *counts(24, 24, bands=3, ratio=ratio, seed=9), ratio=ratio)
+        out = tmp_path / f"{ratio}.tif"
+        run(["fuse", *map(str, pair), str(out), "--samples=0"])
+        assert read(out)[1].tags["RSFUSION_METHOD"] == method
+        assert ("a ratio of at least 3" in capsys.readouterr().err) == (ratio == 2)

@@ -18,6 +18,8 @@ KINDS = {
     "Modulation": "brovey bt_h",
     "Pracs": "pracs",
     "Substitution": "gs gsa ihs pca",
+    "Synthesis": "hyper_glp",
+    "SynthesisedSubstitution": "hyper_gsa",
     "array": "bdsd bdsd_pc",
     "none": "exp weighted_brovey",
 }

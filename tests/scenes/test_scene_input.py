@@ -164,7 +164,7 @@ def test_disk_full_while_the_file_is_written(tmp_path, pair, capsys, monkeypatch
     [
         (["--method=gsaa"], ["'gsaa' is unknown", "gsa"]),
         (["--method=bdsd_pc"], ["'bdsd_pc'", "sensor"]),
-        (["--method=bdsd", "--sensor=wv3"], ["8 bands", "4"]),
+        (["--method=mtf_glp", "--sensor=pleiades_neo"], ["6 bands", "4"]),
         (["--sensor=spot9"], ["'spot9' is unknown"]),
         (["--method=gsa", "--memory=lots"], ["--memory=lots"]),
         (["--method=gsa", "--memory=10MB"], ["too little"]),

@@ -8,6 +8,7 @@ from rasterio import CRS, Affine
 from rasterio.rpc import RPC
 
 from rsfusion_jax.data.raster import fill_holes
+from rsfusion_jax.scenes.pair.source import Source
 
 
 class Image(abc.ABC):
@@ -77,9 +78,10 @@ class GeoImage(Image):
     """An image with a georeference and with marks of what is valid.
 
     Attributes:
-        path: of its file, or what stands for it in messages.
+        path: its `Source`, or what stands for it in messages; it has a `name`.
         label: "PAN" or "MS", for messages.
         transform, crs, rpcs: georeference; each None without one.
+        gcps: ground control points where there is no geotransform, and their coordinate system.
         dtype: NumPy type of its bands.
         nodata: value of invalid pixels; None without one.
         has_alpha: whether an alpha band says what is valid.
@@ -87,11 +89,12 @@ class GeoImage(Image):
         bits: bits per count where the file states them; None.
     """
 
-    path: Path
+    path: Source | Path
     label: str
     transform: Affine | None
     crs: CRS | None
     rpcs: RPC | None
+    gcps: tuple[list, CRS | None] = ((), None)
     dtype: np.dtype
     nodata: float | None
     has_alpha: bool

@@ -2,7 +2,6 @@
 
 import dataclasses
 import math
-from pathlib import Path
 
 import rasterio
 import rasterio.warp
@@ -10,6 +9,7 @@ from rasterio.windows import Window
 
 from rsfusion_jax.errors import UserError
 from rsfusion_jax.scenes.pair.raster_file import RasterFile, Warp
+from rsfusion_jax.scenes.pair.source import find_source
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,20 +32,28 @@ class Opened:
 
 
 def open_pair(
-    pan: str | Path, ms: str | Path, *, bands: tuple[int, ...] | None = None, warp: bool = True
+    pan,
+    ms,
+    *,
+    bands: tuple[int, ...] | None = None,
+    warp: bool = True,
+    nodata: float | None = None,
 ) -> Opened:
     """Opens PAN and MS; an MS in another coordinate system is warped as it is read.
 
     Args:
-        pan: high-resolution image.
-        ms: low-resolution image.
+        pan: high-resolution image: file, other name that GDAL opens, or `Source`.
+        ms: low-resolution image, likewise, or several files of one grid, one per band.
         bands: MS bands to fuse, from 1; None for all.
         warp: False refuses an MS in another coordinate system.
+        nodata: value of invalid pixels in both; None for what the files say.
 
     Raises:
         UserError: unreadable files, or coordinate systems that cannot be related.
     """
-    fine, coarse = RasterFile(pan, "PAN"), RasterFile(ms, "MS", bands=bands)
+    ms = find_source(ms, "MS")
+    fine = RasterFile(pan, "PAN", nodata=nodata)
+    coarse = RasterFile(ms, "MS", bands=bands, nodata=nodata)
     if (fine.crs is None) != (coarse.crs is None):
         named, bare = (fine, coarse) if coarse.crs is None else (coarse, fine)
         raise UserError(
@@ -65,7 +73,7 @@ def open_pair(
         f"cubic, to {target.height}x{target.width} pixels"
     )
     coarse.close()
-    return Opened(fine, RasterFile(ms, "MS", target, bands), (notice,))
+    return Opened(fine, RasterFile(ms, "MS", target, bands, nodata), (notice,))
 
 
 def _warped_grid(pan: RasterFile, ms: RasterFile) -> Warp:

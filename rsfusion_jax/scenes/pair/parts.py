@@ -20,6 +20,8 @@ class ScenePart:
         lms: (H, W, C): MS on the PAN grid.
         raw: (h, w, C): MS pixels of the file.
         place: PAN position, in the part, of the centre of the first pixel of `raw`.
+        valid: (H, W) bool: what is valid in both images; the rest is filled from nearby.
+        raw_valid: (h, w) bool: what is valid in `raw`.
     """
 
     row: int
@@ -29,9 +31,13 @@ class ScenePart:
     lms: np.ndarray
     raw: np.ndarray
     place: tuple[float, float]
+    valid: np.ndarray
+    raw_valid: np.ndarray
 
 
-def read_parts(scene: ScenePair, side: int, count: int, tries: int = 4) -> list[ScenePart]:
+def read_parts(
+    scene: ScenePair, side: int, count: int, tries: int = 4, least: float = 1.0
+) -> list[ScenePart]:
     """Reads up to `count` parts in which every pixel is valid.
 
     Args:
@@ -39,6 +45,8 @@ def read_parts(scene: ScenePair, side: int, count: int, tries: int = 4) -> list[
         side: PAN pixels along a side, less where the scene is smaller.
         count: largest number of parts.
         tries: places that are tried per part.
+        least: share of valid pixels from which parts are taken where no part is complete: scenes
+            under clouds or with missing stripes have none.
     """
     spans = (scene.rows, scene.columns)
     ratio = spans[0].axis.ratio
@@ -56,7 +64,7 @@ def read_parts(scene: ScenePair, side: int, count: int, tries: int = 4) -> list[
     areas = math.prod(span.size for span in spans), math.prod(sizes)
     count = min(count, -(-areas[0] // areas[1]))
     # A low-discrepancy sequence: the first few places are spread already.
-    parts = []
+    parts, torn = [], []
     for index in range(count * tries):
         shares = (0.5 + index * 0.7548776662) % 1, (0.5 + index * 0.5698402910) % 1
         begins = [
@@ -66,9 +74,11 @@ def read_parts(scene: ScenePair, side: int, count: int, tries: int = 4) -> list[
         part, valid = read_part(scene, begins, sizes)
         if valid.all():
             parts.append(part)
+        elif valid.mean() >= least:
+            torn.append(part)
         if len(parts) == count or not any(steps):
             break
-    return parts
+    return parts or sorted(torn, key=lambda part: -part.valid.mean())[:count]
 
 
 def read_part(scene: ScenePair, begins, sizes) -> tuple[ScenePart, np.ndarray]:
@@ -87,6 +97,7 @@ def read_part(scene: ScenePair, begins, sizes) -> tuple[ScenePart, np.ndarray]:
     pan, valid = scene.pan.read(*bounds)
     rows, columns = (reading(*args) for args in zip(spans, begins, sizes, strict=True))
     raw, ms_valid = scene.ms.read((rows.start, rows.stop), (columns.start, columns.stop))
+    valid = valid & covered(ms_valid, rows, columns)
     part = ScenePart(
         row=bounds[0][0] - spans[0].start,
         column=bounds[1][0] - spans[1].start,
@@ -98,5 +109,7 @@ def read_part(scene: ScenePair, begins, sizes) -> tuple[ScenePart, np.ndarray]:
             span.axis.phi + span.axis.scale * read.start - low
             for span, read, (low, _) in zip(spans, (rows, columns), bounds, strict=True)
         ),
+        valid=valid,
+        raw_valid=ms_valid,
     )
-    return part, valid & covered(ms_valid, rows, columns)
+    return part, valid

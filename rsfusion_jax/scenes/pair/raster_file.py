@@ -3,9 +3,9 @@
 import contextlib
 import copy
 import dataclasses
+import math
 import threading
 import warnings
-from pathlib import Path
 
 import numpy as np
 import rasterio
@@ -14,14 +14,20 @@ from rasterio.enums import ColorInterp, MaskFlags, Resampling
 from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
-from rsfusion_jax.data.raster import zero_collars
-from rsfusion_jax.errors import UserError, not_a_file
+from rsfusion_jax.data.raster import fill_holes, zero_collars
+from rsfusion_jax.errors import UserError
 from rsfusion_jax.scenes.pair.image import GeoImage
+from rsfusion_jax.scenes.pair.local_shift import ShiftField
+from rsfusion_jax.scenes.pair.metadata import find_band_names, find_satellite, find_wavelengths
+from rsfusion_jax.scenes.pair.source import find_source, unreadable
+from rsfusion_jax.sensors import Sensor, match_bands, select_bands
 
 _SURVEY = 1024
 """Pixels along the longer side of the reduced reading from which values are judged."""
-_SATELLITES = {"WV02": "wv2", "WV03": "wv3", "WV04": "wv4", "QB02": "qb", "GE01": "ge1"}
-_SATELLITES |= {"IK01": "ikonos", "IK-1": "ikonos", "GF2": "gf2"}
+_SPLINE = 12
+"""Pixels around a window whose values reach into it when it is resampled by splines."""
+_TOUCHED = 0.01
+"""Share of a resampled pixel that may come from invalid ones."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,33 +62,40 @@ class RasterFile(GeoImage):
     """One input image; windows of it come as float32 with missing pixels filled.
 
     Args:
-        path: file.
+        path: file, another name that GDAL opens, a `Source`, or several of these: one per band.
         label: "PAN" or "MS", for messages.
         warp: grid onto which the file is warped as it is read; None for its own.
         bands: spectral bands to read, from 1; None for all but alpha.
+        nodata: value of invalid pixels that the user states; None for what the file says.
 
     Attributes:
-        path: path of the file.
+        path: the `Source` of the image.
         size: (height, width).
-        transform, crs, rpcs: georeference; `transform` is None without one.
+        transform, crs, rpcs, gcps: georeference; `transform` is None without one.
         bands: indices of the spectral bands that are read, from 1; alpha is none of them.
         all_bands: number of bands in the file.
         has_alpha: whether the file has an alpha band.
         has_mask: whether validity comes from a mask of its own.
         nodata: nodata value of the first band; None without one.
         dtype: NumPy type of the first band.
-        descriptions, units, scales, offsets, colours: one per spectral band.
+        descriptions, units, scales, offsets, colours, band_tags: one per spectral band.
         tags: the file's own.
-        sensor: name of the sensor that the metadata name; None where they name none.
+        sensor: name of the sensor that the metadata name, or its record where a product gives it;
+            None where they name none.
+        names, wavelengths: name and centre in nm of every band of the file; None where it has none.
         bits: bits per count where the file states them; None.
     """
 
-    def __init__(self, path: str | Path, label: str, warp: Warp | None = None, bands=None):
-        self.path, self.label = Path(path), label
-        self._handles = _Handles(self.path, warp)
-        if not self.path.is_file():
-            raise UserError(f"{not_a_file(path)}; give {label} as a GeoTIFF")
+    def __init__(self, path, label: str, warp: Warp | None = None, bands=None, nodata=None):
+        self.path, self.label = find_source(path, label), label
+        self._handles = _Handles(self.path.dataset, warp)
+        path = self.path
         with self._reading() as file:
+            if not file.count and file.subdatasets:
+                raise UserError(
+                    f"{path} holds no image itself but {len(file.subdatasets)} subdatasets; give "
+                    f"one of them as {label}, such as {file.subdatasets[0]}"
+                )
             meanings = list(zip(file.indexes, file.colorinterp, strict=True))
             self.bands = [index for index, meaning in meanings if meaning != ColorInterp.alpha]
             if bands is not None:
@@ -106,31 +119,38 @@ class RasterFile(GeoImage):
             self.size = file.height, file.width
             plain = file.transform.is_identity
             self.transform = None if plain else file.transform
-            self.crs, self.rpcs, self.nodata = file.crs, file.rpcs, file.nodatavals[picked[0]]
+            self.crs, self.rpcs = file.crs, file.rpcs
+            self.gcps = file.gcps if plain else ((), None)
+            self._stated = nodata
+            self.nodata = file.nodatavals[picked[0]] if nodata is None else float(nodata)
             self.dtype = np.dtype(_numpy_name(file.dtypes[picked[0]]))
             self.descriptions = [file.descriptions[index] for index in picked]
             self.units = [file.units[index] for index in picked]
             self.scales = [file.scales[index] for index in picked]
             self.offsets = [file.offsets[index] for index in picked]
             self.colours = [file.colorinterp[index] for index in picked]
+            self.band_tags = [
+                {k: v for k, v in file.tags(index).items() if not k.startswith("STATISTICS_")}
+                for index in self.bands
+            ]
             self.tags = {k: v for k, v in file.tags().items() if k != "AREA_OR_POINT"}
-            imagery = file.tags(ns="IMAGERY") | file.tags()
+            self.names, self.wavelengths = find_band_names(file), find_wavelengths(file)
+            self.sensor = self.path.sensor or find_satellite(file)
             bits = file.tags(self.bands[0], ns="IMAGE_STRUCTURE").get("NBITS")
-        satellite = imagery.get("SATELLITEID", imagery.get("satId", "")).strip('"').upper()
-        self.sensor = _SATELLITES.get(satellite)
         self.bits = int(bits) if bits else None
         if self.dtype.kind not in "uif":
             raise UserError(
                 f"{path} holds {self.dtype}, expected real numbers; convert {label} to float32"
             )
-        self._border = None
+        self._border = self._field = None
 
-    def survey(self) -> tuple[np.ndarray, ZeroBorder | None, list[str]]:
+    def survey(self) -> tuple[np.ndarray, ZeroBorder | None, list[int], list[str]]:
         """Reads the whole file once, reduced.
 
         Returns:
-            (N, C) valid values; the border of zeros where no tag says what is nodata, which is left
-            out of them; and notices for the user.
+            (N, C) valid values of the bands that have any; the border of zeros where no tag says
+            what is nodata, which is left out of them; the places in `bands` of those without a
+            valid pixel; and notices for the user.
 
         Raises:
             UserError: nothing valid, or an unreadable file.
@@ -139,16 +159,23 @@ class RasterFile(GeoImage):
         shape = tuple(-(-size // step) for size in self.size)
         with self._reading() as file:
             image = np.moveaxis(file.read(self.bands, out_shape=(len(self.bands), *shape)), 0, -1)
-            valid = np.ones(shape, bool)
+            valid = np.ones(image.shape, bool)
             if self._masked:
                 masks = file.read_masks(self.bands, out_shape=(len(self.bands), *shape))
-                valid = (masks > 0).all(axis=0)
+                valid = np.moveaxis(masks > 0, 0, -1)
             alpha = None
             if self._alpha is not None:
                 alpha = file.read(self._alpha, out_shape=shape)
-                valid &= alpha > 0
+                valid &= alpha[..., None] > 0
         if image.dtype.kind == "f":
-            valid &= np.isfinite(image).all(axis=-1)
+            valid &= np.isfinite(image)
+        if self._stated is not None:
+            valid &= image != self._stated
+        # Bands of a cube may be dead; a file without any valid pixel is another matter.
+        dead = [place for place, any_valid in enumerate(valid.any((0, 1))) if not any_valid]
+        dead = dead if len(dead) < len(self.bands) else []
+        live = [place for place in range(len(self.bands)) if place not in dead]
+        image, valid = image[..., live], valid[..., live].all(axis=-1)
         border, notices = None, []
         if alpha is not None:
             levels = np.unique(alpha).size
@@ -156,7 +183,7 @@ class RasterFile(GeoImage):
                 f"{self.path.name}: band {self._alpha} is tagged alpha and says what is valid"
                 + (f", but has {levels} levels; name it in --bands if it is not" * (levels > 16))
             )
-        if not self._masked and self._alpha is None and valid.all():
+        if not self._masked and self._alpha is None and self._stated is None and valid.all():
             collar = zero_collars((image == 0).all(axis=-1), step**2)
             if collar.any():
                 share = np.ceil(1000 * collar.mean()) / 10
@@ -171,7 +198,21 @@ class RasterFile(GeoImage):
                 f"{self.path} holds no valid pixel; give another {self.label} or correct its "
                 "nodata value"
             )
-        return image[valid], border, notices
+        if dead:
+            listed = ", ".join(str(self.bands[place]) for place in dead)
+            notices.append(
+                f"{self.path.name}: band{'s' * (len(dead) > 1)} {listed} without a valid pixel, "
+                "left out of the output"
+            )
+        return image[valid], border, dead, notices
+
+    def without_bands(self, places: list[int]) -> "RasterFile":
+        """The same open file without the bands at these places of `bands`."""
+        file = copy.copy(self)
+        for name in ("bands", "descriptions", "units", "scales", "offsets", "colours", "band_tags"):
+            values = getattr(self, name)
+            setattr(file, name, [v for place, v in enumerate(values) if place not in places])
+        return file
 
     def without_border(self, border: ZeroBorder | None) -> "RasterFile":
         """The same open file, of which a border of zeros is nodata."""
@@ -179,17 +220,62 @@ class RasterFile(GeoImage):
         file._border = border
         return file
 
+    def bands_of(self, sensor: Sensor) -> Sensor | None:
+        """The record of those of a sensor's bands that are read; None where nothing tells which."""
+        spectral = [index for index in range(1, self.all_bands + 1) if index != self._alpha]
+        picked = [spectral.index(index) for index in self.bands]
+
+        def of(values, places):
+            return [values[place - 1] for place in places]
+
+        whole = match_bands(
+            sensor, len(spectral), of(self.names, spectral), of(self.wavelengths, spectral)
+        )
+        if whole is not None:
+            return select_bands(whole, [whole.bands[place] for place in picked])
+        return match_bands(
+            sensor, len(picked), of(self.names, self.bands), of(self.wavelengths, self.bands)
+        )
+
     @property
     def may_have_holes(self) -> bool:
         """Whether a pixel may be nodata."""
-        return self._masked or self.has_alpha or self._border is not None or self.dtype.kind == "f"
+        marked = self._masked or self.has_alpha or self._border is not None
+        return marked or self._stated is not None or self.dtype.kind == "f"
+
+    def displaced(self, field: ShiftField) -> "RasterFile":
+        """The same open file, moved as it is read to where a field of shifts vanishes."""
+        file = copy.copy(self)
+        file._field = field
+        return file
 
     def inside(self, rows: slice, columns: slice) -> tuple[np.ndarray, np.ndarray]:
-        """A window of the file: (C, h, w) as stored, and (h, w) bool, what is valid.
+        """A window of the image: (C, h, w), and (h, w) bool, what is valid.
 
         Raises:
             UserError: the file cannot be read there.
         """
+        if self._field is None:
+            return self._stored(rows, columns)
+        places = [np.arange(cut.start, cut.stop) for cut in (rows, columns)]
+        shifts = self._field.in_ms_pixels(*places)
+        reach = math.ceil(np.abs(shifts).max()) + _SPLINE
+        around = [
+            slice(max(cut.start - reach, 0), min(cut.stop + reach, size))
+            for cut, size in zip((rows, columns), self.size, strict=True)
+        ]
+        image, valid = self._stored(*around)
+        if not valid.all():
+            image = np.moveaxis(fill_holes(np.moveaxis(image, 0, -1), valid), -1, 0)
+        wanted = np.stack(np.meshgrid(*places, indexing="ij")) - shifts
+        wanted -= np.reshape([cut.start for cut in around], (2, 1, 1))
+        read = scipy.ndimage.map_coordinates
+        moved = [read(band.astype(np.float64), wanted, order=5, mode="nearest") for band in image]
+        holes = read((~valid).astype(np.float32), wanted, order=1, mode="nearest")
+        return np.stack(moved).astype(np.float32), holes < _TOUCHED
+
+    def _stored(self, rows: slice, columns: slice) -> tuple[np.ndarray, np.ndarray]:
+        """A window of the file: (C, h, w) as stored, and (h, w) bool, what is valid."""
         window = Window.from_slices((rows.start, rows.stop), (columns.start, columns.stop))
         with self._reading() as file:
             image = file.read(self.bands, window=window)
@@ -200,6 +286,8 @@ class RasterFile(GeoImage):
                 valid &= file.read(self._alpha, window=window) > 0
         if image.dtype.kind == "f":
             valid &= np.isfinite(image).all(axis=0)
+        if self._stated is not None:
+            valid &= (image != self._stated).all(axis=0)
         if self._border is not None:
             valid &= ~(self._border.covers(rows, columns) & (image == 0).all(axis=0))
         return image, valid
@@ -216,24 +304,20 @@ class RasterFile(GeoImage):
                 warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
                 yield self._handles.of_this_thread()
         except rasterio.errors.RasterioError as error:
-            cause = error.__cause__ or error
-            raise UserError(
-                f"{self.path} cannot be read as an image ({' '.join(str(cause).split())}); "
-                "expected a complete GeoTIFF, so check the path or copy it again"
-            ) from error
+            raise unreadable(self.path, error, self.label) from error
 
 
 class _Handles:
     """One GDAL handle of a file for every thread that reads it: they are not safe to share."""
 
-    def __init__(self, path: Path, warp: Warp | None):
-        self._path, self._warp = path, warp
+    def __init__(self, dataset: str, warp: Warp | None):
+        self._dataset, self._warp = dataset, warp
         self._local, self._open = threading.local(), []
         self._lock = threading.Lock()
 
     def of_this_thread(self):
         if not hasattr(self._local, "file"):
-            file = rasterio.open(self._path)
+            file = rasterio.open(self._dataset)
             with self._lock:
                 self._open.append(file)
             if self._warp is not None:

@@ -3,6 +3,8 @@
 import dataclasses
 import math
 
+import rasterio.transform
+
 from rsfusion_jax.errors import UserError
 from rsfusion_jax.scenes.pair.geometry import (
     Axis,
@@ -125,10 +127,31 @@ def _axes_by_size(pan: GeoImage, ms: GeoImage, grid, ratio: int | None):
         ratio = ratio or max(round(math.sqrt(scales[0] * scales[1])), 1)
         return [(float(offset), float(ratio)) for offset in grid]
     by_rpcs = " and RPCs alone do not" if pan.rpcs or ms.rpcs else ""
-    if scales[0] != scales[1] or scales[0] != int(scales[0]) or pan.rpcs or ms.rpcs:
+    if not by_rpcs and not _agree_by_gcps(pan, ms):
+        by_rpcs = ", and their ground control points do not put their corners in one place"
+    if scales[0] != scales[1] or scales[0] != int(scales[0]) or by_rpcs:
         raise UserError(
             f"{pan.path} of {pan.size[0]}x{pan.size[1]} and {ms.path} of {ms.size[0]}x{ms.size[1]} "
             f"have no geotransforms that relate them{by_rpcs}; give the PAN pixel where MS begins "
             "as --grid=ROW,COLUMN"
         )
     return [(0.0, scale) for scale in scales]
+
+
+def _agree_by_gcps(pan: GeoImage, ms: GeoImage) -> bool:
+    """Whether ground control points, where there are any, put the images' corners in one place."""
+    points, systems = zip(pan.gcps, ms.gcps, strict=True)
+    if not any(points):
+        return True
+    if not all(len(some) >= 3 for some in points) or systems[0] != systems[1]:
+        return False
+    grids = [rasterio.transform.from_gcps(some) for some in points]
+    pixel = math.sqrt(abs(grids[0].determinant))
+    corners = [
+        [(x, y) for y in (0, image.size[0]) for x in (0, image.size[1])] for image in (pan, ms)
+    ]
+    places = [
+        [rasterio.transform.xy(grid, y, x, offset="ul") for x, y in some]
+        for grid, some in zip(grids, corners, strict=True)
+    ]
+    return all(math.dist(one, other) <= pixel for one, other in zip(*places, strict=True))

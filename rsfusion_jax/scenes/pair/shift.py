@@ -7,6 +7,7 @@ ends when the steps do: a single step falls far short of a shift of more than a 
 """
 
 import dataclasses
+import math
 
 import numpy as np
 import scipy.ndimage
@@ -42,14 +43,15 @@ def estimate_shift(samples: list, ratio: float) -> Shift | None:
     """Estimates one shift from samples of a scene.
 
     Args:
-        samples: (pan (H, W), ms (h, w, C), place (2,)): `place` is the PAN position, in the
-            sample, of the centre of the sample's MS pixel (0, 0) by the geotransforms.
+        samples: (pan (H, W), ms (h, w, C), place (2,)) and perhaps what is valid in both, (H, W)
+            and (h, w) bool: `place` is the PAN position, in the sample, of the centre of the
+            sample's MS pixel (0, 0) by the geotransforms.
         ratio: PAN pixels per MS pixel.
 
     Returns:
         The shift; None where no sample is large enough or PAN has no structure in them.
     """
-    prepared = [_Sample(*sample, ratio) for sample in samples]
+    prepared = [_Sample(*sample[:3], ratio, *sample[3:]) for sample in samples]
     prepared = [sample for sample in prepared if sample.size >= 64]
     if not prepared:
         return None
@@ -86,7 +88,7 @@ def estimate_shift(samples: list, ratio: float) -> Shift | None:
 class _Sample:
     """A sample's MS pixels far enough from its border, and the blurred PAN at any shift."""
 
-    def __init__(self, pan, ms, place, ratio: float):
+    def __init__(self, pan, ms, place, ratio: float, pan_valid=None, ms_valid=None):
         self._pan = scipy.ndimage.spline_filter(
             scipy.ndimage.gaussian_filter(np.asarray(pan, np.float64), _BLUR * ratio), order=3
         )
@@ -101,16 +103,21 @@ class _Sample:
         for compared in inside:
             compared[:_BORDER] = compared[-_BORDER:] = False
         picked = [c[compared] for c, compared in zip(centres, inside, strict=True)]
-        self._places = np.stack(np.meshgrid(*picked, indexing="ij"))
+        places = np.stack(np.meshgrid(*picked, indexing="ij"))
         spectra = np.asarray(ms, np.float64)[np.ix_(*inside)]
-        self.size = self._places[0].size
-        self.bands = np.concatenate(
-            [spectra.reshape(self.size, ms.shape[2]), np.ones((self.size, 1))], axis=1
-        )
+        kept = np.ones(places.shape[1:], bool)
+        if pan_valid is not None and not (pan_valid.all() and ms_valid.all()):
+            # What a hole was filled with reaches as far as the border does.
+            far = scipy.ndimage.minimum_filter(pan_valid, 2 * math.ceil(reach) + 1)
+            kept &= far[tuple(np.rint(places).astype(int))]
+            kept &= scipy.ndimage.minimum_filter(ms_valid, 3)[np.ix_(*inside)]
+        self._places = places[:, kept]
+        self.size = int(kept.sum())
+        self.bands = np.concatenate([spectra[kept], np.ones((self.size, 1))], axis=1)
 
     def pan(self, shift) -> np.ndarray:
         """(N,) blurred PAN where the MS pixels lie at a shift."""
-        places = self._places + np.reshape(np.asarray(shift, float), (2, 1, 1))
+        places = self._places + np.reshape(np.asarray(shift, float), (2, 1))
         read = scipy.ndimage.map_coordinates
         return read(self._pan, places, order=3, mode="nearest", prefilter=False).ravel()
 

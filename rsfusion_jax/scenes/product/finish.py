@@ -15,6 +15,7 @@ from rsfusion_jax.scenes.options import Options
 from rsfusion_jax.scenes.pair.geometry import ScenePair
 from rsfusion_jax.scenes.pair.relate import phase_numbers
 from rsfusion_jax.scenes.product import quality
+from rsfusion_jax.scenes.product.colours import choose_rgb
 from rsfusion_jax.scenes.product.output import TILE, Style, assemble
 from rsfusion_jax.scenes.product.quality import write_quicklook
 from rsfusion_jax.scenes.work.field import Field
@@ -23,6 +24,8 @@ from rsfusion_jax.scenes.work.pixels import PixelFormat
 from rsfusion_jax.scenes.work.placed import Placed
 from rsfusion_jax.scenes.work.windows import WindowReader
 
+_LEAST = 0.3
+"""Share of valid pixels of the parts that are measured, where none is complete."""
 _PART = 8 * TILE
 """Columns that are put together at once."""
 
@@ -92,8 +95,10 @@ def finish(
         return where[block.index].view(block.index, shape, pixels.dtype)
 
     def measured(path):
-        pairs = quality.fused_parts(path, scene, options.samples)
+        pairs = quality.fused_parts(path, scene, options.samples, least=_LEAST)
         figures["r_ergas"] = quality.mean_r_ergas(pairs, scene, camera)
+        detail = quality.mean_d_rho(pairs, scene)
+        figures["d_rho"], figures["d_rho_exp"] = (None, None) if detail is None else detail
         return _tags(placed, run, options, figures)
 
     with ProgressBar(
@@ -104,13 +109,28 @@ def finish(
         assemble(out, scene, pixels, Style.of(options), measured, names, parts, stage.advance)
     for store in stores:
         store.close(remove=True)
-    if options.quicklook is not None:
-        plain = (2, 1, 0) if bands >= 3 else (0, 0, 0)
-        write_quicklook(Path(options.quicklook), out, plain if sensor is None else sensor.rgb)
-    if options.report is not None:
-        path = Path(options.report)
-        quality.write_report(path, out, scene, camera, figures, options.samples)
+    _write_extras(out, placed, camera, figures, options)
     return figures
+
+
+def _write_extras(out: Path, placed: Placed, camera, figures: dict, options: Options) -> None:
+    """Writes the quicklook and the report of a file that is complete, whatever becomes of them."""
+    scene, failed = placed.scene, []
+
+    def picture(path):
+        write_quicklook(path, out, choose_rgb(scene.ms, placed.choice.sensor, options.rgb))
+
+    def report(path):
+        quality.write_report(path, out, scene, camera, figures, options.samples)
+
+    for path, make in ((options.quicklook, picture), (options.report, report)):
+        if path is not None:
+            try:
+                make(Path(path))
+            except Exception as error:
+                failed.append(f"{path} is not ({' '.join(str(error).split())})")
+    if failed:
+        raise UserError(f"{out} is written, but {' and '.join(failed)}")
 
 
 def _parts(

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import rasterio
 import rasterio.shutil
+from rasterio.control import GroundControlPoint
 from rasterio.enums import ColorInterp, Resampling
 from rasterio.rpc import RPC
 from rasterio.windows import Window
@@ -184,6 +185,7 @@ def _describe(file, scene: ScenePair, pixels: PixelFormat, names) -> None:
         description = description or (names[index] if names else None)
         if description:
             file.set_band_description(index + 1, description)
+        file.update_tags(index + 1, **ms.band_tags[index])
     alpha = [None] if pixels.extra == "alpha" else []
     file.units = [unit or "" for unit in [*ms.units, *alpha]]
     if {*ms.scales} != {1.0} or {*ms.offsets} != {0.0}:
@@ -194,6 +196,16 @@ def _describe(file, scene: ScenePair, pixels: PixelFormat, names) -> None:
         colours.append(ColorInterp.alpha)
     file.colorinterp = colours
     file.update_tags(**ms.tags)
+    points, system = scene.pan.gcps
+    if points:
+        # The output begins elsewhere than PAN.
+        moved = [
+            GroundControlPoint(
+                gcp.row - scene.rows.start, gcp.col - scene.columns.start, gcp.x, gcp.y, gcp.z
+            )
+            for gcp in points
+        ]
+        file.gcps = moved, system
     if scene.pan.rpcs is not None:
         moved = scene.pan.rpcs.to_dict()
         moved["line_off"] -= scene.rows.start

@@ -5,10 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import rasterio
+import scipy.ndimage
 from rasterio.windows import Window
 
 from rsfusion_jax import metrics
+from rsfusion_jax.data.raster import fill_holes
 from rsfusion_jax.errors import UserError
+from rsfusion_jax.metrics.reprojection import reprojected
 from rsfusion_jax.scenes.pair.geometry import ScenePair
 from rsfusion_jax.scenes.pair.parts import ScenePart, read_parts
 from rsfusion_jax.scenes.work.journal import disk_errors
@@ -38,15 +41,26 @@ def _is_known(sensor: Sensor | None, bands: int) -> bool:
     return sensor is not None and sensor.num_bands == bands
 
 
-def fused_parts(path: Path, scene: ScenePair, count: int) -> list[tuple[np.ndarray, ScenePart]]:
-    """Reads parts of the finished file, and of its inputs there."""
+def fused_parts(
+    path: Path, scene: ScenePair, count: int, least: float = 1.0
+) -> list[tuple[np.ndarray, ScenePart]]:
+    """Reads parts of the finished file, holes filled, and of its inputs there.
+
+    Args:
+        path: the finished file.
+        scene: the pair.
+        count: number of parts.
+        least: share of valid pixels of a part, where no part is complete.
+    """
     bands = list(range(1, len(scene.ms.bands) + 1))
     result = []
     with rasterio.open(path) as file:
-        for part in read_parts(scene, _SIDE, count):
+        for part in read_parts(scene, _SIDE, count, least=least):
             height, width = part.pan.shape[:2]
             window = Window(part.column, part.row, width, height)
             fused = np.moveaxis(file.read(bands, window=window), 0, -1).astype(np.float32)
+            if not part.valid.all():
+                fused = fill_holes(fused, part.valid)
             result.append((fused, part))
     return result
 
@@ -57,8 +71,75 @@ def mean_r_ergas(
     """Mean R-ERGAS over the parts; None where there is none."""
     axis = scene.rows.axis
     options = {"sensor": sensor, "ratio": axis.ratio, "ms_phase": axis.phase}
-    values = [float(metrics.r_ergas(fused, part.ms, **options)) for fused, part in pairs]
+    values = [
+        float(metrics.r_ergas(fused, part.ms, **options))
+        if part.valid.all()
+        else _r_ergas_of_valid(fused, part, options)
+        for fused, part in pairs
+    ]
+    values = [value for value in values if np.isfinite(value)]
     return float(np.mean(values)) if values else None
+
+
+def _r_ergas_of_valid(fused: np.ndarray, part: ScenePart, options: dict) -> float:
+    """R-ERGAS over the MS pixels around which all is valid."""
+    ratio, phase = options["ratio"], options["ms_phase"]
+    low = np.asarray(reprojected(fused, options["sensor"], ratio, phase))
+    # Beyond two MS pixels the blur's weight is a few thousandths.
+    near = scipy.ndimage.minimum_filter(part.valid, 4 * ratio + 1)
+    kept = near[int(phase) :: ratio, int(phase) :: ratio][: low.shape[0], : low.shape[1]]
+    if not kept.any():
+        return float("nan")
+    truth, values = part.ms[kept].astype(np.float64), low[kept].astype(np.float64)
+    errors = np.square(values - truth).mean(axis=0) / np.square(truth.mean(axis=0))
+    return float(100 / ratio * np.sqrt(errors.mean()))
+
+
+def mean_d_rho(
+    pairs: list[tuple[np.ndarray, ScenePart]], scene: ScenePair
+) -> tuple[float, float] | None:
+    """Mean D_rho over the parts, of the fused image and of EXP; None where there is none."""
+    ratio = scene.rows.axis.ratio
+    if not pairs or ratio < 2:
+        return None
+    values = [
+        [
+            float(metrics.d_rho(image, part.pan.mean(axis=-1, keepdims=True), ratio=ratio))
+            for image in (fused, part.lms)
+        ]
+        for fused, part in pairs
+    ]
+    return tuple(np.mean(values, axis=0).tolist())
+
+
+_NO_DETAIL, _CLIPPED, _MOVED = 0.95, 0.5, 0.1
+"""D_rho as a share of EXP's, share of clipped values, and share by which a band's mean moves,
+beyond which a result is doubtful."""
+
+
+def doubts(figures: dict) -> tuple[str, ...]:
+    """Messages for the user about a finished scene whose figures are unlikely to be right."""
+    notices = []
+    fused, plain = figures.get("d_rho"), figures.get("d_rho_exp")
+    if fused is not None and fused > _NO_DETAIL * plain:
+        notices.append(
+            f"hardly any detail of PAN was added (D_rho {fused:.3f}, interpolation {plain:.3f}): "
+            "R-ERGAS alone praises doing nothing"
+        )
+    if figures["clipped"] > _CLIPPED:
+        notices.append(
+            f"{figures['clipped']:.0%} of the values lie beyond what the stored type holds; choose "
+            "--dtype=float32"
+        )
+    for band, (mean, drift) in enumerate(
+        zip(figures["mean"], figures["mean_drift"], strict=True), start=1
+    ):
+        if abs(drift) > _MOVED * abs(mean - drift):
+            notices.append(
+                f"the mean of band {band} moved by {drift:+.3g} from {mean - drift:.3g}; compare "
+                "with another --method"
+            )
+    return tuple(notices)
 
 
 def write_report(

@@ -45,7 +45,11 @@ class Engine:
         """
         fused, lms = self.spec.compute(functools.partial(self.call, state), batch)
         lms_sum = jnp.einsum("bhwc,bhw->bhc", lms, batch.weight, precision="highest")
-        return fused * self.spec.max_value, lms_sum * self.spec.max_value
+        fused, lms_sum = fused * self.spec.max_value, lms_sum * self.spec.max_value
+        if self.spec.ms_level:
+            fused = fused + self.spec.ms_level
+            lms_sum = lms_sum + self.spec.ms_level * batch.weight.sum(axis=2)[..., None]
+        return fused, lms_sum
 
 
 def network_engine(fuser: Fuser, spec: WindowSpec) -> Engine:
@@ -63,15 +67,15 @@ def network_engine(fuser: Fuser, spec: WindowSpec) -> Engine:
     return Engine(spec, functools.partial(_network, model), fuser.variables)
 
 
-def classical_spec(name: str, setting: Setting, bands: int) -> WindowSpec:
-    """The windows of a classical method for `bands` MS bands."""
+def classical_spec(name: str, setting: Setting, bands: int, guide_bands: int = 1) -> WindowSpec:
+    """The windows of a classical method for `bands` MS bands and `guide_bands` sharp ones."""
     method, ratio = get_method(name), setting.ratio
     return WindowSpec(
         name=name,
         ratio=ratio,
         phase=float(method.phase(ratio)),
         num_bands=bands,
-        guide_bands=1,
+        guide_bands=guide_bands,
         max_value=1.0,
         reach=method.apply_reach(ratio),
         align=method.align(ratio),

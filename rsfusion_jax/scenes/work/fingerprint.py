@@ -21,8 +21,7 @@ def fingerprint(pan: RasterFile, ms: RasterFile, fuser: Fuser | None) -> dict:
     if fuser is not None and fuser.diffusion is not None:
         marks["process"] = dataclasses.asdict(fuser.diffusion)
     for file in (pan, ms):
-        status = file.path.stat()
-        marks[file.label] = [file.path.name, status.st_size, status.st_mtime_ns]
+        marks[file.label] = file.path.marks
     return marks
 
 

@@ -12,6 +12,9 @@ from rsfusion_jax.scenes.pair.shift import Shift
 from rsfusion_jax.scenes.pair.surveyed import Surveyed
 from rsfusion_jax.scenes.work.choice import Choice
 
+_OTHER_UNITS = 32
+"""Quotient of the images' largest values beyond which they have different units."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Placed:
@@ -50,13 +53,14 @@ def place(
         UserError: values that contradict the network's full scale, or extents that do not fit.
     """
     begin = time.perf_counter()
+    choice = _in_own_units(surveyed, choice, options)
     spec = choice.spec
     scale_notices = _check_values(surveyed, choice, options)
     if registration is None:
         registration = register(surveyed.pan, surveyed.ms, choice.relation, options.shift)
     scene = make_scene(
         surveyed.pan,
-        surveyed.ms,
+        registration.corrected(surveyed.ms),
         choice.relation,
         phase=spec.phase,
         shift=registration.shift,
@@ -79,11 +83,23 @@ def place(
     )
 
 
+def _in_own_units(surveyed: Surveyed, choice: Choice, options: Options) -> Choice:
+    """A scale of its own for each image, where a network does not see units and theirs differ."""
+    if choice.fuser is None or choice.fuser.model.sees_units or options.max_value is not None:
+        return choice
+    (pan, ms), level = surveyed.own_scales, surveyed.ms_level
+    beyond = max(choice.spec.max_value / ms, ms / choice.spec.max_value)
+    if not level and max(pan / ms, ms / pan, beyond) <= _OTHER_UNITS:
+        return choice
+    units = {"max_value": ms, "pan_value": pan, "ms_level": level}
+    return dataclasses.replace(choice, spec=dataclasses.replace(choice.spec, **units))
+
+
 def _check_values(surveyed: Surveyed, choice: Choice, options: Options) -> list[str]:
     """Notices on values that contradict the full scale which the user stated."""
-    if choice.fuser is None:
-        return []
     stated = options.max_value is not None
+    if choice.fuser is None or not (stated or choice.fuser.model.sees_units):
+        return []
     return [
         notice
         for file, values in zip((surveyed.pan, surveyed.ms), surveyed.values, strict=True)

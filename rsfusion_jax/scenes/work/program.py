@@ -34,6 +34,8 @@ class WindowSpec:
         align: windows begin at multiples of it.
         tile: PAN pixels along a side of a tile where the method sees the whole image; else None.
         overlap: PAN pixels that neighbouring tiles share.
+        pan_value: divisor of PAN's counts where it is not that of MS; None.
+        ms_level: value of MS that stands for 0.
     """
 
     name: str
@@ -46,6 +48,8 @@ class WindowSpec:
     align: int
     tile: int | None = None
     overlap: int = 0
+    pan_value: float | None = None
+    ms_level: float = 0.0
 
     @property
     def halo(self) -> int:
@@ -66,7 +70,12 @@ class WindowSpec:
         Returns:
             The result, and `lms` (B, P, Q, C).
         """
-        pan, ms = batch.pan / self.max_value, batch.ms / self.max_value
+        pan = batch.pan / (self.pan_value or self.max_value)
+        ms = (
+            (batch.ms - self.ms_level) / self.max_value
+            if self.ms_level
+            else batch.ms / self.max_value
+        )
         lms = enlarge(ms, batch.rows_fine, batch.columns_fine)
         ms = enlarge(ms, batch.rows_coarse, batch.columns_coarse)
         images = pan, ms, lms, *([] if batch.field is None else [batch.field])
