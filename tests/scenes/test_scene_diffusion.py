@@ -106,7 +106,7 @@ def test_options_are_checked(fuser, tmp_path, capsys):
         ({"steps": 21}, "21 sampling steps"),
         ({"sampler": "euler"}, "'euler' is unknown"),
         ({"std": tmp_path / "std.tif"}, "--draws of at least 2"),
-        ({"std": tmp_path / "out.tif", "draws": 2}, "is the output itself"),
+        ({"std": tmp_path / "out.tif", "draws": 2}, "is named for two outputs"),
         ({"shard": (1, 2)}, "in one process"),
         ({"tile": 18}, "--tile=18"),
     ):

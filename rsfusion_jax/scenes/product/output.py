@@ -67,25 +67,42 @@ def check_targets(out: Path, inputs: list[Path], options: Options) -> None:
         UserError: one exists, is an input, has another suffix, or its folder cannot be written.
     """
     Style.of(options)
-    _check_target(out, inputs, options.overwrite)
+    outputs = [out]
+    _check_raster(out)
     if options.std is not None:
-        if Path(options.std).absolute() == out.absolute():
-            raise UserError(f"--std={options.std} is the output itself; choose another name")
-        _check_target(Path(options.std), [*inputs, out], options.overwrite)
-    for extra in (options.quicklook, options.report):
-        if extra is not None and not Path(extra).parent.is_dir():
-            raise UserError(f"{extra}: its folder does not exist; create it first")
+        _check_raster(Path(options.std))
+    for path in (out, *map(_path, (options.std, options.quicklook, options.report))):
+        if path is None:
+            continue
+        for other in inputs:
+            if _is_same(path, other):
+                raise UserError(f"{path} is one of the inputs; choose another name for the output")
+        if path is not out and any(_is_same(path, other) for other in outputs):
+            raise UserError(f"{path} is named for two outputs; choose another name for one")
+        _check_place(path, options.overwrite)
+        outputs.append(path)
 
 
-def _check_target(out: Path, inputs: list[Path], overwrite: bool) -> None:
+def _path(name) -> Path | None:
+    return None if name is None else Path(name)
+
+
+def _is_same(path: Path, other: Path) -> bool:
+    if path.exists() and other.exists():
+        return path.samefile(other)
+    return path.absolute() == other.absolute()
+
+
+def _check_raster(out: Path) -> None:
     if out.suffix.lower() not in (".tif", ".tiff"):
         raise UserError(f"{out} must end with .tif; scenes are written as GeoTIFF")
+
+
+def _check_place(out: Path, overwrite: bool) -> None:
     if not out.parent.is_dir():
         raise UserError(f"{out}: its folder does not exist; create it first")
-    for path in inputs:
-        if out.exists() and path.exists() and out.samefile(path):
-            raise UserError(f"{out} is one of the inputs; choose another name for the output")
-    if out.exists() and not overwrite:
+    # A link that leads nowhere is in the way too.
+    if (out.exists() or out.is_symlink()) and not (overwrite and out.is_file()):
         raise UserError(f"{out} exists already; choose another name or give --overwrite")
     try:
         with tempfile.TemporaryFile(dir=out.parent):

@@ -12,6 +12,7 @@ from rsfusion_jax import metrics
 from rsfusion_jax.data.raster import fill_holes
 from rsfusion_jax.errors import UserError
 from rsfusion_jax.metrics.reprojection import reprojected
+from rsfusion_jax.new_files import new_files, write_text
 from rsfusion_jax.scenes.pair.geometry import ScenePair
 from rsfusion_jax.scenes.pair.parts import ScenePart, read_parts
 from rsfusion_jax.scenes.work.journal import disk_errors
@@ -190,7 +191,7 @@ def write_report(
         "samples": rows,
     }
     try:
-        path.write_text(json.dumps(report, indent=1) + "\n")
+        write_text(path, json.dumps(report, indent=1) + "\n")
     except OSError as error:
         raise UserError(
             f"{path} cannot be written ({error.strerror}); choose another name for the report"
@@ -247,10 +248,10 @@ def write_quicklook(
             low, high = np.percentile(band[valid], _STRETCH)
             band = np.clip((band - low) / max(high - low, 1e-9), 0, 1)
             picture[index] = np.where(valid, np.rint(255 * band), 0)
-    with disk_errors(path):
+    with disk_errors(path), new_files([path], overwrite=True) as unfinished:
         profile = {"driver": "PNG", "height": shape[0], "width": shape[1], "count": 3}
         with (
             rasterio.Env(GDAL_PAM_ENABLED="NO"),
-            rasterio.open(path, "w", **profile, dtype="uint8") as file,
+            rasterio.open(unfinished[path], "w", **profile, dtype="uint8") as file,
         ):
             file.write(picture)

@@ -1,0 +1,33 @@
+"""Outputs never name an input, each other or, unasked, a file that exists."""
+
+import pytest
+from scene_files import counts, left_behind, write_pair
+
+import rsfusion_jax as rsf
+
+OPTIONS = {"method": "brovey", "samples": 0, "shift": "none", "quiet": True}
+
+
+@pytest.mark.parametrize("extra", ["quicklook", "report"])
+@pytest.mark.parametrize("name", ["pan.tif", "ms.tif", "out.tif", "link", "there"])
+def test_an_extra_output_destroys_nothing(tmp_path, extra, name):
+    pair = write_pair(tmp_path, *counts(12, 20))
+    (tmp_path / "there").write_text("precious")
+    (tmp_path / "link").symlink_to("nowhere")
+    before = {path.name: path.read_bytes() for path in pair}
+    options = OPTIONS | {extra: tmp_path / name}
+    with pytest.raises(rsf.UserError, match=r"one of the inputs|two outputs|exists already"):
+        rsf.fuse_scene(*pair, tmp_path / "out.tif", **options)
+    assert {path.name: path.read_bytes() for path in pair} == before
+    assert (tmp_path / "there").read_text() == "precious"
+    assert sorted(left_behind(tmp_path)) == ["link", "ms.tif", "pan.tif", "there"]
+
+
+def test_overwriting_replaces_a_link_and_not_what_it_leads_to(tmp_path):
+    pair = write_pair(tmp_path, *counts(12, 20))
+    (tmp_path / "there").write_text("precious")
+    (tmp_path / "report.json").symlink_to("there")
+    report = tmp_path / "report.json"
+    rsf.fuse_scene(*pair, tmp_path / "out.tif", overwrite=True, report=report, **OPTIONS)
+    assert (tmp_path / "there").read_text() == "precious"
+    assert not report.is_symlink() and report.read_text().startswith("{")
