@@ -71,6 +71,22 @@ def test_rotated_or_mirrored(tmp_path, pair, capsys, turn):
     refused(tmp_path, capsys, [pair[0], wrong, tmp_path / "o.tif"], "rotated or mirrored")
 
 
+@pytest.mark.parametrize("place", [0, 2, 4, 5])
+@pytest.mark.parametrize("number", [float("nan"), float("-inf"), 3e200])
+def test_geotransforms_of_nowhere(tmp_path, pair, capsys, place, number):
+    numbers = [2.0, 0.0, CORNER[0], 0.0, -2.0, CORNER[1]]
+    numbers[place] = number
+    transform = rasterio.Affine(*numbers)
+    wrong = write_tif(tmp_path / "far.tif", counts(24, 24)[1], pixel=2, transform=transform)
+    refused(tmp_path, capsys, [pair[0], wrong, tmp_path / "o.tif"], "geotransform of", "far.tif")
+
+
+@pytest.mark.parametrize("flag", ["--shift=nan,0", "--shift=0,1e9", "--grid=-inf,nan"])
+def test_places_of_nowhere(tmp_path, pair, capsys, flag):
+    arguments, words = [*pair, tmp_path / "o.tif"], (flag.split("=")[0], "PAN pixels")
+    refused(tmp_path, capsys, arguments, *words, options=[*OPTIONS, flag])
+
+
 def test_pan_of_three_bands(tmp_path, pair, capsys):
     pan = np.repeat(counts(24, 24)[0], 3, axis=-1)
     wide = write_tif(tmp_path / "wide.tif", pan, pixel=0.5)

@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 
+from rsfusion_jax.errors import UserError
 from rsfusion_jax.scenes.pair.image import Image
 from rsfusion_jax.scenes.pair.local_shift import ShiftField, as_shift, measure_field
 from rsfusion_jax.scenes.pair.parts import read_parts
@@ -52,6 +53,11 @@ def register(
     """
     if not isinstance(shift, str):
         rows, columns = map(float, shift)
+        if not (abs(rows) <= pan.size[0] and abs(columns) <= pan.size[1]):
+            raise UserError(
+                f"--shift={rows:g},{columns:g} must be PAN pixels within the image of "
+                f"{pan.size[0]} x {pan.size[1]}"
+            )
         return Registration((rows, columns))
     if shift == "none":
         return Registration()

@@ -15,6 +15,9 @@ from rsfusion_jax.scenes.pair.geometry import (
 )
 from rsfusion_jax.scenes.pair.image import GeoImage, Image
 
+_LARGEST = 1e12
+"""Of a geotransform's numbers, in any unit from degrees to millimetres."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Relation:
@@ -43,6 +46,10 @@ def relate_grids(
         UserError: nothing relates them, or their ratio is not the network's.
     """
     transforms = pan.transform, ms.transform
+    for image in (pan, ms):
+        _check_transform(image)
+    if grid is not None and not all(map(math.isfinite, grid)):
+        raise UserError(f"--grid={grid[0]:g},{grid[1]:g} must be two finite numbers of PAN pixels")
     if grid is None and None not in transforms:
         axes = axes_by_transforms(*transforms, ms.size)
     elif grid is None and (transforms[0] is None) != (transforms[1] is None):
@@ -55,6 +62,18 @@ def relate_grids(
         axes = _axes_by_size(pan, ms, grid, ratio)
     scales = axes[0][1], axes[1][1]
     return Relation(tuple(axes), choose_ratio(scales, ratio))
+
+
+def _check_transform(image: GeoImage) -> None:
+    """Raise `UserError` for a geotransform with numbers that no image of the Earth has."""
+    if image.transform is None:
+        return
+    numbers = image.transform[:6]
+    if not all(abs(number) < _LARGEST for number in numbers):  # NaN is not below it either
+        raise UserError(
+            f"the geotransform of {image.path} is {', '.join(f'{n:g}' for n in numbers)}; write "
+            "a right one with gdal_edit.py -a_ullr"
+        )
 
 
 def make_scene(
