@@ -18,7 +18,7 @@ from rsfusion_jax.scenes.options import Options
 from rsfusion_jax.scenes.pair.opened import Opened, open_pair
 from rsfusion_jax.scenes.pair.surveyed import survey
 from rsfusion_jax.scenes.product.finish import all_stores, finish, write_spread
-from rsfusion_jax.scenes.product.output import check_targets
+from rsfusion_jax.scenes.product.output import check_targets, remove_unfinished
 from rsfusion_jax.scenes.product.quality import report_notices
 from rsfusion_jax.scenes.work import memory
 from rsfusion_jax.scenes.work.choice import choose
@@ -33,11 +33,14 @@ from rsfusion_jax.scenes.work.journal import (
     disk_errors,
     field_path,
     shard_blocks,
+    shard_mark,
     store_paths,
 )
+from rsfusion_jax.scenes.work.lock import locked
 from rsfusion_jax.scenes.work.loop import fuse_blocks
 from rsfusion_jax.scenes.work.pixels import choose_format
 from rsfusion_jax.scenes.work.placed import Placed, place
+from rsfusion_jax.scenes.work.tiles import TileCoder, tile_side
 
 _SHARD_SIDE = 512
 """PAN pixels along a side of the blocks of shards, which must be the same on every machine."""
@@ -132,8 +135,11 @@ def fuse_placed(placed: Placed, out, options: Options) -> Result:
     run = {**options.of_pixels, "version": __version__}
     run |= fingerprint(scene.pan, scene.ms, choice.fuser)
     store = Store(*store_paths(out, options.shard), {"run": run, "resumed": {}})
-    resumed = store.header["resumed"] if options.resume and store.recall() else {}
     with contextlib.ExitStack() as files:
+        files.enter_context(locked(out, shard_mark(options.shard)))
+        if options.shard[1] == 1:
+            remove_unfinished(out)
+        resumed = store.header["resumed"] if options.resume and store.recall() else {}
         prepared = _prepare(placed, out, options, run, resumed, files)
         side = options.block or (_SHARD_SIDE if options.shard[1] > 1 else None)
         side, batch_size = resumed.get("side", side), resumed.get("batch", options.batch)
@@ -143,28 +149,31 @@ def fuse_placed(placed: Placed, out, options: Options) -> Result:
         windows = plan.windows
         pixels = choose_format(scene.pan, scene.ms, options.dtype, scene.reaches_beyond)
         planes = bands + (pixels.extra is not None)
-        block = planes * math.prod(windows.sides) * pixels.dtype.itemsize
+        coder = TileCoder(bands, pixels, options.compress, tile_side(windows.side))
         mine = shard_blocks(len(windows.blocks), options.shard)
-        store.lay_out({index: slot for slot, index in enumerate(mine)}, block)
         store.header["resumed"] = {
             "side": windows.side,
             "batch": plan.batch_size,
             "coefficients": prepared.coefficients,
         }
-        # A third more for overviews.
-        whole = planes * math.prod(scene.size) * pixels.dtype.itemsize * 4 // 3
-        check_room(out.parent, block * (len(mine) - len(store.lines)) + whole)
+        # Blocks that are to come, and all of them once more in the output, with its overviews:
+        # compressed, so that half of the room for pixels as they are will hardly be needed.
+        whole = planes * math.prod(scene.size) * pixels.dtype.itemsize
+        left = 1 - len(store.lines) / len(windows.blocks)
+        check_room(out.parent, int(whole * (left + 4 / 3)))
         seconds = dict(prepared.seconds)
         try:
             state = prepared.engine.state
             with disk_errors(out):
                 store.open_for_writing()
-                seconds |= fuse_blocks(state, plan, pixels, store, mine, options.quiet)
+                seconds |= fuse_blocks(state, plan, coder, store, mine, options.quiet)
+            if options.shard[1] > 1:
+                files.enter_context(locked(out, wait=True))
             stores = all_stores(store, out, options.shard, len(windows.blocks))
             if stores is None:
                 return Result(None, notices, {}, seconds)
             start = time.perf_counter()
-            figures = finish(out, placed, run, windows, pixels, options, stores)
+            figures = finish(out, placed, run, windows, coder, options, stores)
             if options.std is not None:
                 write_spread(out, placed, prepared.field, options)
             end = time.perf_counter()

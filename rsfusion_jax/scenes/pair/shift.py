@@ -57,18 +57,16 @@ def estimate_shift(samples: list, ratio: float) -> Shift | None:
     if len(bands) < 4 * bands.shape[1] or np.ptp(bands[:, :-1]) == 0:
         return None
 
-    scale = np.linalg.norm(bands, axis=0)
-    base, _, _ = np.linalg.svd(bands / np.where(scale > 0, scale, 1), full_matrices=False)
+    base = _orthonormal(bands)
 
     def explained(place):
         values = np.concatenate([sample.pan(place) for sample in prepared])
-        values = values - values.mean()
-        spread = float(values @ values)
-        return float(((base.T @ values) ** 2).sum()) / spread if spread > 0 else 0.0
+        return float(_share(base, values[:, None])[0])
 
     whole = range(-_SEARCH, _SEARCH + 1)
-    start = max(((y, x) for y in whole for x in whole), key=explained)
-    place, best = np.array(start, float), explained(start)
+    starts = [(y, x) for y in whole for x in whole]
+    shares = _share(base, np.concatenate([sample.pans(starts) for sample in prepared]))
+    place, best = np.array(starts[int(np.argmax(shares))], float), shares.max()
     if best <= 0:
         return None
     for _ in range(_STEPS):
@@ -81,6 +79,26 @@ def estimate_shift(samples: list, ratio: float) -> Shift | None:
         if np.abs(step).max() < 1e-3:
             break
     return Shift(*map(float, place), explained(place), explained((0, 0)), len(bands))
+
+
+def _orthonormal(bands: np.ndarray) -> np.ndarray:
+    """(N, C + 1) orthonormal columns that span the bands and the constant."""
+    scale = np.linalg.norm(bands, axis=0)
+    base, _, _ = np.linalg.svd(bands / np.where(scale > 0, scale, 1), full_matrices=False)
+    return base
+
+
+def _share(base: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """(K,) share of the variance of (N, K) values that lies in the base."""
+    values = values - values.mean(axis=0)
+    spread = np.einsum("nk,nk->k", values, values)
+    within = ((base.T @ values) ** 2).sum(axis=0)
+    return np.where(spread > 0, within / np.where(spread > 0, spread, 1), 0.0)
+
+
+def _lattice(places: np.ndarray) -> np.ndarray:
+    """Positions rounded so that those of one pixel are one number."""
+    return np.round(places, 6)
 
 
 class _Sample:
@@ -100,8 +118,10 @@ class _Sample:
         ]
         for compared in inside:
             compared[:_BORDER] = compared[-_BORDER:] = False
-        picked = [c[compared] for c, compared in zip(centres, inside, strict=True)]
-        self._places = np.stack(np.meshgrid(*picked, indexing="ij"))
+        self._rows, self._columns = (
+            c[compared] for c, compared in zip(centres, inside, strict=True)
+        )
+        self._places = np.stack(np.meshgrid(self._rows, self._columns, indexing="ij"))
         spectra = np.asarray(ms, np.float64)[np.ix_(*inside)]
         self.size = self._places[0].size
         self.bands = np.concatenate(
@@ -113,6 +133,24 @@ class _Sample:
         places = self._places + np.reshape(np.asarray(shift, float), (2, 1, 1))
         read = scipy.ndimage.map_coordinates
         return read(self._pan, places, order=3, mode="nearest", prefilter=False).ravel()
+
+    def pans(self, shifts: list[tuple[int, int]]) -> np.ndarray:
+        """(N, K) the same at K shifts of whole pixels, which share what they interpolate."""
+        shifts = np.asarray(shifts)
+        # Where the ratio is whole, the positions of all shifts lie on one lattice.
+        grids = [
+            np.unique(_lattice(np.add.outer(places, np.unique(moved))))
+            for places, moved in zip((self._rows, self._columns), shifts.T, strict=True)
+        ]
+        grid = scipy.ndimage.map_coordinates(
+            self._pan, np.meshgrid(*grids, indexing="ij"), order=3, mode="nearest", prefilter=False
+        )
+        columns = []
+        for shift in shifts:
+            places = (self._rows + shift[0], self._columns + shift[1])
+            picked = (np.searchsorted(g, _lattice(p)) for g, p in zip(grids, places, strict=True))
+            columns.append(grid[np.ix_(*picked)].ravel())
+        return np.stack(columns, axis=1)
 
     def slopes(self, shift) -> np.ndarray:
         """(N, 2) its derivatives along rows and columns."""

@@ -37,23 +37,34 @@ class PixelFormat:
         Raises:
             UserError: a valid value that is no number.
         """
-        image = np.moveaxis(image, -1, 0)
-        if not np.isfinite(image).all():
-            if not np.isfinite(image[:, valid]).all():
+        # An image that holds NaN has NaN as its smallest and largest value.
+        low, high = image.min(), image.max()
+        if not (np.isfinite(low) and np.isfinite(high)):
+            if not np.isfinite(image[valid]).all():
                 raise UserError(
                     "the method gave values that are no numbers; look for damaged weights or a "
                     "constant image"
                 )
             image = np.where(np.isfinite(image), image, 0)
+            low, high = image.min(), image.max()
         clipped = 0
         if self.dtype.kind in "ui":
             info = np.iinfo(self.dtype)
             image = np.rint(image)
-            beyond = (image < info.min) | (image > info.max)
-            if beyond.any():
-                clipped = int(beyond[:, valid].sum())
+            if np.rint(low) < info.min or np.rint(high) > info.max:
+                beyond = (image < info.min) | (image > info.max)
+                clipped = int(beyond[valid].sum())
                 image = np.clip(image, info.min, info.max)
-        stored = image.astype(self.dtype)
+        stored = np.ascontiguousarray(np.moveaxis(image.astype(self.dtype), -1, 0))
+        return self.marked(stored, valid), clipped
+
+    def marked(self, stored: np.ndarray, valid: np.ndarray) -> np.ndarray:
+        """Stored planes (C [+ 1], H, W) of values (C, H, W), with marks of what is valid.
+
+        Args:
+            stored: values of the stored type, changed in place.
+            valid: (H, W) bool.
+        """
         if self.nodata is not None and not np.isnan(self.nodata):
             value = self.dtype.type(self.nodata)
             same = stored == value
@@ -65,7 +76,7 @@ class PixelFormat:
             full = np.iinfo(self.dtype).max if self.dtype.kind in "ui" else 1
             plane = valid.astype(self.dtype) * self.dtype.type(1 if self.extra == "mask" else full)
             stored = np.concatenate([stored, plane[None]])
-        return stored, clipped
+        return stored
 
 
 def choose_format(pan: GeoImage, ms: GeoImage, dtype: str | None, gaps: bool) -> PixelFormat:
