@@ -1,11 +1,16 @@
 """MS on the PAN grid, tile by tile, exactly as the whole scene would have it.
 
-Enlarging is separable and linear, so a tile's rows and columns are two small matrices, made on the
-host in float64 from the very functions that enlarge whole images; the device multiplies.
+Enlarging is separable and linear, so a tile's rows and columns are two matrices, made on the host
+in float64 from the very functions that enlarge whole images. A PAN pixel depends on few MS pixels
+around it: the matrices are bands, and the device multiplies short runs of PAN pixels by the few MS
+pixels that they depend on.
 """
 
 import dataclasses
+import functools
+from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -15,6 +20,28 @@ from rsfusion_jax.scenes.pair.geometry import Span
 _MARGIN = 13
 """MS pixels on either side of a tile that reach into it: 12-point kernels, and interp23's three
 steps of 6, 3 and 1.5."""
+_RUN = 64
+"""Pixels of a run, about: longer ones meet more zeros, shorter ones are slow to multiply."""
+
+
+class Taps(NamedTuple):
+    """A matrix (n m, k) whose rows are zero but for a band, in n runs of m rows.
+
+    Attributes:
+        starts: (n,) int32: first column of each run.
+        weights: (n, m, columns) float32: the rows of each run from there on.
+    """
+
+    starts: np.ndarray | jax.Array
+    weights: np.ndarray | jax.Array
+
+    def dense(self, count: int) -> np.ndarray:
+        """The whole matrix, of `count` columns."""
+        runs, rows, columns = self.weights.shape
+        matrix = np.zeros((runs, rows, count), self.weights.dtype)
+        for run, start, weights in zip(matrix, self.starts, self.weights, strict=True):
+            run[:, start : start + columns] = weights
+        return matrix.reshape(runs * rows, count)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,16 +51,16 @@ class Reading:
     Attributes:
         start: first MS pixel of the file that is read.
         stop: end of it.
-        fine: (P, stop - start) float32: MS to the tile's PAN pixels.
-        coarse: (P / r, stop - start) float32: MS to the method's own MS pixels.
+        fine: P rows: MS to the tile's PAN pixels.
+        coarse: P / r rows: MS to the method's own MS pixels.
         lobe: two (P,) arrays of indices from `start`: the MS pixels to both sides of a PAN pixel.
         inside: (P,) bool: PAN pixels whose centres lie on MS.
     """
 
     start: int
     stop: int
-    fine: np.ndarray
-    coarse: np.ndarray
+    fine: Taps
+    coarse: Taps
     lobe: tuple[np.ndarray, np.ndarray]
     inside: np.ndarray
 
@@ -44,6 +71,7 @@ def readings_size(span: Span, length: int) -> int:
     return min(need, span.axis.coarse)
 
 
+@functools.lru_cache(maxsize=1024)
 def reading(span: Span, begin: int, length: int) -> Reading:
     """What the tile that begins `begin` PAN pixels into the frame needs; its shape never varies."""
     axis = span.axis
@@ -62,17 +90,29 @@ def reading(span: Span, begin: int, length: int) -> Reading:
     return Reading(
         start=start,
         stop=start + count,
-        fine=fine.astype(np.float32),
-        coarse=_read_at(centres - start, count).astype(np.float32),
+        fine=_banded(fine, axis.scale),
+        coarse=_banded(_read_at(centres - start, count), axis.scale / axis.ratio),
         lobe=tuple(np.clip(b, 0, count - 1).astype(np.intp) for b in neighbours),
         inside=(positions >= low) & (positions <= high),
     )
 
 
-def enlarge(ms, rows, columns):
-    """(..., h', w', C) of (..., h, w, C) by matrices (..., h', h) and (..., w', w)."""
-    ms = jnp.einsum("...Hh,...hwc->...Hwc", rows, ms, precision="highest")
-    return jnp.einsum("...Ww,...Hwc->...HWc", columns, ms, precision="highest")
+def enlarge(ms, rows: Taps, columns: Taps):
+    """(..., h', w', C) of (..., h, w, C) by taps along both axes, with the same leading axes."""
+    if ms.ndim > 3:
+        return jax.vmap(enlarge)(ms, rows, columns)
+    # Columns first, as rows then lie in the order of the result.
+    ms = _multiply(columns, jnp.swapaxes(ms, 0, 1))
+    return _multiply(rows, jnp.swapaxes(ms, 0, 1))
+
+
+def _multiply(taps: Taps, image):
+    """(n m, ...) of (k, ...)."""
+    runs, rows, columns = taps.weights.shape
+    flat = image.reshape(len(image), -1)
+    read = jax.vmap(lambda start: jax.lax.dynamic_slice_in_dim(flat, start, columns))(taps.starts)
+    result = jnp.einsum("nmk,nkx->nmx", taps.weights, read, precision="highest")
+    return result.reshape(runs * rows, *image.shape[1:])
 
 
 def covered(valid: np.ndarray, rows: Reading, columns: Reading) -> np.ndarray:
@@ -99,6 +139,26 @@ def _ceil(positions):
     return np.ceil(positions - 1e-6)
 
 
+def _banded(matrix: np.ndarray, scale: float) -> Taps:
+    """The taps of a matrix (P, k) that advances one column in `scale` rows."""
+    length, count = matrix.shape
+    reach = 2 * _MARGIN + 1
+
+    def columns(rows):
+        return min(int(np.ceil(rows / scale)) + reach, count)
+
+    divisors = [rows for rows in range(1, length + 1) if length % rows == 0]
+    rows = min(divisors, key=lambda rows: (columns(rows) + reach) * max(rows, _RUN) / rows)
+    width = columns(rows)
+    runs = matrix.reshape(length // rows, rows, count)
+    used = (runs != 0).any(axis=1)
+    starts = np.minimum(used.argmax(axis=1), count - width)
+    weights = np.stack(
+        [run[:, start : start + width] for run, start in zip(runs, starts, strict=True)]
+    )
+    return Taps(starts.astype(np.int32), weights.astype(np.float32))
+
+
 def _read_at(positions: np.ndarray, count: int) -> np.ndarray:
     """(len(positions), count) matrix that reads `count` samples at positions, edges repeated."""
     # An identity matrix as an image of one column and `count` bands, read as any image is.
@@ -111,8 +171,7 @@ def _by_interp23(span: Span, begin: int, length: int, start: int, count: int) ->
     axis, ratio = span.axis, span.axis.ratio
     first, last = begin // ratio, -(-(begin + length) // ratio)
     low, high = max(first - _MARGIN, 0), min(last + _MARGIN, span.length // ratio)
-    identity = np.eye(high - low)[:, None, :]
-    matrix = interp23(identity, ratio)[:, ratio // 2]
+    matrix = _interp23_matrix(high - low, ratio)
     matrix = matrix[begin - ratio * low : begin - ratio * low + length]
     # The frame may reach beyond the file: there MS repeats its edge.
     samples = (span.frame - axis.whole) // ratio + np.arange(low, high)
@@ -120,3 +179,9 @@ def _by_interp23(span: Span, begin: int, length: int, start: int, count: int) ->
     folded = np.zeros((length, count))
     np.add.at(folded.T, columns, matrix.T)
     return folded
+
+
+@functools.lru_cache(maxsize=8)
+def _interp23_matrix(size: int, ratio: int) -> np.ndarray:
+    """(ratio size, size) matrix of `interp23`; the same for all tiles inside a scene."""
+    return interp23(np.eye(size)[:, None, :], ratio)[:, ratio // 2]

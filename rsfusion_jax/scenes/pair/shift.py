@@ -57,18 +57,31 @@ def estimate_shift(samples: list, ratio: float) -> Shift | None:
     if len(bands) < 4 * bands.shape[1] or np.ptp(bands[:, :-1]) == 0:
         return None
 
-    base = _orthonormal(bands)
+    scale = np.linalg.norm(bands, axis=0)
+    base, _, _ = np.linalg.svd(bands / np.where(scale > 0, scale, 1), full_matrices=False)
+    ends = np.cumsum([sample.size for sample in prepared])[:-1]
+    bases = np.split(base, ends)
 
-    def explained(place):
-        values = np.concatenate([sample.pan(place) for sample in prepared])
-        return float(_share(base, values[:, None])[0])
+    def explained(places):
+        """(K,) share of the blurred PAN's variance that lies in the base."""
+        sums = [
+            (values.sum(axis=1), np.einsum("kn,kn->k", values, values), values @ part)
+            for sample, part in zip(prepared, bases, strict=True)
+            for values in [sample.pans(places)]
+        ]
+        total, squares, within = (sum(parts) for parts in zip(*sums, strict=True))
+        mean = total / len(base)
+        spread = squares - total * mean
+        within = within - np.outer(mean, base.sum(axis=0))
+        known = spread > 1e-12 * squares
+        return np.where(known, (within**2).sum(axis=1) / np.where(known, spread, 1), 0.0)
 
     whole = range(-_SEARCH, _SEARCH + 1)
-    starts = [(y, x) for y in whole for x in whole]
-    shares = _share(base, np.concatenate([sample.pans(starts) for sample in prepared]))
-    place, best = np.array(starts[int(np.argmax(shares))], float), shares.max()
-    if best <= 0:
+    starts = np.array([(y, x) for y in whole for x in whole], float)
+    shares = explained(starts)
+    if shares.max() <= 0:
         return None
+    place = starts[int(np.argmax(shares))]
     for _ in range(_STEPS):
         values = np.concatenate([sample.pan(place) for sample in prepared])
         slopes = np.concatenate([sample.slopes(place) for sample in prepared])
@@ -78,22 +91,8 @@ def estimate_shift(samples: list, ratio: float) -> Shift | None:
         place = np.clip(place + step, -_SEARCH - 1, _SEARCH + 1)
         if np.abs(step).max() < 1e-3:
             break
-    return Shift(*map(float, place), explained(place), explained((0, 0)), len(bands))
-
-
-def _orthonormal(bands: np.ndarray) -> np.ndarray:
-    """(N, C + 1) orthonormal columns that span the bands and the constant."""
-    scale = np.linalg.norm(bands, axis=0)
-    base, _, _ = np.linalg.svd(bands / np.where(scale > 0, scale, 1), full_matrices=False)
-    return base
-
-
-def _share(base: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """(K,) share of the variance of (N, K) values that lies in the base."""
-    values = values - values.mean(axis=0)
-    spread = np.einsum("nk,nk->k", values, values)
-    within = ((base.T @ values) ** 2).sum(axis=0)
-    return np.where(spread > 0, within / np.where(spread > 0, spread, 1), 0.0)
+    after, before = explained(np.array([place, (0.0, 0.0)]))
+    return Shift(*map(float, place), float(after), float(before), len(bands))
 
 
 def _lattice(places: np.ndarray) -> np.ndarray:
@@ -134,10 +133,9 @@ class _Sample:
         read = scipy.ndimage.map_coordinates
         return read(self._pan, places, order=3, mode="nearest", prefilter=False).ravel()
 
-    def pans(self, shifts: list[tuple[int, int]]) -> np.ndarray:
-        """(N, K) the same at K shifts of whole pixels, which share what they interpolate."""
-        shifts = np.asarray(shifts)
-        # Where the ratio is whole, the positions of all shifts lie on one lattice.
+    def pans(self, shifts: np.ndarray) -> np.ndarray:
+        """(K, N) the same at (K, 2) shifts, which share what they interpolate."""
+        # Where ratio and shifts are whole, the positions of all shifts lie on one lattice.
         grids = [
             np.unique(_lattice(np.add.outer(places, np.unique(moved))))
             for places, moved in zip((self._rows, self._columns), shifts.T, strict=True)
@@ -145,12 +143,12 @@ class _Sample:
         grid = scipy.ndimage.map_coordinates(
             self._pan, np.meshgrid(*grids, indexing="ij"), order=3, mode="nearest", prefilter=False
         )
-        columns = []
-        for shift in shifts:
-            places = (self._rows + shift[0], self._columns + shift[1])
+        result = np.empty((len(shifts), self.size))
+        for values, shift in zip(result, shifts, strict=True):
+            places = self._rows + shift[0], self._columns + shift[1]
             picked = (np.searchsorted(g, _lattice(p)) for g, p in zip(grids, places, strict=True))
-            columns.append(grid[np.ix_(*picked)].ravel())
-        return np.stack(columns, axis=1)
+            values[:] = grid[np.ix_(*picked)].ravel()
+        return result
 
     def slopes(self, shift) -> np.ndarray:
         """(N, 2) its derivatives along rows and columns."""

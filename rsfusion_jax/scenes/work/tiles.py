@@ -15,8 +15,8 @@ TILE = 256
 
 
 def tile_side(side: int) -> int:
-    """Pixels along a side of the file's tiles where blocks have `side` at most, at least 64."""
-    return next(tile for tile in (TILE, TILE // 2, TILE // 4) if tile <= side)
+    """Pixels along a side of the file's tiles where blocks have `side` at most."""
+    return next((tile for tile in (TILE, TILE // 2, TILE // 4) if tile <= side), 16)
 
 
 @dataclasses.dataclass(frozen=True)
