@@ -44,14 +44,15 @@ class Moments:
         count = len(next(iter(images.values())))
         if count == 0:
             return
-        features = np.ones((count, len(self.products)))
+        # Feature by feature: sums and extrema of long rows are fast.
+        features = np.ones((len(self.products), count))
         for name, pixels in images.items():
-            features[:, self._columns[name]] = pixels
-        self.products += features.T @ features
+            features[self._columns[name]] = pixels.T
+        self.products += features @ features.T
         self.count += count
-        features = features[:, :-1]
-        self._minimum = np.minimum(self._minimum, features.min(axis=0))
-        self._maximum = np.maximum(self._maximum, features.max(axis=0))
+        features = features[:-1]
+        self._minimum = np.minimum(self._minimum, features.min(axis=1))
+        self._maximum = np.maximum(self._maximum, features.max(axis=1))
 
     def _begin(self, images: Mapping[str, np.ndarray]) -> None:
         size = 0

@@ -8,40 +8,18 @@ pixels that they depend on.
 
 import dataclasses
 import functools
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from rsfusion_jax.ops.banded import Taps, multiply
 from rsfusion_jax.ops.resample import interp23, interpolate_at
 from rsfusion_jax.scenes.pair.geometry import Span
 
 _MARGIN = 13
 """MS pixels on either side of a tile that reach into it: 12-point kernels, and interp23's three
 steps of 6, 3 and 1.5."""
-_RUN = 64
-"""Pixels of a run, about: longer ones meet more zeros, shorter ones are slow to multiply."""
-
-
-class Taps(NamedTuple):
-    """A matrix (n m, k) whose rows are zero but for a band, in n runs of m rows.
-
-    Attributes:
-        starts: (n,) int32: first column of each run.
-        weights: (n, m, columns) float32: the rows of each run from there on.
-    """
-
-    starts: np.ndarray | jax.Array
-    weights: np.ndarray | jax.Array
-
-    def dense(self, count: int) -> np.ndarray:
-        """The whole matrix, of `count` columns."""
-        runs, rows, columns = self.weights.shape
-        matrix = np.zeros((runs, rows, count), self.weights.dtype)
-        for run, start, weights in zip(matrix, self.starts, self.weights, strict=True):
-            run[:, start : start + columns] = weights
-        return matrix.reshape(runs * rows, count)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,8 +68,8 @@ def reading(span: Span, begin: int, length: int) -> Reading:
     return Reading(
         start=start,
         stop=start + count,
-        fine=_banded(fine, axis.scale),
-        coarse=_banded(_read_at(centres - start, count), axis.scale / axis.ratio),
+        fine=_taps(fine, axis.scale),
+        coarse=_taps(_read_at(centres - start, count), axis.scale / axis.ratio),
         lobe=tuple(np.clip(b, 0, count - 1).astype(np.intp) for b in neighbours),
         inside=(positions >= low) & (positions <= high),
     )
@@ -102,17 +80,8 @@ def enlarge(ms, rows: Taps, columns: Taps):
     if ms.ndim > 3:
         return jax.vmap(enlarge)(ms, rows, columns)
     # Columns first, as rows then lie in the order of the result.
-    ms = _multiply(columns, jnp.swapaxes(ms, 0, 1))
-    return _multiply(rows, jnp.swapaxes(ms, 0, 1))
-
-
-def _multiply(taps: Taps, image):
-    """(n m, ...) of (k, ...)."""
-    runs, rows, columns = taps.weights.shape
-    flat = image.reshape(len(image), -1)
-    read = jax.vmap(lambda start: jax.lax.dynamic_slice_in_dim(flat, start, columns))(taps.starts)
-    result = jnp.einsum("nmk,nkx->nmx", taps.weights, read, precision="highest")
-    return result.reshape(runs * rows, *image.shape[1:])
+    ms = multiply(columns, jnp.swapaxes(ms, 0, 1))
+    return multiply(rows, jnp.swapaxes(ms, 0, 1))
 
 
 def covered(valid: np.ndarray, rows: Reading, columns: Reading) -> np.ndarray:
@@ -139,24 +108,9 @@ def _ceil(positions):
     return np.ceil(positions - 1e-6)
 
 
-def _banded(matrix: np.ndarray, scale: float) -> Taps:
+def _taps(matrix: np.ndarray, scale: float) -> Taps:
     """The taps of a matrix (P, k) that advances one column in `scale` rows."""
-    length, count = matrix.shape
-    reach = 2 * _MARGIN + 1
-
-    def columns(rows):
-        return min(int(np.ceil(rows / scale)) + reach, count)
-
-    divisors = [rows for rows in range(1, length + 1) if length % rows == 0]
-    rows = min(divisors, key=lambda rows: (columns(rows) + reach) * max(rows, _RUN) / rows)
-    width = columns(rows)
-    runs = matrix.reshape(length // rows, rows, count)
-    used = (runs != 0).any(axis=1)
-    starts = np.minimum(used.argmax(axis=1), count - width)
-    weights = np.stack(
-        [run[:, start : start + width] for run, start in zip(runs, starts, strict=True)]
-    )
-    return Taps(starts.astype(np.int32), weights.astype(np.float32))
+    return Taps.of(matrix, scale, 2 * _MARGIN + 1)
 
 
 def _read_at(positions: np.ndarray, count: int) -> np.ndarray:

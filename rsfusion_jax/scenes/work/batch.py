@@ -6,7 +6,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from rsfusion_jax.scenes.pair.enlarge import Taps
+from rsfusion_jax.ops.banded import Taps
 
 Array = np.ndarray | jax.Array
 
