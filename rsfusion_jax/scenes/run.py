@@ -28,6 +28,7 @@ from rsfusion_jax.scenes.work.field import Field
 from rsfusion_jax.scenes.work.fingerprint import fingerprint
 from rsfusion_jax.scenes.work.fitting import fitted_engine
 from rsfusion_jax.scenes.work.journal import (
+    DamagedBlock,
     Store,
     check_room,
     disk_errors,
@@ -108,7 +109,7 @@ def opened_pair(pan, ms, out, options: Options) -> Iterator[Opened]:
     memory.parse_memory(options.memory)
     with (
         warnings.catch_warnings(),
-        rasterio.Env(GDAL_CACHEMAX=memory.CACHE // 2**20),
+        rasterio.Env(GDAL_CACHEMAX=memory.CACHE),  # bytes, where GDAL's own option takes MB too
         contextlib.closing(open_pair(pan, ms, bands=options.bands, warp=options.warp)) as opened,
     ):
         # Images without a georeference are fused too.
@@ -180,6 +181,8 @@ def fuse_placed(placed: Placed, out, options: Options) -> Result:
             seconds["assemble"] = end - start
             seconds["total"] = placed.seconds + end - begin
             return Result(out, notices, figures, seconds)
+        except DamagedBlock:
+            raise  # the other blocks stay for a resumed run
         except UserError:
             store.close(remove=True)
             raise

@@ -155,7 +155,7 @@ def test_disk_full_while_the_file_is_written(tmp_path, pair, capsys, monkeypatch
     def full(*_):
         raise rasterio.errors.RasterioIOError("Write failed: no space")
 
-    monkeypatch.setattr(output, "add_overviews", full)
+    monkeypatch.setattr(output, "_add_overviews", full)
     refused(tmp_path, capsys, [*pair, tmp_path / "o.tif"], "Write failed")
 
 

@@ -4,10 +4,13 @@ import dataclasses
 import functools
 import math
 
+import jax
 import numpy as np
 
 from rsfusion_jax.scenes.pair.enlarge import Reading, covered, enlarge, reading
 from rsfusion_jax.scenes.pair.geometry import ScenePair
+
+_enlarge = jax.jit(enlarge)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,13 +36,13 @@ class ScenePart:
     def ms(self) -> np.ndarray:
         """(H / r, W / r, C): MS at the method's own phase and ratio."""
         rows, columns = self.readings
-        return np.asarray(enlarge(self.raw, rows.coarse, columns.coarse))
+        return np.asarray(_enlarge(self.raw, rows.coarse, columns.coarse))
 
     @functools.cached_property
     def lms(self) -> np.ndarray:
         """(H, W, C): MS on the PAN grid."""
         rows, columns = self.readings
-        return np.asarray(enlarge(self.raw, rows.fine, columns.fine))
+        return np.asarray(_enlarge(self.raw, rows.fine, columns.fine))
 
 
 def read_parts(scene: ScenePair, side: int, count: int, tries: int = 4) -> list[ScenePart]:

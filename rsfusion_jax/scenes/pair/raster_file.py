@@ -20,8 +20,6 @@ from rsfusion_jax.scenes.pair.image import GeoImage
 
 _SURVEY = 1024
 """Pixels along the longer side of the reduced reading from which values are judged."""
-_STRIP = 2**23
-"""Pixels of all bands that are read at once for it."""
 _SATELLITES = {"WV02": "wv2", "WV03": "wv3", "WV04": "wv4", "QB02": "qb", "GE01": "ge1"}
 _SATELLITES |= {"IK01": "ikonos", "IK-1": "ikonos", "GF2": "gf2"}
 
@@ -81,7 +79,7 @@ class RasterFile(GeoImage):
 
     def __init__(self, path: str | Path, label: str, warp: Warp | None = None, bands=None):
         self.path, self.label = Path(path), label
-        self._handles = ThreadHandles(self.path, warp)
+        self._handles = _Handles(self.path, warp)
         if not self.path.is_file():
             raise UserError(f"{not_a_file(path)}; give {label} as a GeoTIFF")
         with self._reading() as file:
@@ -140,14 +138,14 @@ class RasterFile(GeoImage):
         step = max(1, -(-max(self.size) // _SURVEY))
         shape = tuple(-(-size // step) for size in self.size)
         with self._reading() as file:
-            image = np.moveaxis(_reduced(file, file.read, self.bands, shape), 0, -1)
+            image = np.moveaxis(file.read(self.bands, out_shape=(len(self.bands), *shape)), 0, -1)
             valid = np.ones(shape, bool)
             if self._masked:
-                masks = _reduced(file, file.read_masks, self.bands, shape)
+                masks = file.read_masks(self.bands, out_shape=(len(self.bands), *shape))
                 valid = (masks > 0).all(axis=0)
             alpha = None
             if self._alpha is not None:
-                alpha = _reduced(file, file.read, [self._alpha], shape)[0]
+                alpha = file.read(self._alpha, out_shape=shape)
                 valid &= alpha > 0
         if image.dtype.kind == "f":
             valid &= np.isfinite(image).all(axis=-1)
@@ -225,16 +223,15 @@ class RasterFile(GeoImage):
             ) from error
 
 
-class ThreadHandles:
+class _Handles:
     """One GDAL handle of a file for every thread that reads it: they are not safe to share."""
 
-    def __init__(self, path: Path, warp: Warp | None = None):
+    def __init__(self, path: Path, warp: Warp | None):
         self._path, self._warp = path, warp
         self._local, self._open = threading.local(), []
         self._lock = threading.Lock()
 
     def of_this_thread(self):
-        """The handle of the calling thread."""
         if not hasattr(self._local, "file"):
             file = rasterio.open(self._path)
             with self._lock:
@@ -248,40 +245,11 @@ class ThreadHandles:
         return self._local.file
 
     def close(self) -> None:
-        """Closes the handles of all threads."""
         with self._lock:
             for file in self._open:
                 file.close()
             self._open.clear()
             self._local = threading.local()
-
-
-def _reduced(file, read, bands: list[int], shape: tuple[int, int]) -> np.ndarray:
-    """(bands, *shape): the nearest pixel of the file for each of the result.
-
-    GDAL's own reduced reading of a file without overviews takes as many seconds as decoding all of
-    it takes tenths.
-
-    Args:
-        file: open file.
-        read: its method that reads.
-        bands: from 1.
-        shape: rows and columns.
-    """
-    if shape == file.shape or isinstance(file, WarpedVRT) or file.overviews(bands[0]):
-        return read(bands, out_shape=(len(bands), *shape))
-    rows, columns = (
-        np.floor((np.arange(count) + 0.5) * size / count + 1e-10).astype(int)
-        for count, size in zip(shape, file.shape, strict=True)
-    )
-    strip = max(file.block_shapes[0][0], _STRIP // (file.width * len(bands)))
-    parts = []
-    for top in range(0, file.height, strip):
-        inside = rows[(rows >= top) & (rows < top + strip)]
-        if inside.size:
-            window = Window(0, top, file.width, min(strip, file.height - top))
-            parts.append(read(bands, window=window)[:, inside - top][..., columns])
-    return np.concatenate(parts, axis=1)
 
 
 def _numpy_name(name: str) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import rasterio
 import rasterio.shutil
-from rasterio.enums import ColorInterp
+from rasterio.enums import ColorInterp, Resampling
 from rasterio.io import MemoryFile
 from rasterio.rpc import RPC
 from rasterio.windows import Window
@@ -15,7 +15,6 @@ from rasterio.windows import Window
 from rsfusion_jax.errors import UserError
 from rsfusion_jax.scenes.options import Options
 from rsfusion_jax.scenes.pair.geometry import ScenePair
-from rsfusion_jax.scenes.product.overviews import add_overviews
 from rsfusion_jax.scenes.work.journal import disk_errors
 from rsfusion_jax.scenes.work.pixels import PixelFormat
 from rsfusion_jax.scenes.work.tiff import TiffWriter, is_big, read_directories
@@ -23,6 +22,7 @@ from rsfusion_jax.scenes.work.tiles import TileCoder
 
 COMPRESSIONS = ("deflate", "zstd", "lzw", "none")
 FORMATS = ("gtiff", "cog")
+_SMALLEST_OVERVIEW = 256
 
 EncodedPart = tuple[int, int, int, int, Sequence[bytes]]
 """Row, column, height, width and compressed tiles of a part of the output."""
@@ -134,7 +134,7 @@ def assemble(
             if style.format == "cog":
                 _copy_as_cog(unfinished, copied, style)
             elif style.overviews:
-                add_overviews(unfinished, scene.size, coder)
+                _add_overviews(unfinished, scene.size)
             unfinished.replace(out)
     finally:
         remove_unfinished(out)
@@ -164,7 +164,7 @@ def _write_tiles(
         directories, big = read_directories(data), is_big(data)
     across = -(-scene.size[1] // coder.side)
     tables = [[None] * len(list(directory.tiles)) for directory in directories]
-    writer = TiffWriter.new(path, big)
+    writer = TiffWriter(path, big)
     try:
         for row, column, height, width, tiles in parts:
             tiles = iter(tiles)
@@ -219,3 +219,13 @@ def _copy_as_cog(path: Path, copied: Path, style: Style) -> None:
     with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True):
         rasterio.shutil.copy(path, copied, driver="COG", **options)
     copied.replace(path)
+
+
+def _add_overviews(path: Path, size: tuple[int, int]) -> None:
+    factors, factor = [], 2
+    while max(size) // factor * 2 > _SMALLEST_OVERVIEW:
+        factors.append(factor)
+        factor *= 2
+    if factors:
+        with rasterio.Env(GDAL_NUM_THREADS="ALL_CPUS"), rasterio.open(path, "r+") as file:
+            file.build_overviews(factors, Resampling.average)

@@ -23,6 +23,10 @@ import rasterio.shutil
 from rsfusion_jax.errors import UserError
 
 
+class DamagedBlock(UserError):
+    """A finished block is not what was written; a resumed run computes it again."""
+
+
 class Store:
     """Finished blocks of one shard.
 
@@ -70,13 +74,13 @@ class Store:
         """The compressed tiles of a finished block.
 
         Raises:
-            UserError: they are not what was written.
+            DamagedBlock: they are not what was written.
         """
         line = self.lines[index]
         with self._path.open("rb") as file:
             data = _read(file, line)
         if data is None:
-            raise UserError(
+            raise DamagedBlock(
                 f"{self._path} is damaged at block {index}; run the same command with --resume, "
                 "which computes that block again"
             )

@@ -6,7 +6,6 @@ writing new lists (TIFF 6.0, sections 2 and 15; BigTIFF has the same structure w
 """
 
 import dataclasses
-import mmap
 import struct
 import sys
 from collections.abc import Iterable, Iterator
@@ -17,9 +16,8 @@ import numpy as np
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8}
 _SIZES |= {13: 4, 16: 8, 17: 8, 18: 8}
 """Bytes of a value of each field type."""
-_SHORT, _LONG, _LONG8 = 3, 4, 16
-_KIND, _OFFSETS, _LENGTHS, EXTRA_SAMPLES = 254, 324, 325, 338
-_REDUCED = 1
+_LONG, _LONG8 = 4, 16
+_OFFSETS, _LENGTHS = 324, 325
 _ORDER = "<" if sys.byteorder == "little" else ">"
 """GDAL writes in the order of the machine, which predictors depend on."""
 
@@ -59,12 +57,6 @@ class Directory:
         """(offset, length) of every compressed tile, row by row."""
         return zip(self.tags[_OFFSETS].values, self.tags[_LENGTHS].values, strict=True)
 
-    def reduced(self, extra_samples: Tag | None) -> "Directory":
-        """The same as an overview, or as the mask of one."""
-        kind = self.tags[_KIND].values[0] if _KIND in self.tags else 0
-        tags = self.tags | {_KIND: Tag.of(_LONG, [kind | _REDUCED])}
-        return Directory(tags | ({EXTRA_SAMPLES: extra_samples} if extra_samples else {}))
-
 
 def read_directories(data) -> list[Directory]:
     """The directories of a TIFF.
@@ -72,16 +64,6 @@ def read_directories(data) -> list[Directory]:
     Args:
         data: the whole file as bytes, written on this machine.
     """
-    return _chain(data)[0]
-
-
-def is_big(data) -> bool:
-    """Whether a file is a BigTIFF, which may be larger than 4 GiB."""
-    return struct.unpack_from(_ORDER + "H", data, 2)[0] == 43
-
-
-def _chain(data) -> tuple[list[Directory], int]:
-    """The directories, and the position of the link that would lead to another one."""
     big = is_big(data)
     link = 8 if big else 4
     directories = []
@@ -100,41 +82,27 @@ def _chain(data) -> tuple[list[Directory], int]:
             place += 20 if big else 12
         directories.append(Directory(tags))
         link = place
-    return directories, link
+    return directories
+
+
+def is_big(data) -> bool:
+    """Whether a file is a BigTIFF, which may be larger than 4 GiB."""
+    return struct.unpack_from(_ORDER + "H", data, 2)[0] == 43
 
 
 class TiffWriter:
     """Writes a file: tiles first, then the directories; it is no TIFF before all are there.
 
     Args:
-        file: open file, positioned at its end.
+        path: path of the file.
         big: whether it is a BigTIFF.
-        link: position of the link to the first directory that is written.
-        directories: those that are there already.
     """
 
-    def __init__(self, file, big: bool, link: int, directories: list[Directory]):
-        self._file, self.big, self._link = file, big, link
-        self.directories = directories
-
-    @classmethod
-    def new(cls, path: Path, big: bool) -> "TiffWriter":
-        """A new file."""
-        file = path.open("wb")
+    def __init__(self, path: Path, big: bool):
+        self._big, self._file = big, path.open("wb")
         mark = b"II" if _ORDER == "<" else b"MM"
         numbers = ("HHHQ", 43, 8, 0, 0) if big else ("HI", 42, 0)
-        file.write(mark + struct.pack(_ORDER + numbers[0], *numbers[1:]))
-        return cls(file, big, 8 if big else 4, [])
-
-    @classmethod
-    def appending(cls, path: Path) -> "TiffWriter":
-        """A file to which further images are added."""
-        file = path.open("r+b")
-        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            directories, link = _chain(data)
-            big = is_big(data)
-        file.seek(0, 2)
-        return cls(file, big, link, directories)
+        self._file.write(mark + struct.pack(_ORDER + numbers[0], *numbers[1:]))
 
     def add(self, tile) -> tuple[int, int]:
         """Appends a compressed tile and returns its offset and length."""
@@ -144,10 +112,10 @@ class TiffWriter:
 
     def close(self, directories: Iterable[tuple[Directory, list[tuple[int, int]]]]) -> None:
         """Writes the directories, each with (offset, length) of its tiles, and closes the file."""
-        link = self._link
+        link = 8 if self._big else 4
         for directory, tiles in directories:
             offsets, lengths = zip(*tiles, strict=True)
-            wide = _LONG8 if self.big else _LONG
+            wide = _LONG8 if self._big else _LONG
             lists = {_OFFSETS: Tag.of(wide, offsets), _LENGTHS: Tag.of(wide, lengths)}
             link = self._write(Directory(directory.tags | lists), link)
         self._file.close()
@@ -158,8 +126,8 @@ class TiffWriter:
 
     def _write(self, directory: Directory, link: int) -> int:
         """Writes a directory, links it from `link`, and returns where the next link belongs."""
-        file, inline = self._file, 8 if self.big else 4
-        number = _ORDER + ("Q" if self.big else "I")
+        file, inline = self._file, 8 if self._big else 4
+        number = _ORDER + ("Q" if self._big else "I")
         entries = []
         for name, tag in sorted(directory.tags.items()):
             data = tag.data.ljust(inline, b"\0")
@@ -169,7 +137,7 @@ class TiffWriter:
             entry = struct.pack(_ORDER + "HH", name, tag.kind) + struct.pack(number, tag.count)
             entries.append(entry + data)
         at = self._aligned()
-        file.write(struct.pack(_ORDER + ("Q" if self.big else "H"), len(entries)))
+        file.write(struct.pack(_ORDER + ("Q" if self._big else "H"), len(entries)))
         file.write(b"".join(entries) + struct.pack(number, 0))
         end = file.tell()
         file.seek(link)

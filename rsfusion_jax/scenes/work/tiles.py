@@ -8,7 +8,7 @@ import rasterio
 from rasterio.io import MemoryFile
 
 from rsfusion_jax.scenes.work.pixels import PixelFormat
-from rsfusion_jax.scenes.work.tiff import Directory, read_directories
+from rsfusion_jax.scenes.work.tiff import read_directories
 
 TILE = 256
 """Pixels along a side of the file's tiles, where blocks are not smaller."""
@@ -71,19 +71,6 @@ class TileCoder:
                 for directory in read_directories(data)
                 for at, length in directory.tiles
             ]
-
-    def count(self, height: int, width: int) -> int:
-        """Number of tiles that `encode` returns for a part of this size."""
-        tiles = -(-height // self.side) * -(-width // self.side)
-        return tiles * (2 if self.pixels.extra == "mask" else 1)
-
-    def empty_directories(self, height: int, width: int, big: bool) -> list[Directory]:
-        """Directories of an image of this size without tiles, and of its mask."""
-        with MemoryFile() as memory:
-            size = {"height": height, "width": width, "bigtiff": "YES" if big else "NO"}
-            with self.environment(), memory.open(**self.profile, **size, sparse_ok=True) as file:
-                self.begin_mask(file)
-            return read_directories(memory.getbuffer())
 
     def begin_mask(self, file) -> None:
         """Gives a new file a mask where its pixels have one."""
