@@ -45,6 +45,8 @@ class Network(Layer):
             what it predicts instead, and has a call of its own.
         receptive_field: side in PAN pixels of the square around a fused pixel outside of which no
             input changes it; None where every pixel depends on the whole image.
+        inner_reach: of a network whose call takes `inner`, PAN pixels around a pixel that its
+            layers behind the first, wide ones see; None for others.
     """
 
     num_bands: int
@@ -54,6 +56,7 @@ class Network(Layer):
     title: ClassVar[str]
     predicts: ClassVar[str] = "fused"
     receptive_field: ClassVar[int | None] = None
+    inner_reach: ClassVar[int | None] = None
 
     def __call__(self, pan, ms, lms, train: bool = False):
         """Fuses a batch of images in [0, 1]. Every network is called so, whatever it makes use of.

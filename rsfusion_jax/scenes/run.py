@@ -109,7 +109,8 @@ def opened_pair(pan, ms, out, options: Options) -> Iterator[Opened]:
     memory.parse_memory(options.memory)
     with (
         warnings.catch_warnings(),
-        rasterio.Env(GDAL_CACHEMAX=memory.CACHE),  # bytes, where GDAL's own option takes MB too
+        # The cache in bytes, where GDAL's own option takes MB too.
+        rasterio.Env(GDAL_CACHEMAX=memory.CACHE, GDAL_NUM_THREADS="ALL_CPUS"),
         contextlib.closing(open_pair(pan, ms, bands=options.bands, warp=options.warp)) as opened,
     ):
         # Images without a georeference are fused too.

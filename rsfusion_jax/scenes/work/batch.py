@@ -38,6 +38,8 @@ class WindowBatch(NamedTuple):
         weight: (B, P, Q): 1 where a pixel is written and valid, else 0.
         field: (B, P, Q, channels): further images of PAN's size, such as a draw's state; None.
         tiles: of methods that see the whole image; None for others.
+        inner: of networks that can fuse a part of a window, its rows (B, H') and columns (B, W');
+            None for others.
     """
 
     pan: Array
@@ -49,6 +51,7 @@ class WindowBatch(NamedTuple):
     weight: Array
     field: Array | None = None
     tiles: TilePlaces | None = None
+    inner: tuple[Array, Array] | None = None
 
 
 def stack_windows(windows: Sequence[WindowBatch], batch_size: int) -> WindowBatch:

@@ -10,6 +10,7 @@ from rasterio.io import MemoryFile
 from rsfusion_jax.scenes.work.pixels import PixelFormat
 from rsfusion_jax.scenes.work.tiff import read_directories
 
+_ANYWHERE = rasterio.Affine.scale(2)
 TILE = 256
 """Pixels along a side of the file's tiles, where blocks are not smaller."""
 
@@ -48,6 +49,7 @@ class TileCoder:
             "tiled": True,
             "blockxsize": self.side,
             "blockysize": self.side,
+            "num_threads": 1,  # blocks are compressed side by side
         }
         if self.compression != "none":
             profile["compress"] = self.compression
@@ -78,8 +80,9 @@ class TileCoder:
             file.write_mask(np.zeros((1, 1), bool), window=rasterio.windows.Window(0, 0, 1, 1))
 
     def _write(self, memory: MemoryFile, planes: np.ndarray) -> None:
-        height, width = planes.shape[1:]
-        with self.environment(), memory.open(**self.profile, height=height, width=width) as file:
+        # rasterio warns of files without a georeference, which is of no use here.
+        size = {"height": planes.shape[1], "width": planes.shape[2], "transform": _ANYWHERE}
+        with self.environment(), memory.open(**self.profile, **size) as file:
             if self.pixels.extra == "mask":
                 file.write_mask(planes[-1] != 0)
                 planes = planes[:-1]

@@ -106,7 +106,8 @@ class WindowReader:
         side: PAN pixels along a side of a block at most.
         halo: PAN pixels that a window holds around what is written.
         align: windows begin at multiples of it.
-        spec: tiles of methods that see the whole image; None for others.
+        spec: windows of a network or method, of which its tiles and its `inner_reach` are used;
+            None for neither.
         field: source of the batches' `field`; None.
 
     Attributes:
@@ -128,6 +129,7 @@ class WindowReader:
         self.scene, self.side = scene, side
         self._halo, self._field = halo, field
         self._spec = None if spec is None or spec.tile is None else spec
+        self._inner = None if spec is None else spec.inner_reach
         self.sides = tuple(whole_tiles(size, side, halo) for size in scene.size)
         rows, height = cuts(scene.rows, self.sides[0], halo, align)
         columns, width = cuts(scene.columns, self.sides[1], halo, align)
@@ -178,6 +180,7 @@ class WindowReader:
             weight=weight,
             field=None if self._field is None else self._field.read(*self._in_frame(block)),
             tiles=None if self._spec is None else self._places(block),
+            inner=None if self._inner is None else self._around_core(block),
         )
         return window, valid[core]
 
@@ -224,6 +227,16 @@ class WindowReader:
             reading(span, begin, length)
             for span, begin, length in zip(spans, begins, self.shape, strict=True)
         ]
+
+    def _around_core(self, block: Block) -> tuple[np.ndarray, np.ndarray]:
+        """Rows and columns of a window around its core, as many in every window."""
+        result = []
+        for axis, cut in enumerate((block.rows, block.columns)):
+            length = self.shape[axis]
+            size = min(min(self.sides[axis], self.scene.size[axis]) + 2 * self._inner, length)
+            begin = min(max(cut.core - self._inner, 0), length - size)
+            result.append(np.arange(begin, begin + size, dtype=np.int32))
+        return tuple(result)
 
     def _tiles(self, block: Block) -> list[tuple[int, int]]:
         """Where the tiles of the scene's lattice that reach into a block begin in its window."""
