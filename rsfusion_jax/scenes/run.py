@@ -98,21 +98,28 @@ def fuse_scene(pan, ms, out, *, fuser: Fuser | None = None, **options) -> Result
 def opened_pair(pan, ms, out, options: Options) -> Iterator[Opened]:
     """Opens the inputs of a run whose outputs can be written, and closes them at the end.
 
+    No other process can write the output meanwhile.
+
     Args:
         pan, ms, out: files; see `fuse_scene`.
         options: options of the run.
 
     Raises:
-        UserError: an output that cannot be written, or inputs that cannot be read or related.
+        UserError: an output that cannot be written or that another process writes, or inputs that
+            cannot be read or related.
     """
     check_targets(Path(out), [Path(pan), Path(ms)], options)
     memory.parse_memory(options.memory)
+    out = Path(out)
     with (
+        locked(out, shard_mark(options.shard)),
         warnings.catch_warnings(),
         # The cache in bytes, where GDAL's own option takes MB too.
         rasterio.Env(GDAL_CACHEMAX=memory.CACHE, GDAL_NUM_THREADS="ALL_CPUS"),
         contextlib.closing(open_pair(pan, ms, bands=options.bands, warp=options.warp)) as opened,
     ):
+        if options.shard[1] == 1:
+            remove_unfinished(out)
         # Images without a georeference are fused too.
         warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
         yield opened
@@ -138,9 +145,6 @@ def fuse_placed(placed: Placed, out, options: Options) -> Result:
     run |= fingerprint(scene.pan, scene.ms, choice.fuser)
     store = Store(*store_paths(out, options.shard), {"run": run, "resumed": {}})
     with contextlib.ExitStack() as files:
-        files.enter_context(locked(out, shard_mark(options.shard)))
-        if options.shard[1] == 1:
-            remove_unfinished(out)
         resumed = store.header["resumed"] if options.resume and store.recall() else {}
         prepared = _prepare(placed, out, options, run, resumed, files)
         side = options.block or (_SHARD_SIDE if options.shard[1] > 1 else None)
@@ -158,8 +162,8 @@ def fuse_placed(placed: Placed, out, options: Options) -> Result:
             "batch": plan.batch_size,
             "coefficients": prepared.coefficients,
         }
-        # Blocks that are to come, and all of them once more in the output, with its overviews:
-        # compressed, so that half of the room for pixels as they are will hardly be needed.
+        # Blocks that are to come, and all of them once more in the output with its overviews, as
+        # if nothing could be compressed.
         whole = planes * math.prod(scene.size) * pixels.dtype.itemsize
         left = 1 - len(store.lines) / len(windows.blocks)
         check_room(out.parent, int(whole * (left + 4 / 3)))
