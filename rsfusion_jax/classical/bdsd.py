@@ -14,12 +14,12 @@ from rsfusion_jax.classical.arithmetic import mix
 from rsfusion_jax.classical.method import MTF_REACH, Method, Step
 from rsfusion_jax.errors import UserError
 from rsfusion_jax.ops.mtf import mtf_filter
-from rsfusion_jax.ops.resample import decimate, imresize
+from rsfusion_jax.ops.resample import decimate, reduce_to
 
 
 def measure_bdsd(pan, ms, lms, setting):
     """At the scale of MS, [M_L, P_L] (h, w, C + 1) and the detail M - M_L (h, w, C)."""
-    reduced = imresize(lms, ms.shape[:2])
+    reduced = reduce_to(lms, ms.shape[:2])
     low = mtf_filter(reduced, setting.gains, setting.ratio)
     pan_low = decimate(mtf_filter(pan, setting.pan_gain, setting.ratio), setting.ratio)
     return {}, {"low": jnp.concatenate([low, pan_low], axis=-1), "detail": reduced - low}

@@ -9,7 +9,6 @@ import dataclasses
 from collections.abc import Mapping
 
 import numpy as np
-import scipy.optimize
 
 from rsfusion_jax.classical.arithmetic import ROUNDING
 from rsfusion_jax.classical.variable import Variable
@@ -44,14 +43,15 @@ class Moments:
         count = len(next(iter(images.values())))
         if count == 0:
             return
-        features = np.ones((count, len(self.products)))
+        # Feature by feature: sums and extrema of long rows are fast.
+        features = np.ones((len(self.products), count))
         for name, pixels in images.items():
-            features[:, self._columns[name]] = pixels
-        self.products += features.T @ features
+            features[self._columns[name]] = pixels.T
+        self.products += features @ features.T
         self.count += count
-        features = features[:, :-1]
-        self._minimum = np.minimum(self._minimum, features.min(axis=0))
-        self._maximum = np.maximum(self._maximum, features.max(axis=0))
+        features = features[:-1]
+        self._minimum = np.minimum(self._minimum, features.min(axis=1))
+        self._maximum = np.maximum(self._maximum, features.max(axis=1))
 
     def _begin(self, images: Mapping[str, np.ndarray]) -> None:
         size = 0
@@ -152,7 +152,9 @@ class SummedVariable(Variable):
         regressors, targets = image[:, :size], image[:, size:]
         norms = np.sqrt((regressors**2).sum(axis=0))
         norms = np.where(norms > 0, norms, 1)
-        solved = [scipy.optimize.nnls(regressors / norms, column)[0] for column in targets.T]
+        from scipy.optimize import nnls  # a quarter of a second that few methods need
+
+        solved = [nnls(regressors / norms, column)[0] for column in targets.T]
         return np.stack(solved, axis=1) / norms[:, None]
 
     def _between(self, matrix: np.ndarray, other: "SummedVariable") -> np.ndarray:

@@ -4,9 +4,7 @@ import jax.numpy as jnp
 
 from rsfusion_jax.classical.arithmetic import quotient
 from rsfusion_jax.classical.method import Method
-from rsfusion_jax.ops.resample import imresize
-
-_REACH = 2  # pixels to each side that the cubic kernel sees
+from rsfusion_jax.ops.resample import imresize_in_zeros
 
 
 def apply_weighted_brovey(coefficients, pan, ms, lms, setting):
@@ -22,15 +20,7 @@ def apply_weighted_brovey(coefficients, pan, ms, lms, setting):
 def _enlarge(image, ratio: int):
     """(r h, r w, C); at borders GDAL uses the taps inside the image and lets them sum to one."""
     inside = jnp.ones_like(image[..., :1])
-    total, weight = (_enlarge_in_zeros(part, ratio) for part in (image, inside))
-    return total / weight
-
-
-def _enlarge_in_zeros(image, ratio: int):
-    padded = jnp.pad(image, ((_REACH, _REACH), (_REACH, _REACH), (0, 0)))
-    margin = _REACH * ratio
-    size = tuple(ratio * length for length in padded.shape[:2])
-    return imresize(padded, size)[margin:-margin, margin:-margin]
+    return imresize_in_zeros(image, ratio) / imresize_in_zeros(inside, ratio)
 
 
 METHODS = {

@@ -50,6 +50,8 @@ class Network(Layer):
         receptive_field: side in PAN pixels of the square around a fused pixel outside of which no
             input changes it; None where every pixel depends on the whole image.
         sees_units: whether the result depends on the full scale by which images are divided.
+        inner_reach: of a network whose call takes `inner`, PAN pixels around a pixel that its
+            layers behind the first, wide ones see; None for others.
     """
 
     num_bands: int
@@ -60,6 +62,7 @@ class Network(Layer):
     predicts: ClassVar[str] = "fused"
     receptive_field: ClassVar[int | None] = None
     sees_units: ClassVar[bool] = True
+    inner_reach: ClassVar[int | None] = None
 
     def __call__(self, pan, ms, lms, train: bool = False):
         """Fuses a batch of images in [0, 1]. Every network is called so, whatever it makes use of.

@@ -25,7 +25,9 @@ class Options:
         warp: whether an MS in another coordinate system is warped as it is read.
         dtype: stored type; None for that of MS.
         memory: memory budget of this process, in bytes or as "2GB".
-        block: PAN pixels along a side of a block; None for the largest that fits.
+        block: PAN pixels along a side of a block at most, rounded down to whole tiles of the
+            output, of 256 pixels (128 or 64 where blocks are smaller); None for the largest that
+            fits.
         batch: windows that the device takes at once; None for the device's default.
         tile: PAN pixels along a side of blended tiles, for networks that see the whole image; None
             for the network's own.

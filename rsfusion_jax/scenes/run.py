@@ -20,7 +20,7 @@ from rsfusion_jax.scenes.pair.source import Source, coarsened, find_source
 from rsfusion_jax.scenes.pair.surveyed import survey
 from rsfusion_jax.scenes.product.colours import choose_rgb
 from rsfusion_jax.scenes.product.finish import all_stores, finish, write_spread
-from rsfusion_jax.scenes.product.output import check_targets
+from rsfusion_jax.scenes.product.output import check_targets, remove_unfinished
 from rsfusion_jax.scenes.product.quality import doubts, report_notices
 from rsfusion_jax.scenes.products.find import opened_product
 from rsfusion_jax.scenes.work import memory
@@ -31,16 +31,20 @@ from rsfusion_jax.scenes.work.field import Field
 from rsfusion_jax.scenes.work.fingerprint import fingerprint
 from rsfusion_jax.scenes.work.fitting import fitted_engine
 from rsfusion_jax.scenes.work.journal import (
+    DamagedBlock,
     Store,
     check_room,
     disk_errors,
     field_path,
     shard_blocks,
+    shard_mark,
     store_paths,
 )
+from rsfusion_jax.scenes.work.lock import locked
 from rsfusion_jax.scenes.work.loop import fuse_blocks
 from rsfusion_jax.scenes.work.pixels import choose_format
 from rsfusion_jax.scenes.work.placed import Placed, place
+from rsfusion_jax.scenes.work.tiles import TileCoder, tile_side
 
 _SHARD_SIDE = 512
 """PAN pixels along a side of the blocks of shards, which must be the same on every machine."""
@@ -148,25 +152,33 @@ def opened_jobs(pan, ms, out, options: Options) -> Iterator[list[Job]]:
 def opened_pair(pan, ms, out, options: Options) -> Iterator[Opened]:
     """Opens the inputs of a run whose outputs can be written, and closes them at the end.
 
+    No other process can write the output meanwhile.
+
     Args:
         pan, ms, out: files; see `fuse_scene`.
         options: options of the run.
 
     Raises:
-        UserError: an output that cannot be written, or inputs that cannot be read or related.
+        UserError: an output that cannot be written or that another process writes, or inputs that
+            cannot be read or related.
     """
     pan, ms = find_source(pan, "PAN"), find_source(ms, "MS")
     check_targets(Path(out), [*pan.on_disk, *ms.on_disk], options)
     memory.parse_memory(options.memory)
+    out = Path(out)
     if options.ratio is not None:
         ms = coarsened(ms, "MS", options.ratio)
     with (
+        locked(out, shard_mark(options.shard)),
         warnings.catch_warnings(),
-        rasterio.Env(GDAL_CACHEMAX=memory.CACHE // 2**20),
+        # The cache in bytes, where GDAL's own option takes MB too.
+        rasterio.Env(GDAL_CACHEMAX=memory.CACHE, GDAL_NUM_THREADS="ALL_CPUS"),
         contextlib.closing(
             open_pair(pan, ms, bands=options.bands, warp=options.warp, nodata=options.nodata)
         ) as opened,
     ):
+        if options.shard[1] == 1:
+            remove_unfinished(out)
         # Images without a georeference are fused too.
         warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
         yield opened
@@ -192,8 +204,8 @@ def fuse_placed(placed: Placed, out, options: Options) -> Result:
     run = {**options.of_pixels, "version": __version__}
     run |= fingerprint(scene.pan, scene.ms, choice.fuser)
     store = Store(*store_paths(out, options.shard), {"run": run, "resumed": {}})
-    resumed = store.header["resumed"] if options.resume and store.recall() else {}
     with contextlib.ExitStack() as files:
+        resumed = store.header["resumed"] if options.resume and store.recall() else {}
         prepared = _prepare(placed, out, options, run, resumed, files)
         side = options.block or (_SHARD_SIDE if options.shard[1] > 1 else None)
         side, batch_size = resumed.get("side", side), resumed.get("batch", options.batch)
@@ -203,28 +215,31 @@ def fuse_placed(placed: Placed, out, options: Options) -> Result:
         windows = plan.windows
         pixels = choose_format(scene.pan, scene.ms, options.dtype, scene.reaches_beyond)
         planes = bands + (pixels.extra is not None)
-        block = planes * math.prod(windows.sides) * pixels.dtype.itemsize
+        coder = TileCoder(bands, pixels, options.compress, tile_side(windows.side))
         mine = shard_blocks(len(windows.blocks), options.shard)
-        store.lay_out({index: slot for slot, index in enumerate(mine)}, block)
         store.header["resumed"] = {
             "side": windows.side,
             "batch": plan.batch_size,
             "coefficients": prepared.coefficients,
         }
-        # A third more for overviews.
-        whole = planes * math.prod(scene.size) * pixels.dtype.itemsize * 4 // 3
-        check_room(out.parent, block * (len(mine) - len(store.lines)) + whole)
+        # Blocks that are to come, and all of them once more in the output with its overviews, as
+        # if nothing could be compressed.
+        whole = planes * math.prod(scene.size) * pixels.dtype.itemsize
+        left = 1 - len(store.lines) / len(windows.blocks)
+        check_room(out.parent, int(whole * (left + 4 / 3)))
         seconds = dict(prepared.seconds)
         try:
             state = prepared.engine.state
             with disk_errors(out):
                 store.open_for_writing()
-                seconds |= fuse_blocks(state, plan, pixels, store, mine, options.quiet)
+                seconds |= fuse_blocks(state, plan, coder, store, mine, options.quiet)
+            if options.shard[1] > 1:
+                files.enter_context(locked(out, wait=True))
             stores = all_stores(store, out, options.shard, len(windows.blocks))
             if stores is None:
                 return Result(None, notices, {}, seconds)
             start = time.perf_counter()
-            figures = finish(out, placed, run, windows, pixels, options, stores)
+            figures = finish(out, placed, run, windows, coder, options, stores)
             doubtful = doubts(figures)
             if not options.quiet:
                 _print_notices(doubtful)
@@ -235,6 +250,8 @@ def fuse_placed(placed: Placed, out, options: Options) -> Result:
             seconds["assemble"] = end - start
             seconds["total"] = placed.seconds + end - begin
             return Result(out, notices, figures, seconds)
+        except DamagedBlock:
+            raise  # the other blocks stay for a resumed run
         except UserError:
             store.close(remove=True)
             raise

@@ -95,3 +95,19 @@ def test_window_mean_at_the_border():
     image = np.arange(20, dtype=np.float32).reshape(1, 4, 5, 1)
     mean = _window_mean(image, 1)[0, ..., 0]
     assert mean[0, 0] == np.mean([0, 1, 5, 6]) and mean[2, 2] == 12
+
+
+def test_a_part_is_that_of_the_whole():
+    """But for the pixels at its border that the convolutions see beyond."""
+    pan, ms, lms = (np.repeat(image, 2, axis=0) for image in _images(3, side=12))
+    pan[1], lms[1] = pan[1, ::-1], lms[1, ::-1]
+    model = create_model("bandwise", num_bands=3, width=8, blocks=1)
+    params = {"params": noise_like(abstract_params(model), np.random.default_rng(1))}
+    fuse = jax.jit(lambda *images, **inner: model.apply(params, *images, **inner)["fused"])
+    rows = np.stack([np.arange(5, 30), np.arange(20, 45)]).astype(np.int32)
+    columns = np.stack([np.arange(30), np.arange(18, 48)]).astype(np.int32)
+    whole, part = fuse(pan, ms, lms), fuse(pan, ms, lms, inner=(rows, columns))
+    reach = model.inner_reach
+    for image, fused, r, c in zip(whole, part, rows, columns, strict=True):
+        inside = np.s_[reach:-reach, reach:-reach]
+        assert np.abs(image[np.ix_(r, c)] - fused)[inside].max() < 1e-5

@@ -293,12 +293,12 @@ run(sys.argv[1:])
 def test_killed_and_resumed_is_the_same_file(tmp_path, what):
     pan, ms = counts(40, 40)
     pair = [str(path) for path in write_pair(tmp_path, pan, ms)]
-    options = ["--method=gsa", "--sensor=qb", "--block=64", "--samples=0"]
+    options = ["--method=gsa", "--sensor=qb", "--block=64", "--samples=0", "--batch=1"]
     whole, out = str(tmp_path / "whole.tif"), str(tmp_path / "out.tif")
     run(["fuse", *pair, whole, *options])
     program = "import os\n" + INTERRUPTED.format(what=what)
     done = subprocess.run(
-        [sys.executable, "-c", program, "fuse", *pair, out, *options, "--batch=1"],
+        [sys.executable, "-c", program, "fuse", *pair, out, *options],
         capture_output=True,
         text=True,
         env={**os.environ, "JAX_PLATFORMS": "cpu"},
@@ -309,12 +309,11 @@ def test_killed_and_resumed_is_the_same_file(tmp_path, what):
     if "Keyboard" in what:
         assert done.returncode == 130 and "--resume goes on" in done.stderr
     with pytest.raises(SystemExit):
-        run(["fuse", *pair, out, *options, "--batch=1", "--resume", "--shift=1,0"])
+        run(["fuse", *pair, out, *options, "--resume", "--shift=1,0"])
     assert ".out.tif.journal" in left_behind(tmp_path)  # still there for the right options
-    run(["fuse", *pair, out, *options, "--batch=1", "--resume"])
+    run(["fuse", *pair, out, *options, "--resume"])
     assert left_behind(tmp_path) == ["ms.tif", "out.tif", "pan.tif", "whole.tif"]
-    images = [read(path)[0] for path in (whole, out)]
-    np.testing.assert_array_equal(*images)
+    assert (tmp_path / "out.tif").read_bytes() == (tmp_path / "whole.tif").read_bytes()
 
 
 def test_shards_make_the_same_file(tmp_path):

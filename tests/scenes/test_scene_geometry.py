@@ -14,10 +14,17 @@ from rsfusion_jax.scenes.pair.geometry import Axis, written_span
 from rsfusion_jax.scenes.pair.opened import open_pair
 from rsfusion_jax.scenes.pair.registration import measure_shift
 from rsfusion_jax.scenes.pair.relate import relate_grids
-from rsfusion_jax.scenes.work.windows import cuts, even_side, lattice, touching
+from rsfusion_jax.scenes.work.windows import cuts, lattice, touching, whole_tiles
 
 QUICK = {"samples": 0, "shift": "none", "quiet": True}
 OFFSETS = [(0.0, 0.0), (-0.5, -0.5), (0.5, 0.5), (1.0, 2.0), (-1.37, -1.37), (5.2, -3.6)]
+
+
+def matrix(window, kind="fine"):
+    """The whole matrix of a reading, which sums to one."""
+    dense = getattr(window, kind).dense(window.stop - window.start)
+    np.testing.assert_allclose(dense.sum(axis=1), 1, atol=1e-5)
+    return dense
 
 
 def smooth_axis(offset, scale, ratio, phase, coarse=40):
@@ -62,11 +69,11 @@ def test_enlarged_ms_shows_what_lies_under_pan(ratio, offset):
             ]
             raw = ms[windows[0].start : windows[0].stop, windows[1].start : windows[1].stop]
             fine = [
-                s.frame + c.begin + np.arange(len(w.fine)) + 0.5
+                s.frame + c.begin + np.arange(len(w.inside)) + 0.5
                 for s, c, w in zip(spans, (row, column), windows, strict=True)
             ]
             for kind, step in (("fine", 1), ("coarse", ratio)):
-                matrices = [getattr(window, kind) for window in windows]
+                matrices = [matrix(window, kind) for window in windows]
                 got = np.einsum("Hh,hwc,Ww->HWc", matrices[0], raw, matrices[1])
                 at = [f[ratio // 2 :: ratio] if step > 1 else f for f in fine]
                 at = [a[: len(m)] for a, m in zip(at, matrices, strict=True)]
@@ -87,7 +94,7 @@ def test_other_quotients_are_resampled_exactly(scale):
     (cut, *_), length = cuts(span, 64, 0, ratio)
     window = reading(span, cut.begin, length)
     ms = np.sin((1.3 + scale * (np.arange(40) + 0.5)) / 12)
-    got = window.fine @ ms[window.start : window.stop]
+    got = matrix(window) @ ms[window.start : window.stop]
     at = span.frame + cut.begin + np.arange(length) + 0.5
     inside = (at > 1.3 + 7 * scale) & (at < 33 * scale)
     assert np.abs(got - np.sin(at / 12))[inside].max() < 1e-3
@@ -105,9 +112,9 @@ def test_exact_pairs_are_interp23_of_the_whole_scene(ratio):
     axis_cuts, length = cuts(span, 32, 8, ratio)
     for cut in axis_cuts:
         window = reading(span, cut.begin, length)
-        got = window.fine @ ms[window.start : window.stop, 0, 0]
+        got = matrix(window) @ ms[window.start : window.stop, 0, 0]
         assert np.abs(got - whole[cut.begin : cut.begin + length]).max() < 1e-6
-        picked = window.coarse @ ms[window.start : window.stop, 0, 0]
+        picked = matrix(window, "coarse") @ ms[window.start : window.stop, 0, 0]
         expected = ms[cut.begin // ratio : (cut.begin + length) // ratio, 0, 0]
         assert np.abs(picked - expected).max() < 1e-7
 
@@ -131,7 +138,7 @@ def test_blocks_and_tiles_cover_everything_once():
     for size, side, halo, align in [(573, 512, 20, 4), (100, 64, 40, 12), (64, 64, 0, 4)]:
         axis = Axis(size, -(-size // 4), 0.5, 4.0, 4, 2)
         span = written_span(axis, "pan", align, "rows")
-        side = even_side(size, side)
+        side = whole_tiles(size, side, halo)
         parts, length = cuts(span, side, halo, align)
         covering = np.zeros(size, int)
         for part in parts:

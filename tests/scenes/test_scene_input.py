@@ -236,17 +236,15 @@ def test_values_that_contradict_the_scale(tmp_path, capsys):
 def test_journal_of_another_run_is_refused(tmp_path):
     header = {"run": {"method": "gsa", "sensor": None}, "resumed": {"side": 64}}
     store = Store(tmp_path / "p", tmp_path / "j", header)
-    store.lay_out({0: 0, 1: 1}, 8)
     store.open_for_writing()
-    store.write(0, np.arange(8, dtype=np.uint8), {"valid": 8})
+    store.write(0, [b"abc", b"defgh"], {"valid": 8})
     store.close()
     with (tmp_path / "j").open("a") as file:
         file.write('{"block": 1, "val')  # killed while the line was written
     again = Store(tmp_path / "p", tmp_path / "j", {**header, "resumed": {}})
     assert again.recall() and again.header == header
-    again.lay_out({0: 0, 1: 1}, 8)
-    assert set(again.lines) == {0} and not again.complete
-    assert again.view(0, (2, 4), np.dtype(np.uint8)).tolist() == [[0, 1, 2, 3], [4, 5, 6, 7]]
+    assert set(again.lines) == {0} and again.complete([0]) and not again.complete([0, 1])
+    assert again.tiles(0) == [b"abc", b"defgh"]
     other = {"run": {"method": "gs", "sensor": None}, "resumed": {}}
     other = Store(tmp_path / "p", tmp_path / "j", other)
     with pytest.raises(UserError, match=r"another method \(gsa, now gs\)"):

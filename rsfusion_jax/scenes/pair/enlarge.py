@@ -1,14 +1,19 @@
 """MS on the PAN grid, tile by tile, exactly as the whole scene would have it.
 
-Enlarging is separable and linear, so a tile's rows and columns are two small matrices, made on the
-host in float64 from the very functions that enlarge whole images; the device multiplies.
+Enlarging is separable and linear, so a tile's rows and columns are two matrices, made on the host
+in float64 from the very functions that enlarge whole images. A PAN pixel depends on few MS pixels
+around it: the matrices are bands, and the device multiplies short runs of PAN pixels by the few MS
+pixels that they depend on.
 """
 
 import dataclasses
+import functools
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
+from rsfusion_jax.ops.banded import Taps, multiply
 from rsfusion_jax.ops.resample import interp23, interpolate_at
 from rsfusion_jax.scenes.pair.geometry import Span
 
@@ -24,16 +29,16 @@ class Reading:
     Attributes:
         start: first MS pixel of the file that is read.
         stop: end of it.
-        fine: (P, stop - start) float32: MS to the tile's PAN pixels.
-        coarse: (P / r, stop - start) float32: MS to the method's own MS pixels.
+        fine: P rows: MS to the tile's PAN pixels.
+        coarse: P / r rows: MS to the method's own MS pixels.
         lobe: two (P,) arrays of indices from `start`: the MS pixels to both sides of a PAN pixel.
         inside: (P,) bool: PAN pixels whose centres lie on MS.
     """
 
     start: int
     stop: int
-    fine: np.ndarray
-    coarse: np.ndarray
+    fine: Taps
+    coarse: Taps
     lobe: tuple[np.ndarray, np.ndarray]
     inside: np.ndarray
 
@@ -44,6 +49,7 @@ def readings_size(span: Span, length: int) -> int:
     return min(need, span.axis.coarse)
 
 
+@functools.lru_cache(maxsize=1024)
 def reading(span: Span, begin: int, length: int) -> Reading:
     """What the tile that begins `begin` PAN pixels into the frame needs; its shape never varies."""
     axis = span.axis
@@ -62,17 +68,20 @@ def reading(span: Span, begin: int, length: int) -> Reading:
     return Reading(
         start=start,
         stop=start + count,
-        fine=fine.astype(np.float32),
-        coarse=_read_at(centres - start, count).astype(np.float32),
+        fine=_taps(fine, axis.scale),
+        coarse=_taps(_read_at(centres - start, count), axis.scale / axis.ratio),
         lobe=tuple(np.clip(b, 0, count - 1).astype(np.intp) for b in neighbours),
         inside=(positions >= low) & (positions <= high),
     )
 
 
-def enlarge(ms, rows, columns):
-    """(..., h', w', C) of (..., h, w, C) by matrices (..., h', h) and (..., w', w)."""
-    ms = jnp.einsum("...Hh,...hwc->...Hwc", rows, ms, precision="highest")
-    return jnp.einsum("...Ww,...Hwc->...HWc", columns, ms, precision="highest")
+def enlarge(ms, rows: Taps, columns: Taps):
+    """(..., h', w', C) of (..., h, w, C) by taps along both axes, with the same leading axes."""
+    if ms.ndim > 3:
+        return jax.vmap(enlarge)(ms, rows, columns)
+    # Columns first, as rows then lie in the order of the result.
+    ms = multiply(columns, jnp.swapaxes(ms, 0, 1))
+    return multiply(rows, jnp.swapaxes(ms, 0, 1))
 
 
 def covered(valid: np.ndarray, rows: Reading, columns: Reading) -> np.ndarray:
@@ -99,6 +108,11 @@ def _ceil(positions):
     return np.ceil(positions - 1e-6)
 
 
+def _taps(matrix: np.ndarray, scale: float) -> Taps:
+    """The taps of a matrix (P, k) that advances one column in `scale` rows."""
+    return Taps.of(matrix, scale, 2 * _MARGIN + 1)
+
+
 def _read_at(positions: np.ndarray, count: int) -> np.ndarray:
     """(len(positions), count) matrix that reads `count` samples at positions, edges repeated."""
     # An identity matrix as an image of one column and `count` bands, read as any image is.
@@ -111,8 +125,7 @@ def _by_interp23(span: Span, begin: int, length: int, start: int, count: int) ->
     axis, ratio = span.axis, span.axis.ratio
     first, last = begin // ratio, -(-(begin + length) // ratio)
     low, high = max(first - _MARGIN, 0), min(last + _MARGIN, span.length // ratio)
-    identity = np.eye(high - low)[:, None, :]
-    matrix = interp23(identity, ratio)[:, ratio // 2]
+    matrix = _interp23_matrix(high - low, ratio)
     matrix = matrix[begin - ratio * low : begin - ratio * low + length]
     # The frame may reach beyond the file: there MS repeats its edge.
     samples = (span.frame - axis.whole) // ratio + np.arange(low, high)
@@ -120,3 +133,9 @@ def _by_interp23(span: Span, begin: int, length: int, start: int, count: int) ->
     folded = np.zeros((length, count))
     np.add.at(folded.T, columns, matrix.T)
     return folded
+
+
+@functools.lru_cache(maxsize=8)
+def _interp23_matrix(size: int, ratio: int) -> np.ndarray:
+    """(ratio size, size) matrix of `interp23`; the same for all tiles inside a scene."""
+    return interp23(np.eye(size)[:, None, :], ratio)[:, ratio // 2]

@@ -1,12 +1,16 @@
 """Small parts of a scene, spread over it, on which shifts, gains and indices are measured."""
 
 import dataclasses
+import functools
 import math
 
+import jax
 import numpy as np
 
-from rsfusion_jax.scenes.pair.enlarge import covered, enlarge, reading
+from rsfusion_jax.scenes.pair.enlarge import Reading, covered, enlarge, reading
 from rsfusion_jax.scenes.pair.geometry import ScenePair
+
+_enlarge = jax.jit(enlarge)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,9 +20,8 @@ class ScenePart:
     Attributes:
         row, column: where it begins in the output.
         pan: (H, W, G) float32.
-        ms: (H / r, W / r, C): MS at the method's own phase and ratio.
-        lms: (H, W, C): MS on the PAN grid.
         raw: (h, w, C): MS pixels of the file.
+        readings: how `raw` was read along rows and columns.
         place: PAN position, in the part, of the centre of the first pixel of `raw`.
         valid: (H, W) bool: what is valid in both images; the rest is filled from nearby.
         raw_valid: (h, w) bool: what is valid in `raw`.
@@ -27,12 +30,23 @@ class ScenePart:
     row: int
     column: int
     pan: np.ndarray
-    ms: np.ndarray
-    lms: np.ndarray
     raw: np.ndarray
+    readings: tuple[Reading, Reading]
     place: tuple[float, float]
     valid: np.ndarray
     raw_valid: np.ndarray
+
+    @functools.cached_property
+    def ms(self) -> np.ndarray:
+        """(H / r, W / r, C): MS at the method's own phase and ratio."""
+        rows, columns = self.readings
+        return np.asarray(_enlarge(self.raw, rows.coarse, columns.coarse))
+
+    @functools.cached_property
+    def lms(self) -> np.ndarray:
+        """(H, W, C): MS on the PAN grid."""
+        rows, columns = self.readings
+        return np.asarray(_enlarge(self.raw, rows.fine, columns.fine))
 
 
 def read_parts(
@@ -102,9 +116,8 @@ def read_part(scene: ScenePair, begins, sizes) -> tuple[ScenePart, np.ndarray]:
         row=bounds[0][0] - spans[0].start,
         column=bounds[1][0] - spans[1].start,
         pan=pan,
-        ms=np.asarray(enlarge(raw, rows.coarse, columns.coarse)),
-        lms=np.asarray(enlarge(raw, rows.fine, columns.fine)),
         raw=raw,
+        readings=(rows, columns),
         place=tuple(
             span.axis.phi + span.axis.scale * read.start - low
             for span, read, (low, _) in zip(spans, (rows, columns), bounds, strict=True)

@@ -88,7 +88,7 @@ class RasterFile(GeoImage):
 
     def __init__(self, path, label: str, warp: Warp | None = None, bands=None, nodata=None):
         self.path, self.label = find_source(path, label), label
-        self._handles = _Handles(self.path.dataset, warp)
+        self._handle = _Handle(self.path.dataset, warp)
         path = self.path
         with self._reading() as file:
             if not file.count and file.subdatasets:
@@ -293,47 +293,48 @@ class RasterFile(GeoImage):
         return image, valid
 
     def close(self) -> None:
-        """Closes the handles of all threads."""
-        self._handles.close()
+        """Closes the file."""
+        self._handle.close()
 
     @contextlib.contextmanager
     def _reading(self):
-        """This thread's handle; what GDAL says of a damaged file becomes one sentence."""
+        """The open file; what GDAL says of a damaged file becomes one sentence."""
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
-                yield self._handles.of_this_thread()
+            with self._handle.reading() as file:
+                yield file
         except rasterio.errors.RasterioError as error:
             raise unreadable(self.path, error, self.label) from error
 
 
-class _Handles:
-    """One GDAL handle of a file for every thread that reads it: they are not safe to share."""
+class _Handle:
+    """The open file for one thread at a time: GDAL's files are not safe to share.
+
+    One for all threads keeps each tile decoded once; GDAL itself decodes by several threads.
+    """
 
     def __init__(self, dataset: str, warp: Warp | None):
         self._dataset, self._warp = dataset, warp
-        self._local, self._open = threading.local(), []
-        self._lock = threading.Lock()
+        self._open, self._lock = [], threading.RLock()
 
-    def of_this_thread(self):
-        if not hasattr(self._local, "file"):
-            file = rasterio.open(self._dataset)
-            with self._lock:
-                self._open.append(file)
-            if self._warp is not None:
-                warp = dataclasses.asdict(self._warp)
-                file = WarpedVRT(file, resampling=Resampling.cubic, **warp)
-                with self._lock:
-                    self._open.insert(0, file)
-            self._local.file = file
-        return self._local.file
+    @contextlib.contextmanager
+    def reading(self):
+        with self._lock:
+            if not self._open:
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
+                    self._begin()
+            yield self._open[-1]
+
+    def _begin(self) -> None:
+        self._open.append(rasterio.open(self._dataset))
+        if self._warp is not None:
+            warp = dataclasses.asdict(self._warp)
+            self._open.append(WarpedVRT(self._open[0], resampling=Resampling.cubic, **warp))
 
     def close(self) -> None:
         with self._lock:
-            for file in self._open:
-                file.close()
-            self._open.clear()
-            self._local = threading.local()
+            while self._open:
+                self._open.pop().close()
 
 
 def _numpy_name(name: str) -> str:

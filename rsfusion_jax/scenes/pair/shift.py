@@ -61,18 +61,29 @@ def estimate_shift(samples: list, ratio: float) -> Shift | None:
 
     scale = np.linalg.norm(bands, axis=0)
     base, _, _ = np.linalg.svd(bands / np.where(scale > 0, scale, 1), full_matrices=False)
+    ends = np.cumsum([sample.size for sample in prepared])[:-1]
+    bases = np.split(base, ends)
 
-    def explained(place):
-        values = np.concatenate([sample.pan(place) for sample in prepared])
-        values = values - values.mean()
-        spread = float(values @ values)
-        return float(((base.T @ values) ** 2).sum()) / spread if spread > 0 else 0.0
+    def explained(places):
+        """(K,) share of the blurred PAN's variance that lies in the base."""
+        sums = [
+            (values.sum(axis=1), np.einsum("kn,kn->k", values, values), values @ part)
+            for sample, part in zip(prepared, bases, strict=True)
+            for values in [sample.pans(places)]
+        ]
+        total, squares, within = (sum(parts) for parts in zip(*sums, strict=True))
+        mean = total / len(base)
+        spread = squares - total * mean
+        within = within - np.outer(mean, base.sum(axis=0))
+        known = spread > 1e-12 * squares
+        return np.where(known, (within**2).sum(axis=1) / np.where(known, spread, 1), 0.0)
 
     whole = range(-_SEARCH, _SEARCH + 1)
-    start = max(((y, x) for y in whole for x in whole), key=explained)
-    place, best = np.array(start, float), explained(start)
-    if best <= 0:
+    starts = np.array([(y, x) for y in whole for x in whole], float)
+    shares = explained(starts)
+    if shares.max() <= 0:
         return None
+    place = starts[int(np.argmax(shares))]
     for _ in range(_STEPS):
         values = np.concatenate([sample.pan(place) for sample in prepared])
         slopes = np.concatenate([sample.slopes(place) for sample in prepared])
@@ -82,7 +93,13 @@ def estimate_shift(samples: list, ratio: float) -> Shift | None:
         place = np.clip(place + step, -_SEARCH - 1, _SEARCH + 1)
         if np.abs(step).max() < 1e-3:
             break
-    return Shift(*map(float, place), explained(place), explained((0, 0)), len(bands))
+    after, before = explained(np.array([place, (0.0, 0.0)]))
+    return Shift(*map(float, place), float(after), float(before), len(bands))
+
+
+def _lattice(places: np.ndarray) -> np.ndarray:
+    """Positions rounded so that those of one pixel are one number."""
+    return np.round(places, 6)
 
 
 class _Sample:
@@ -102,8 +119,10 @@ class _Sample:
         ]
         for compared in inside:
             compared[:_BORDER] = compared[-_BORDER:] = False
-        picked = [c[compared] for c, compared in zip(centres, inside, strict=True)]
-        places = np.stack(np.meshgrid(*picked, indexing="ij"))
+        self._rows, self._columns = (
+            c[compared] for c, compared in zip(centres, inside, strict=True)
+        )
+        places = np.stack(np.meshgrid(self._rows, self._columns, indexing="ij"))
         spectra = np.asarray(ms, np.float64)[np.ix_(*inside)]
         kept = np.ones(places.shape[1:], bool)
         if pan_valid is not None and not (pan_valid.all() and ms_valid.all()):
@@ -111,7 +130,7 @@ class _Sample:
             far = scipy.ndimage.minimum_filter(pan_valid, 2 * math.ceil(reach) + 1)
             kept &= far[tuple(np.rint(places).astype(int))]
             kept &= scipy.ndimage.minimum_filter(ms_valid, 3)[np.ix_(*inside)]
-        self._places = places[:, kept]
+        self._kept, self._places = kept, places[:, kept]
         self.size = int(kept.sum())
         self.bands = np.concatenate([spectra[kept], np.ones((self.size, 1))], axis=1)
 
@@ -120,6 +139,23 @@ class _Sample:
         places = self._places + np.reshape(np.asarray(shift, float), (2, 1))
         read = scipy.ndimage.map_coordinates
         return read(self._pan, places, order=3, mode="nearest", prefilter=False).ravel()
+
+    def pans(self, shifts: np.ndarray) -> np.ndarray:
+        """(K, N) the same at (K, 2) shifts, which share what they interpolate."""
+        # Where ratio and shifts are whole, the positions of all shifts lie on one lattice.
+        grids = [
+            np.unique(_lattice(np.add.outer(places, np.unique(moved))))
+            for places, moved in zip((self._rows, self._columns), shifts.T, strict=True)
+        ]
+        grid = scipy.ndimage.map_coordinates(
+            self._pan, np.meshgrid(*grids, indexing="ij"), order=3, mode="nearest", prefilter=False
+        )
+        result = np.empty((len(shifts), self.size))
+        for values, shift in zip(result, shifts, strict=True):
+            places = self._rows + shift[0], self._columns + shift[1]
+            picked = (np.searchsorted(g, _lattice(p)) for g, p in zip(grids, places, strict=True))
+            values[:] = grid[np.ix_(*picked)][self._kept]
+        return result
 
     def slopes(self, shift) -> np.ndarray:
         """(N, 2) its derivatives along rows and columns."""

@@ -16,18 +16,17 @@ from rsfusion_jax.scenes.pair.geometry import ScenePair
 from rsfusion_jax.scenes.pair.relate import phase_numbers
 from rsfusion_jax.scenes.product import quality
 from rsfusion_jax.scenes.product.colours import choose_rgb
-from rsfusion_jax.scenes.product.output import TILE, Style, assemble
+from rsfusion_jax.scenes.product.output import EncodedPart, Style, assemble
 from rsfusion_jax.scenes.product.quality import write_quicklook
 from rsfusion_jax.scenes.work.field import Field
 from rsfusion_jax.scenes.work.journal import Store, shard_blocks, store_paths
 from rsfusion_jax.scenes.work.pixels import PixelFormat
 from rsfusion_jax.scenes.work.placed import Placed
+from rsfusion_jax.scenes.work.tiles import TileCoder
 from rsfusion_jax.scenes.work.windows import WindowReader
 
 _LEAST = 0.3
 """Share of valid pixels of the parts that are measured, where none is complete."""
-_PART = 8 * TILE
-"""Columns that are put together at once."""
 
 
 def all_stores(own: Store, out: Path, shard: tuple[int, int], blocks: int) -> list[Store] | None:
@@ -37,12 +36,14 @@ def all_stores(own: Store, out: Path, shard: tuple[int, int], blocks: int) -> li
         UserError: a shard of other options or blocks.
     """
     stores = []
+    if not own.exists:
+        return None  # another shard has just put the file together
     for index in range(1, shard[1] + 1):
         if index == shard[0]:
             stores.append(own)
             continue
         store = Store(*store_paths(out, (index, shard[1])), dict(own.header))
-        if not store.recall():
+        if not store.recall(check=False):
             return None
         for name in ("side", "coefficients"):
             if store.header["resumed"].get(name) != own.header["resumed"].get(name):
@@ -50,9 +51,7 @@ def all_stores(own: Store, out: Path, shard: tuple[int, int], blocks: int) -> li
                     f"shard {index} of {out.name} has another {name} than this one; run all "
                     "shards on the same files, with --block where memory differs"
                 )
-        mine = shard_blocks(blocks, (index, shard[1]))
-        store.lay_out({block: slot for slot, block in enumerate(mine)}, own.bytes)
-        if not store.complete:
+        if not store.complete(shard_blocks(blocks, (index, shard[1]))):
             return None
         stores.append(store)
     return stores
@@ -63,7 +62,7 @@ def finish(
     placed: Placed,
     run: dict,
     windows: WindowReader,
-    pixels: PixelFormat,
+    coder: TileCoder,
     options: Options,
     stores: list[Store],
 ) -> dict:
@@ -74,7 +73,7 @@ def finish(
         placed: the pair and what fused it.
         run: what the run was started with.
         windows: the scene's blocks.
-        pixels: how pixels are stored.
+        coder: how pixels are stored and compressed.
         options: options of the run.
         stores: finished blocks of all shards.
 
@@ -86,13 +85,17 @@ def finish(
     lines = {index: line for store in stores for index, line in store.lines.items()}
     camera = quality.camera(sensor, bands)
     figures = _figures(placed, [lines[index] for index in sorted(lines)])
-    planes = bands + (pixels.extra is not None)
-
     where = {index: store for store in stores for index in store.lines}
-
-    def stored(block):
-        shape = (planes, block.rows.size, block.columns.size)
-        return where[block.index].view(block.index, shape, pixels.dtype)
+    parts = (
+        (
+            block.rows.start,
+            block.columns.start,
+            block.rows.size,
+            block.columns.size,
+            where[block.index].tiles(block.index),
+        )
+        for block in windows.blocks
+    )
 
     def measured(path):
         pairs = quality.fused_parts(path, scene, options.samples, least=_LEAST)
@@ -105,8 +108,7 @@ def finish(
         "writing", scene.size[0] * scene.size[1], unit=MEGAPIXELS, quiet=options.quiet
     ) as stage:
         names = None if sensor is None else list(sensor.bands)
-        parts = _parts(windows, planes, pixels.dtype, stored)
-        assemble(out, scene, pixels, Style.of(options), measured, names, parts, stage.advance)
+        assemble(out, scene, coder, Style.of(options), measured, names, parts, stage.advance)
     for store in stores:
         store.close(remove=True)
     _write_extras(out, placed, camera, figures, options)
@@ -131,27 +133,6 @@ def _write_extras(out: Path, placed: Placed, camera, figures: dict, options: Opt
                 failed.append(f"{path} is not ({' '.join(str(error).split())})")
     if failed:
         raise UserError(f"{out} is written, but {' and '.join(failed)}")
-
-
-def _parts(
-    windows: WindowReader, planes: int, dtype, stored
-) -> Iterator[tuple[int, int, np.ndarray]]:
-    """(row, column, planes) of parts that hold whole tiles of the file, from blocks that do not."""
-    height, width = windows.scene.size
-    for top in range(0, height, TILE):
-        for left in range(0, width, _PART):
-            shape = min(TILE, height - top), min(_PART, width - left)
-            part = np.empty((planes, *shape), dtype)
-            for block in windows.over(top, left, *shape):
-                inside, outside = [], []
-                for cut, begin, size in zip(
-                    (block.rows, block.columns), (top, left), shape, strict=True
-                ):
-                    low, high = max(cut.start, begin), min(cut.start + cut.size, begin + size)
-                    inside.append(slice(low - cut.start, high - cut.start))
-                    outside.append(slice(low - begin, high - begin))
-                part[:, *outside] = stored(block)[:, *inside]
-            yield top, left, part
 
 
 def _figures(placed: Placed, lines: list[dict]) -> dict:
@@ -207,22 +188,24 @@ def write_spread(fused: Path, placed: Placed, field: Field, options: Options) ->
         ) as stage,
         rasterio.open(fused) as file,
     ):
-        parts = _spread_parts(file, scene, field, max_value)
         style = Style.of(options)
+        coder = TileCoder(len(scene.ms.bands), pixels, style.compression)
+        parts = _spread_parts(file, scene, field, max_value, coder)
         path = Path(options.std)
-        assemble(path, scene, pixels, style, lambda _: tags, None, parts, stage.advance)
+        assemble(path, scene, coder, style, lambda _: tags, None, parts, stage.advance)
 
 
 def _spread_parts(
-    file, scene: ScenePair, field: Field, max_value: float
-) -> Iterator[tuple[int, int, np.ndarray]]:
+    file, scene: ScenePair, field: Field, max_value: float, coder: TileCoder
+) -> Iterator[EncodedPart]:
     height, width = scene.size
-    for top in range(0, height, TILE):
-        rows = min(TILE, height - top)
+    for top in range(0, height, coder.side):
+        rows = min(coder.side, height - top)
         begin = scene.rows.start - scene.rows.frame + top
         across = scene.columns.start - scene.columns.frame
         cut = slice(begin, begin + rows), slice(across, across + width)
         squares = field.plane(2 + field.earlier, *cut)
         std = max_value * np.sqrt(squares / (field.draws - 1))
         std[file.dataset_mask(window=Window(0, top, width, rows)) == 0] = np.nan
-        yield top, 0, np.moveaxis(std, -1, 0)
+        planes, _ = coder.pixels.convert(std, np.isfinite(std).all(axis=-1))
+        yield top, 0, rows, width, coder.encode(planes)

@@ -1,16 +1,15 @@
 """The finished file: tiled, compressed GeoTIFF or COG with overviews, all of it or nothing."""
 
 import dataclasses
-import os
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
 import rasterio
 import rasterio.shutil
 from rasterio.control import GroundControlPoint
 from rasterio.enums import ColorInterp, Resampling
+from rasterio.io import MemoryFile
 from rasterio.rpc import RPC
 from rasterio.windows import Window
 
@@ -19,12 +18,15 @@ from rsfusion_jax.scenes.options import Options
 from rsfusion_jax.scenes.pair.geometry import ScenePair
 from rsfusion_jax.scenes.work.journal import disk_errors
 from rsfusion_jax.scenes.work.pixels import PixelFormat
+from rsfusion_jax.scenes.work.tiff import TiffWriter, is_big, read_directories
+from rsfusion_jax.scenes.work.tiles import TileCoder
 
 COMPRESSIONS = ("deflate", "zstd", "lzw", "none")
 FORMATS = ("gtiff", "cog")
-TILE = 256
-"""Pixels along a side of the file's own tiles."""
 _SMALLEST_OVERVIEW = 256
+
+EncodedPart = tuple[int, int, int, int, Sequence[bytes]]
+"""Row, column, height, width and compressed tiles of a part of the output."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,11 +118,11 @@ def _check_place(out: Path, overwrite: bool) -> None:
 def assemble(
     out: Path,
     scene: ScenePair,
-    pixels: PixelFormat,
+    coder: TileCoder,
     style: Style,
     measure: Callable[[Path], Mapping[str, str]],
     names: list[str] | None,
-    parts: Iterator[tuple[int, int, np.ndarray]],
+    parts: Iterator[EncodedPart],
     advance: Callable[[int], None],
 ) -> None:
     """Writes the file under another name beside `out` and renames it when it is complete.
@@ -128,72 +130,81 @@ def assemble(
     Args:
         out: the output.
         scene: the pair.
-        pixels: how pixels are stored.
+        coder: how pixels are stored and compressed.
         style: how the file is written.
         measure: called with the file once its pixels are there; returns tags to add to those of
             `ms`.
         names: names of the bands, where `ms` has none.
-        parts: (row, column, planes (bands [+ 1], H, W)) of parts that hold whole tiles.
+        parts: parts that cover the scene and begin with a tile.
         advance: called with the pixels written.
 
     Raises:
         UserError: the disk is full or the file cannot be written.
     """
-    unfinished = out.with_name(f".{out.name}.{os.getpid()}.tmp.tif")
-    copied = out.with_name(f".{out.name}.{os.getpid()}.cog.tif")
+    unfinished, copied = (out.with_name(f".{out.name}.{kind}.tif") for kind in ("tmp", "cog"))
     try:
-        with disk_errors(out), rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True):
-            with rasterio.open(unfinished, "w", **_profile(scene, pixels, style)) as file:
-                _describe(file, scene, pixels, names)
-                bands = list(range(1, file.count + 1))
-                for row, column, planes in parts:
-                    height, width = planes.shape[1:]
-                    window = Window(column, row, width, height)
-                    if pixels.extra == "mask":
-                        file.write_mask(planes[-1] != 0, window=window)
-                        planes = planes[:-1]
-                    file.write(planes, bands, window=window)
-                    advance(height * width)
+        with disk_errors(out):
+            _write_tiles(unfinished, scene, coder, names, parts, advance)
             tags = measure(unfinished)
-            with disk_errors(out), rasterio.open(unfinished, "r+") as file:
+        with disk_errors(out), rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True):
+            with rasterio.open(unfinished, "r+") as file:
                 file.update_tags(**tags)
-            with disk_errors(out):
-                if style.format == "cog":
-                    _copy_as_cog(unfinished, copied, style)
-                elif style.overviews:
-                    _add_overviews(unfinished, scene.size)
-                unfinished.replace(out)
+            if style.format == "cog":
+                _copy_as_cog(unfinished, copied, style)
+            elif style.overviews:
+                _add_overviews(unfinished, scene.size)
+            unfinished.replace(out)
     finally:
-        for path in (unfinished, copied):
-            path.unlink(missing_ok=True)
-            path.with_name(path.name + ".aux.xml").unlink(missing_ok=True)
+        remove_unfinished(out)
 
 
-def _profile(scene: ScenePair, pixels: PixelFormat, style: Style) -> dict:
+def remove_unfinished(out: Path) -> None:
+    """Removes what a process that wrote an output and was killed has left beside it."""
+    for kind in ("tmp", "cog"):
+        path = out.with_name(f".{out.name}.{kind}.tif")
+        path.unlink(missing_ok=True)
+        path.with_name(path.name + ".aux.xml").unlink(missing_ok=True)
+
+
+def _write_tiles(
+    path: Path,
+    scene: ScenePair,
+    coder: TileCoder,
+    names: list[str] | None,
+    parts: Iterator[EncodedPart],
+    advance: Callable[[int], None],
+) -> None:
+    with MemoryFile() as memory:
+        with coder.environment(), memory.open(**_profile(scene, coder), sparse_ok=True) as file:
+            _describe(file, scene, coder.pixels, names)
+            coder.begin_mask(file)
+        data = memory.getbuffer()
+        directories, big = read_directories(data), is_big(data)
+    across = -(-scene.size[1] // coder.side)
+    tables = [[None] * len(list(directory.tiles)) for directory in directories]
+    writer = TiffWriter(path, big)
+    try:
+        for row, column, height, width, tiles in parts:
+            tiles = iter(tiles)
+            for table in tables:
+                for down in range(row, row + height, coder.side):
+                    for right in range(column, column + width, coder.side):
+                        index = down // coder.side * across + right // coder.side
+                        table[index] = writer.add(next(tiles))
+            advance(height * width)
+        writer.close(zip(directories, tables, strict=True))
+    finally:
+        writer.abandon()
+
+
+def _profile(scene: ScenePair, coder: TileCoder) -> dict:
     height, width = scene.size
     pan = scene.pan
-    profile = {
-        "driver": "GTiff",
-        "height": height,
-        "width": width,
-        "count": len(scene.ms.bands) + (pixels.extra == "alpha"),
-        "dtype": pixels.dtype,
-        "nodata": pixels.nodata,
-        "crs": pan.crs,
-        "interleave": "pixel",
-        "photometric": "MINISBLACK",
-        "tiled": True,
-        "blockxsize": TILE,
-        "blockysize": TILE,
-        "bigtiff": "IF_SAFER",
-    }
+    profile = {**coder.profile, "height": height, "width": width, "crs": pan.crs}
     if pan.transform is not None:
         corner = Window(scene.columns.start, scene.rows.start, width, height)
         profile["transform"] = rasterio.windows.transform(corner, pan.transform)
-    if style.compression != "none":
-        profile["compress"] = style.compression
-        profile["predictor"] = 3 if pixels.dtype.kind == "f" else 2
-    return profile
+    return profile | {"bigtiff": "IF_SAFER"}
 
 
 def _describe(file, scene: ScenePair, pixels: PixelFormat, names) -> None:
@@ -232,6 +243,7 @@ def _describe(file, scene: ScenePair, pixels: PixelFormat, names) -> None:
 
 def _copy_as_cog(path: Path, copied: Path, style: Style) -> None:
     options = {"COMPRESS": style.compression.upper(), "BIGTIFF": "IF_SAFER"}
+    options["NUM_THREADS"] = "ALL_CPUS"
     options["OVERVIEWS"] = "AUTO" if style.overviews else "NONE"
     with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True):
         rasterio.shutil.copy(path, copied, driver="COG", **options)
@@ -244,5 +256,5 @@ def _add_overviews(path: Path, size: tuple[int, int]) -> None:
         factors.append(factor)
         factor *= 2
     if factors:
-        with rasterio.open(path, "r+") as file:
+        with rasterio.Env(GDAL_NUM_THREADS="ALL_CPUS"), rasterio.open(path, "r+") as file:
             file.build_overviews(factors, Resampling.average)

@@ -6,6 +6,8 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
+from rsfusion_jax.ops.banded import Taps
+
 Array = np.ndarray | jax.Array
 
 
@@ -30,23 +32,26 @@ class WindowBatch(NamedTuple):
     Attributes:
         pan: (B, P, Q, G) counts.
         ms: (B, h, w, C) counts, MS pixels of the file.
-        rows_fine, columns_fine: (B, P, h) and (B, Q, w): matrices that enlarge `ms` to `pan`.
-        rows_coarse, columns_coarse: (B, P / r, h) and (B, Q / r, w): those that bring `ms` to the
+        rows_fine, columns_fine: matrices (P, h) and (Q, w) that enlarge `ms` to `pan`.
+        rows_coarse, columns_coarse: those, (P / r, h) and (Q / r, w), that bring `ms` to the
             method's own phase and ratio. See `enlarge.Reading`.
         weight: (B, P, Q): 1 where a pixel is written and valid, else 0.
         field: (B, P, Q, channels): further images of PAN's size, such as a draw's state; None.
         tiles: of methods that see the whole image; None for others.
+        inner: of networks that can fuse a part of a window, its rows (B, H') and columns (B, W');
+            None for others.
     """
 
     pan: Array
     ms: Array
-    rows_fine: Array
-    rows_coarse: Array
-    columns_fine: Array
-    columns_coarse: Array
+    rows_fine: Taps
+    rows_coarse: Taps
+    columns_fine: Taps
+    columns_coarse: Taps
     weight: Array
     field: Array | None = None
     tiles: TilePlaces | None = None
+    inner: tuple[Array, Array] | None = None
 
 
 def stack_windows(windows: Sequence[WindowBatch], batch_size: int) -> WindowBatch:

@@ -11,6 +11,7 @@ from rsfusion_jax.classical.method import Setting
 from rsfusion_jax.classical.registry import get_method
 from rsfusion_jax.errors import UserError
 from rsfusion_jax.inference.fuser import Fuser
+from rsfusion_jax.scenes.pair.enlarge import enlarge
 from rsfusion_jax.scenes.work.batch import WindowBatch
 from rsfusion_jax.scenes.work.program import FieldReader, State, WindowSpec
 
@@ -40,15 +41,21 @@ class Engine:
             batch: windows in counts.
 
         Returns:
-            fused (B, P, Q, C) in counts, and lms_sum (B, P, C): per row of the window, the sum of
-            `lms` over the pixels that are written and valid.
+            fused (B, P, Q, C) in counts, and lms_sum (B, h, C): per row of `batch.ms`, what it
+            contributes to the sum of `lms` over the pixels that are written and valid.
         """
-        fused, lms = self.spec.compute(functools.partial(self.call, state), batch)
-        lms_sum = jnp.einsum("bhwc,bhw->bhc", lms, batch.weight, precision="highest")
-        fused, lms_sum = fused * self.spec.max_value, lms_sum * self.spec.max_value
+        fused, _ = self.spec.compute(functools.partial(self.call, state), batch)
+        fused = fused * self.spec.max_value
         if self.spec.ms_level:
             fused = fused + self.spec.ms_level
-            lms_sum = lms_sum + self.spec.ms_level * batch.weight.sum(axis=2)[..., None]
+
+        def enlarged(image):
+            return enlarge(image[..., None], batch.rows_fine, batch.columns_fine)[..., 0]
+
+        # How often each pixel of MS counts in that sum; not every method needs `lms` itself.
+        shape = jax.ShapeDtypeStruct(batch.ms.shape[:3], batch.weight.dtype)
+        (counts,) = jax.linear_transpose(enlarged, shape)(batch.weight)
+        lms_sum = jnp.einsum("bhwc,bhw->bhc", batch.ms, counts, precision="highest")
         return fused, lms_sum
 
 
@@ -92,8 +99,8 @@ def classical_engine(spec: WindowSpec, setting: Setting, coefficients) -> Engine
 
 
 @jax.default_matmul_precision("highest")
-def _network(model, variables, pan, ms, lms):
-    return model.apply(variables, pan, ms, lms)["fused"]
+def _network(model, variables, pan, ms, lms, **inner):
+    return model.apply(variables, pan, ms, lms, **inner)["fused"]
 
 
 def _classical(method, setting, coefficients, pan, ms, lms):

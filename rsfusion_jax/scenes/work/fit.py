@@ -83,8 +83,8 @@ def _read(
         fine, coarse = _measure(window, on_device, step=step, setting=setting, only=only)
         inside, picked = _coarse_core(block, valid, setting.ratio)
         yield (
-            {name: np.asarray(image)[block.core][valid] for name, image in fine.items()},
-            {name: np.asarray(image)[inside][picked] for name, image in coarse.items()},
+            {name: _picked(np.asarray(image)[block.core], valid) for name, image in fine.items()},
+            {name: _picked(np.asarray(image)[inside], picked) for name, image in coarse.items()},
         )
         any_valid = any_valid or valid.any()
         if advance is not None:
@@ -110,6 +110,11 @@ def _coarse_core(block: Block, valid: np.ndarray, ratio: int):
         slices.append(slice(first, stop))
         picks.append(np.arange(first, stop) * ratio + ratio // 2 - cut.core)
     return tuple(slices), valid[np.ix_(*picks)]
+
+
+def _picked(image: np.ndarray, valid: np.ndarray) -> np.ndarray:
+    """(N, K) valid pixels of (H, W, K)."""
+    return image.reshape(-1, image.shape[-1]) if valid.all() else image[valid]
 
 
 def to_plain(coefficients) -> dict:

@@ -3,6 +3,7 @@
 import collections
 import concurrent.futures
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
@@ -12,9 +13,9 @@ import numpy as np
 from rsfusion_jax.progress import MEGAPIXELS, ProgressBar
 from rsfusion_jax.scenes.work.batch import stack_windows
 from rsfusion_jax.scenes.work.journal import Store
-from rsfusion_jax.scenes.work.memory import WorkPlan
-from rsfusion_jax.scenes.work.pixels import PixelFormat
+from rsfusion_jax.scenes.work.memory import WRITERS, WorkPlan
 from rsfusion_jax.scenes.work.program import State
+from rsfusion_jax.scenes.work.tiles import TileCoder
 
 
 class Ahead:
@@ -66,7 +67,7 @@ class Ahead:
 def fuse_blocks(
     state: State,
     plan: WorkPlan,
-    pixels: PixelFormat,
+    coder: TileCoder,
     store: Store,
     mine: Sequence[int],
     quiet: bool,
@@ -76,7 +77,7 @@ def fuse_blocks(
     Args:
         state: weights or coefficients of the engine.
         plan: blocks and the compiled engine.
-        pixels: how fused values are stored.
+        coder: how fused values are stored and compressed.
         store: where finished blocks go.
         mine: indices of the blocks to do.
         quiet: no progress on the screen.
@@ -93,8 +94,9 @@ def fuse_blocks(
     total = sum(area[index] for index in mine)
     done = total - sum(area[index] for group in left for index in group)
     state = jax.device_put(state)
-    reader, writer = Ahead(workers=2, depth=2), Ahead(workers=1, depth=2)
+    reader, writer = Ahead(workers=2, depth=2), Ahead(workers=WRITERS, depth=WRITERS)
     sent = waited = fetched = 0.0
+    counting = threading.Lock()
 
     def read(group):
         blocks = [windows.blocks[index] for index in group]
@@ -107,18 +109,20 @@ def fuse_blocks(
         jax.block_until_ready((fused, lms_sum))
         ready = time.perf_counter()
         fused, lms_sum = np.asarray(fused), np.asarray(lms_sum, np.float64)
-        waited, fetched = waited + ready - begin, fetched + time.perf_counter() - ready
+        with counting:
+            waited, fetched = waited + ready - begin, fetched + time.perf_counter() - ready
         for block, valid, image, sums in zip(blocks, valids, fused, lms_sum, strict=False):
             core = image[block.core]
-            planes, clipped = pixels.convert(core, valid)
+            planes, clipped = coder.pixels.convert(core, valid)
             counted = {
                 "valid": int(valid.sum()),
-                "fused": core[valid].sum(axis=0, dtype=np.float64).tolist(),
+                "fused": _sums(core, valid).tolist(),
                 "lms": sums.sum(axis=0).tolist(),
                 "clipped": clipped,
             }
-            store.write(block.index, planes, counted)
-            stage.advance(area[block.index])
+            store.write(block.index, coder.encode(planes), counted)
+            with counting:
+                stage.advance(area[block.index])
 
     begin = time.perf_counter()
     try:
@@ -148,3 +152,11 @@ def fuse_blocks(
         "write": writer.seconds - waited - fetched,
         "fuse": time.perf_counter() - begin,
     }
+
+
+def _sums(image: np.ndarray, valid: np.ndarray) -> np.ndarray:
+    """(C,) sums of the valid pixels of (H, W, C)."""
+    if valid.all():
+        # Row after row is much faster than pixel after pixel.
+        return image.sum(axis=0, dtype=np.float64).sum(axis=0)
+    return image[valid].sum(axis=0, dtype=np.float64)

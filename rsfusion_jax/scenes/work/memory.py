@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import os
 import re
 from collections.abc import Callable
 
@@ -20,7 +21,9 @@ CACHE = 64 * 2**20
 """Bytes of GDAL's cache."""
 SIDES = (512, 256, 128, 64)
 _UNITS = {"": 1, "B": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
-_WAITING = 6
+WRITERS = min(os.cpu_count() or 1, 8)
+"""Threads that round and compress finished blocks."""
+_WAITING = 4 + WRITERS
 """Windows that exist at once: being read, read, on the device, being written."""
 _SLACK = 1.3
 """The compiler's count of temporary memory leaves out what its libraries take."""

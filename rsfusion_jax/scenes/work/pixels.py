@@ -37,35 +37,46 @@ class PixelFormat:
         Raises:
             UserError: a valid value that is no number.
         """
-        image = np.moveaxis(image, -1, 0)
-        if not np.isfinite(image).all():
-            if not np.isfinite(image[:, valid]).all():
+        shape = image.shape[-1] + (self.extra is not None), *image.shape[:2]
+        stored, clipped = np.empty(shape, self.dtype), 0
+        for band in range(image.shape[-1]):
+            stored[band], beyond = self._rounded(image[..., band], valid)
+            clipped += beyond
+        bands = stored[: image.shape[-1]]
+        if self.nodata is not None and not np.isnan(self.nodata):
+            value = self.dtype.type(self.nodata)
+            same = bands == value
+            if same.any():
+                bands[same] = _next_to(value)
+        if not valid.all():
+            bands[:, ~valid] = self.dtype.type(self.fill)
+        if self.extra is not None:
+            full = np.iinfo(self.dtype).max if self.dtype.kind in "ui" else 1
+            stored[-1] = valid.astype(self.dtype) * self.dtype.type(
+                1 if self.extra == "mask" else full
+            )
+        return stored, clipped
+
+    def _rounded(self, values: np.ndarray, valid: np.ndarray) -> tuple[np.ndarray, int]:
+        """One band in the range of the stored type, and how many valid values clipped."""
+        # A band that holds NaN has NaN as its smallest and largest value.
+        low, high = values.min(), values.max()
+        if not (np.isfinite(low) and np.isfinite(high)):
+            if not np.isfinite(values[valid]).all():
                 raise UserError(
                     "the method gave values that are no numbers; look for damaged weights or a "
                     "constant image"
                 )
-            image = np.where(np.isfinite(image), image, 0)
-        clipped = 0
-        if self.dtype.kind in "ui":
-            info = np.iinfo(self.dtype)
-            image = np.rint(image)
-            beyond = (image < info.min) | (image > info.max)
-            if beyond.any():
-                clipped = int(beyond[:, valid].sum())
-                image = np.clip(image, info.min, info.max)
-        stored = image.astype(self.dtype)
-        if self.nodata is not None and not np.isnan(self.nodata):
-            value = self.dtype.type(self.nodata)
-            same = stored == value
-            if same.any():
-                stored[same] = _next_to(value)
-        if not valid.all():
-            stored[:, ~valid] = self.dtype.type(self.fill)
-        if self.extra is not None:
-            full = np.iinfo(self.dtype).max if self.dtype.kind in "ui" else 1
-            plane = valid.astype(self.dtype) * self.dtype.type(1 if self.extra == "mask" else full)
-            stored = np.concatenate([stored, plane[None]])
-        return stored, clipped
+            values = np.where(np.isfinite(values), values, 0)
+            low, high = values.min(), values.max()
+        if self.dtype.kind not in "ui":
+            return values, 0
+        info = np.iinfo(self.dtype)
+        values = np.rint(values)
+        if np.rint(low) >= info.min and np.rint(high) <= info.max:
+            return values, 0
+        beyond = (values < info.min) | (values > info.max)
+        return np.clip(values, info.min, info.max), int(beyond[valid].sum())
 
 
 def choose_format(pan: GeoImage, ms: GeoImage, dtype: str | None, gaps: bool) -> PixelFormat:

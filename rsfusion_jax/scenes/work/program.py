@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Protocol
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from rsfusion_jax.errors import UserError
@@ -36,6 +37,8 @@ class WindowSpec:
         overlap: PAN pixels that neighbouring tiles share.
         pan_value: divisor of PAN's counts where it is not that of MS; None.
         ms_level: value of MS that stands for 0.
+        inner_reach: PAN pixels around what is written of which a network's costly layers must see
+            the input; None where they see all of the window.
     """
 
     name: str
@@ -50,6 +53,7 @@ class WindowSpec:
     overlap: int = 0
     pan_value: float | None = None
     ms_level: float = 0.0
+    inner_reach: int | None = None
 
     @property
     def halo(self) -> int:
@@ -79,12 +83,24 @@ class WindowSpec:
         lms = enlarge(ms, batch.rows_fine, batch.columns_fine)
         ms = enlarge(ms, batch.rows_coarse, batch.columns_coarse)
         images = pan, ms, lms, *([] if batch.field is None else [batch.field])
+        if batch.inner is not None:
+            return _placed(call(*images, inner=batch.inner), batch.inner, lms), lms
         if self.tile is None:
             return call(*images), lms
         sizes = {"tile": self.tile, "overlap": self.overlap, "ratio": self.ratio}
         return jax.lax.map(
             lambda window: blend_tiles(call, *window, **sizes), (images, batch.tiles)
         ), lms
+
+
+def _placed(part: jax.Array, inner: tuple[Array, Array], whole: jax.Array) -> jax.Array:
+    """The part of each window that was fused where it belongs, with zeros around it."""
+    rows, columns = inner
+    return jax.vmap(
+        lambda image, r, c: jax.lax.dynamic_update_slice(
+            jnp.zeros(whole.shape[1:], image.dtype), image, (r, c, 0)
+        )
+    )(part, rows[:, 0], columns[:, 0])
 
 
 class FieldReader(Protocol):
@@ -145,7 +161,8 @@ def network_spec(
     direct = fuser.diffusion is None
     if direct and field is not None and tile is None:
         # A network may halve its input: windows begin where the whole image's halves would.
-        return WindowSpec(**common, reach=field // 2 + ratio, align=math.lcm(ratio, 2))
+        common |= {"reach": field // 2 + ratio, "inner_reach": model.inner_reach}
+        return WindowSpec(**common, align=math.lcm(ratio, 2))
     align = ratio if direct else math.lcm(ratio, 2)
     tile = tile or getattr(model, "inference_tile", _TILE)
     overlap = tile // 2 // align * align if overlap is None else overlap

@@ -9,9 +9,12 @@ from rsfusion_jax.scenes.pair.geometry import ScenePair, Span
 from rsfusion_jax.scenes.work.batch import TilePlaces, WindowBatch
 from rsfusion_jax.scenes.work.blending import TOGETHER
 from rsfusion_jax.scenes.work.program import FieldReader, WindowProgram, WindowSpec
+from rsfusion_jax.scenes.work.tiles import tile_side
 
 _MS_REACH = 16
 """MS pixels around a window that are searched for what fills a hole."""
+_PER_BLOCK = 64
+"""What a block costs apart from its pixels, in pixels along a side."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,10 +60,17 @@ def cuts(span: Span, side: int, halo: int, align: int) -> tuple[list[Cut], int]:
     return result, length
 
 
-def even_side(size: int, side: int) -> int:
-    """Side at most `side` with which blocks divide `size` evenly: no window serves a few pixels."""
-    count = -(-size // side)
-    return min(side, -(-size // count // 16) * 16)
+def whole_tiles(size: int, side: int, halo: int) -> int:
+    """Side of blocks that hold whole tiles of the file, with the fewest pixels in all windows.
+
+    Args:
+        size: pixels that are written along an axis.
+        side: the largest side.
+        halo: pixels that a window holds around its block.
+    """
+    tile = tile_side(side)
+    sides = range(side // tile * tile, 0, -tile)
+    return min(sides, key=lambda s: -(-size // s) * (min(s, size) + 2 * halo + _PER_BLOCK))
 
 
 def lattice(length: int, tile: int, stride: int) -> list[int]:
@@ -96,7 +106,8 @@ class WindowReader:
         side: PAN pixels along a side of a block at most.
         halo: PAN pixels that a window holds around what is written.
         align: windows begin at multiples of it.
-        spec: tiles of methods that see the whole image; None for others.
+        spec: windows of a network or method, of which its tiles and its `inner_reach` are used;
+            None for neither.
         field: source of the batches' `field`; None.
 
     Attributes:
@@ -118,7 +129,8 @@ class WindowReader:
         self.scene, self.side = scene, side
         self._halo, self._field = halo, field
         self._spec = None if spec is None or spec.tile is None else spec
-        self.sides = tuple(even_side(size, side) for size in scene.size)
+        self._inner = None if spec is None else spec.inner_reach
+        self.sides = tuple(whole_tiles(size, side, halo) for size in scene.size)
         rows, height = cuts(scene.rows, self.sides[0], halo, align)
         columns, width = cuts(scene.columns, self.sides[1], halo, align)
         self.shape = height, width
@@ -168,6 +180,7 @@ class WindowReader:
             weight=weight,
             field=None if self._field is None else self._field.read(*self._in_frame(block)),
             tiles=None if self._spec is None else self._places(block),
+            inner=None if self._inner is None else self._around_core(block),
         )
         return window, valid[core]
 
@@ -214,6 +227,16 @@ class WindowReader:
             reading(span, begin, length)
             for span, begin, length in zip(spans, begins, self.shape, strict=True)
         ]
+
+    def _around_core(self, block: Block) -> tuple[np.ndarray, np.ndarray]:
+        """Rows and columns of a window around its core, as many in every window."""
+        result = []
+        for axis, cut in enumerate((block.rows, block.columns)):
+            length = self.shape[axis]
+            size = min(min(self.sides[axis], self.scene.size[axis]) + 2 * self._inner, length)
+            begin = min(max(cut.core - self._inner, 0), length - size)
+            result.append(np.arange(begin, begin + size, dtype=np.int32))
+        return tuple(result)
 
     def _tiles(self, block: Block) -> list[tuple[int, int]]:
         """Where the tiles of the scene's lattice that reach into a block begin in its window."""
