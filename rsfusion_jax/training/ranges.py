@@ -59,7 +59,7 @@ RULES = {
     "data.synthetic.size": _integer(8, 8192),  # scenes are rendered in memory
     "data.synthetic.num_bands": _or_none(_COUNT),
     "train.full_resolution": _NOT_NEGATIVE,
-    "train.teacher_steps": _COUNT,
+    "train.teacher_steps": _COUNT_OR_0,  # its objective checks it
     "train.steps": _COUNT_OR_0,
     "train.epochs": _COUNT_OR_0,
     "train.dtype": _one_of("float32", "bfloat16"),
