@@ -87,6 +87,18 @@ def test_places_of_nowhere(tmp_path, pair, capsys, flag):
     refused(tmp_path, capsys, arguments, *words, options=[*OPTIONS, flag])
 
 
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+def test_a_header_that_claims_too_much(tmp_path, pair, capsys):
+    """The file has a few hundred bytes: strips of all rows, none of them there."""
+    claim = tmp_path / "claim.tif"
+    claimed = {"width": 2_000_000, "height": 2_000_000, "count": 1, "dtype": "uint8"}
+    options = {"driver": "GTiff", "sparse_ok": True, "bigtiff": "YES", "blockysize": 2_000_000}
+    with rasterio.open(claim, "w", **claimed, **options):
+        pass
+    assert claim.stat().st_size < 10_000
+    refused(tmp_path, capsys, [claim, pair[1], tmp_path / "o.tif"], "2,000,000 x 2,000,000 pixels")
+
+
 def test_pan_of_three_bands(tmp_path, pair, capsys):
     pan = np.repeat(counts(24, 24)[0], 3, axis=-1)
     wide = write_tif(tmp_path / "wide.tif", pan, pixel=0.5)

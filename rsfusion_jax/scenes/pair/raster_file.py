@@ -29,6 +29,9 @@ _SPLINE = 12
 _TOUCHED = 0.01
 """Share of a resampled pixel that may come from invalid ones."""
 
+_MOST_PIXELS = 10**12
+"""A mosaic of a million pixels along each side; of more, the index of tiles alone fills memory."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Warp:
@@ -95,6 +98,11 @@ class RasterFile(GeoImage):
                 raise UserError(
                     f"{path} holds no image itself but {len(file.subdatasets)} subdatasets; give "
                     f"one of them as {label}, such as {file.subdatasets[0]}"
+                )
+            if file.width * file.height > _MOST_PIXELS:
+                raise UserError(
+                    f"{path} says that it has {file.width:,} x {file.height:,} pixels; cut out the "
+                    "part that you need with gdal_translate -srcwin, or get the file again"
                 )
             meanings = list(zip(file.indexes, file.colorinterp, strict=True))
             self.bands = [index for index, meaning in meanings if meaning != ColorInterp.alpha]
