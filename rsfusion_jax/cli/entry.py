@@ -17,6 +17,7 @@ from rsfusion_jax.errors import RESTART_STATUS, Interrupted, UserError
 def guarded(main: Callable, *args) -> None:
     """Calls `main`; a `UserError` is one line and status 2, `Interrupted` status 75."""
     use_compilation_cache()
+    os.environ["GDAL_VRT_ENABLE_PYTHON"] = "NO"  # an image must not bring code along
     logging.set_verbosity(logging.FATAL)  # orbax tells of every file, and of what it raises
     warnings.showwarning = _show_warning
     try:
