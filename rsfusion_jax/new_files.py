@@ -109,6 +109,21 @@ def write_text(path: Path, text: str) -> None:
         (folder / path.name).replace(path)
 
 
+def open_own(path: Path, mode: str, **options):
+    """Open a file of this program's own for writing, as `open` does, but never through a link.
+
+    Raises:
+        OSError: it cannot be opened, or is a link.
+    """
+    without_links = getattr(os, "O_NOFOLLOW", 0)  # Windows has links for privileged users only
+    return open(
+        path,
+        mode,
+        opener=lambda name, flags: os.open(name, flags | without_links, 0o666),
+        **options,
+    )
+
+
 def remove_leftovers(path: Path) -> None:
     """Remove what dead processes of this host left when they were writing a file."""
     name = re.escape(_owner(path))

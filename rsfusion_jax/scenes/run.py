@@ -14,13 +14,14 @@ import rasterio
 from rsfusion_jax import __version__
 from rsfusion_jax.errors import UserError
 from rsfusion_jax.inference.fuser import Fuser
+from rsfusion_jax.new_files import remove_leftovers
 from rsfusion_jax.scenes.options import Options
 from rsfusion_jax.scenes.pair.opened import Opened, open_pair
 from rsfusion_jax.scenes.pair.source import Source, coarsened, find_source
 from rsfusion_jax.scenes.pair.surveyed import survey
 from rsfusion_jax.scenes.product.colours import choose_rgb
 from rsfusion_jax.scenes.product.finish import all_stores, finish, write_spread
-from rsfusion_jax.scenes.product.output import check_targets, remove_unfinished
+from rsfusion_jax.scenes.product.output import check_targets
 from rsfusion_jax.scenes.product.quality import doubts, report_notices
 from rsfusion_jax.scenes.products.find import opened_product
 from rsfusion_jax.scenes.work import memory
@@ -178,7 +179,7 @@ def opened_pair(pan, ms, out, options: Options) -> Iterator[Opened]:
         ) as opened,
     ):
         if options.shard[1] == 1:
-            remove_unfinished(out)
+            remove_leftovers(out)
         # Images without a georeference are fused too.
         warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
         yield opened

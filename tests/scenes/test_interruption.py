@@ -1,8 +1,10 @@
 """Scenes that are interrupted: damaged files beside the output, two processes, `kill -9`."""
 
+import contextlib
 import json
 import os
 import random
+import socket
 import subprocess
 import sys
 import time
@@ -124,9 +126,25 @@ def test_one_process_at_a_time_writes_an_output(tmp_path, scene):
     assert left_behind(tmp_path) == []
     # A dead process leaves its lock's file, but not its lock, and what it was putting together.
     (tmp_path / ".out.tif.lock").touch()
-    (tmp_path / ".out.tif.tmp.tif").write_bytes(b"II*")
+    ended = subprocess.run(
+        [sys.executable, "-c", "import os; print(os.getpid())"], text=True, capture_output=True
+    )
+    left = tmp_path / f".out.tif.{socket.gethostname()}-{int(ended.stdout)}.x.unfinished"
+    left.mkdir()
+    (left / "out.tif").write_bytes(b"II*")
     rsf.fuse_scene(*pair, out, quiet=True, **OPTIONS)
     assert out.read_bytes() == expected and left_behind(tmp_path) == ["out.tif"]
+
+
+@pytest.mark.parametrize("name", [".out.tif.partial", ".out.tif.journal"])
+def test_links_at_the_place_of_own_files_are_not_followed(tmp_path, scene, name):
+    pair, _ = scene
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    (tmp_path / name).symlink_to(victim)
+    with contextlib.suppress(rsf.UserError):  # refused, or the link is replaced
+        rsf.fuse_scene(*pair, tmp_path / "out.tif", quiet=True, **OPTIONS)
+    assert victim.read_text() == "precious"
 
 
 def test_where_there_are_no_locks(tmp_path, scene, monkeypatch):

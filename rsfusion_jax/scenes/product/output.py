@@ -14,6 +14,7 @@ from rasterio.rpc import RPC
 from rasterio.windows import Window
 
 from rsfusion_jax.errors import UserError
+from rsfusion_jax.new_files import new_files
 from rsfusion_jax.scenes.options import Options
 from rsfusion_jax.scenes.pair.geometry import ScenePair
 from rsfusion_jax.scenes.work.journal import disk_errors
@@ -141,29 +142,17 @@ def assemble(
     Raises:
         UserError: the disk is full or the file cannot be written.
     """
-    unfinished, copied = (out.with_name(f".{out.name}.{kind}.tif") for kind in ("tmp", "cog"))
-    try:
-        with disk_errors(out):
-            _write_tiles(unfinished, scene, coder, names, parts, advance)
-            tags = measure(unfinished)
-        with disk_errors(out), rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True):
+    with disk_errors(out), new_files([out], overwrite=True) as places:
+        unfinished = places[out]
+        _write_tiles(unfinished, scene, coder, names, parts, advance)
+        tags = measure(unfinished)
+        with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True):
             with rasterio.open(unfinished, "r+") as file:
                 file.update_tags(**tags)
             if style.format == "cog":
-                _copy_as_cog(unfinished, copied, style)
+                _copy_as_cog(unfinished, unfinished.with_name("cog.tif"), style)
             elif style.overviews:
                 _add_overviews(unfinished, scene.size)
-            unfinished.replace(out)
-    finally:
-        remove_unfinished(out)
-
-
-def remove_unfinished(out: Path) -> None:
-    """Removes what a process that wrote an output and was killed has left beside it."""
-    for kind in ("tmp", "cog"):
-        path = out.with_name(f".{out.name}.{kind}.tif")
-        path.unlink(missing_ok=True)
-        path.with_name(path.name + ".aux.xml").unlink(missing_ok=True)
 
 
 def _write_tiles(

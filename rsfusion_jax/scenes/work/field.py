@@ -16,6 +16,8 @@ import numpy as np
 
 from rsfusion_jax.diffusion.noise import noise_part
 from rsfusion_jax.inference.draw import Diffusion
+from rsfusion_jax.new_files import open_own, write_text
+from rsfusion_jax.runs.stored_json import BadJSONError, read_object
 from rsfusion_jax.scenes.options import Options
 from rsfusion_jax.scenes.work.journal import check_room, check_same_run
 
@@ -67,14 +69,15 @@ class Field:
         Raises:
             UserError: those are of a run with other options, or the disk has no room.
         """
-        if resume and self._path.exists() and self._log.exists():
-            resumed = json.loads(self._log.read_text())
+        resumed = self._recalled() if resume else None
+        if resumed is not None:
             check_same_run(self._log, resumed["run"], run)
             self.done = resumed["done"]
         else:
             check_room(self._path.parent, 2 * self._bytes)
             self._log.unlink(missing_ok=True)
-            with self._path.open("wb") as file:
+            self._path.unlink(missing_ok=True)
+            with open_own(self._path, "xb") as file:
                 file.truncate(2 * self._bytes)
         self._run, interrupted = run, False
         try:
@@ -86,6 +89,16 @@ class Field:
             if not interrupted:
                 self._path.unlink(missing_ok=True)
                 self._log.unlink(missing_ok=True)
+
+    def _recalled(self) -> dict | None:
+        """What an interrupted run noted; None where there is none, or its files are damaged."""
+        if self._path.is_symlink() or not self._path.is_file():
+            return None
+        try:
+            noted = read_object(self._log.read_bytes(), {"run": dict, "done": int})
+        except (OSError, BadJSONError):
+            return None
+        return noted if self._path.stat().st_size == 2 * self._bytes else None
 
     def read(self, rows: slice, columns: slice) -> np.ndarray:
         """(h, w, channels): the state before the next step and the noise that the step adds."""
@@ -110,9 +123,7 @@ class Field:
     def step_done(self) -> None:
         """Makes the written state the one that the next step reads, in the file too."""
         self.done += 1
-        new = self._log.with_name(self._log.name + ".new")
-        new.write_text(json.dumps({"run": self._run, "done": self.done}))
-        new.replace(self._log)
+        write_text(self._log, json.dumps({"run": self._run, "done": self.done}))
 
     def plane(self, index: int, rows: slice, columns: slice) -> np.ndarray:
         """(h, w, C) of the state now."""

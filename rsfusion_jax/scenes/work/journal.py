@@ -21,6 +21,7 @@ import rasterio
 import rasterio.shutil
 
 from rsfusion_jax.errors import UserError
+from rsfusion_jax.new_files import open_own, write_text
 
 
 class DamagedBlock(UserError):
@@ -45,15 +46,14 @@ class Store:
 
     def open_for_writing(self) -> None:
         """Opens both files; new ones where no journal was read."""
-        self._file = self._path.open("r+b" if self.lines else "w+b", buffering=0)
+        self._file = open_own(self._path, "r+b" if self.lines else "w+b", buffering=0)
         ends = [line["at"] + sum(line["sizes"]) for line in self.lines.values()]
         self._end = max(ends, default=0)
         self._file.truncate(self._end)
         # Replaced as a whole: a run that is killed meanwhile leaves the old journal.
-        new = self._journal.with_name(self._journal.name + ".new")
-        new.write_text("".join(map(_sealed, [self.header, *self.lines.values()])))
-        new.replace(self._journal)
-        self._log = self._journal.open("a")
+        lines = map(_sealed, [self.header, *self.lines.values()])
+        write_text(self._journal, "".join(lines))
+        self._log = open_own(self._journal, "a")
 
     def write(self, index: int, tiles: Sequence[bytes], counts: dict) -> None:
         """Stores a block, then its line; from any thread."""
