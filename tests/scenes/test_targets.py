@@ -31,3 +31,14 @@ def test_overwriting_replaces_a_link_and_not_what_it_leads_to(tmp_path):
     rsf.fuse_scene(*pair, tmp_path / "out.tif", overwrite=True, report=report, **OPTIONS)
     assert (tmp_path / "there").read_text() == "precious"
     assert not report.is_symlink() and report.read_text().startswith("{")
+
+
+@pytest.mark.parametrize(
+    "option", [{"max_value": 500.0}, {"tile": 64}, {"overlap": 16}, {"rgb": (1, 2, 3)}]
+)
+def test_options_that_would_be_ignored_are_refused(tmp_path, option):
+    pair = write_pair(tmp_path, *counts(12, 20))
+    (name,) = option
+    with pytest.raises(rsf.UserError, match=f"--{name.replace('_', '-')}="):
+        rsf.fuse_scene(*pair, tmp_path / "out.tif", **OPTIONS, **option)
+    assert sorted(left_behind(tmp_path)) == ["ms.tif", "pan.tif"]

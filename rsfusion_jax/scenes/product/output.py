@@ -70,6 +70,8 @@ def check_targets(out: Path, inputs: list[Path], options: Options) -> None:
         UserError: one exists, is an input, has another suffix, or its folder cannot be written.
     """
     Style.of(options)
+    if options.rgb is not None and options.quicklook is None:
+        raise UserError(f"--rgb={','.join(map(str, options.rgb))} is of --quicklook; give both")
     outputs = [out]
     _check_raster(out)
     if options.std is not None:

@@ -74,6 +74,8 @@ def choose(opened: Opened | Surveyed, fuser: Fuser | None, options: Options) -> 
         optics = unnamed_sensor(len(ms.bands)) if sensor is None and guide_bands > 1 else sensor
         setting = method_setting(name, optics, relation.ratio, len(ms.bands))
         _refuse_diffusion_options(options, name)
+        if name == options.method:  # not where a method stands in for weights
+            _refuse_ignored(options, ("max_value", "tile", "overlap"), f"the method {name}")
         spec = classical_spec(name, setting, len(ms.bands), guide_bands)
         return Choice(relation, sensor, None, setting, spec, tuple(notices))
     if options.method is not None:
@@ -84,6 +86,8 @@ def choose(opened: Opened | Surveyed, fuser: Fuser | None, options: Options) -> 
             "name them with --bands, also one that is tagged alpha, or use other weights"
         )
     fuser = _for_the_run(fuser, options)
+    if model.receptive_field is not None:
+        _refuse_ignored(options, ("tile", "overlap"), f"the local network {model.title}")
     spec = network_spec(fuser, tile=options.tile, overlap=options.overlap)
     return Choice(relation, sensor, fuser, None, spec, tuple(notices))
 
@@ -152,3 +156,12 @@ def _refuse_diffusion_options(options: Options, method: str) -> None:
         raise UserError(
             f"--{name}={value} is for diffusion networks, {method} fuses in one pass; leave it out"
         )
+
+
+def _refuse_ignored(options: Options, names: tuple[str, ...], method: str) -> None:
+    for name in names:
+        value = getattr(options, name)
+        if value is not None:
+            raise UserError(
+                f"--{name.replace('_', '-')}={value} has no meaning for {method}; leave it out"
+            )
