@@ -103,6 +103,17 @@ def fill_holes(image: np.ndarray, valid: np.ndarray) -> np.ndarray:
     return image[rows, columns]
 
 
+def driver_of(name: str) -> str | None:
+    """Return the driver of GDAL that may open a name: GeoTIFF's alone for what is called so.
+
+    By its content a `.tif` could be any format, such as a virtual one that reads other files.
+
+    Args:
+        name: what GDAL opens.
+    """
+    return "GTiff" if name.lower().endswith((".tif", ".tiff")) else None
+
+
 def read_geotiff(path: Path) -> Raster:
     """Read a GeoTIFF without its alpha bands; `valid` follows its masks and nodata values.
 
@@ -115,7 +126,7 @@ def read_geotiff(path: Path) -> Raster:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
-            with rasterio.open(path) as file:
+            with rasterio.open(path, driver=driver_of(str(path))) as file:
                 bands = [
                     index
                     for index, meaning in zip(file.indexes, file.colorinterp, strict=True)

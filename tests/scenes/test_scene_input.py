@@ -7,6 +7,7 @@ import shutil
 import numpy as np
 import pytest
 import rasterio
+import rasterio.shutil
 from scene_files import CORNER, counts, left_behind, write_pair, write_tif
 
 import rsfusion_jax as rsf
@@ -122,6 +123,14 @@ def test_missing_file_and_no_image(tmp_path, pair, capsys):
     refused(tmp_path, capsys, [tmp_path / "no.tif", pair[1], out], "no.tif does not exist")
     (tmp_path / "text.tif").write_text("no image")
     refused(tmp_path, capsys, [tmp_path / "text.tif", pair[1], out], "cannot be read", "text.tif")
+
+
+def test_a_tif_that_is_another_format(tmp_path, pair, capsys):
+    """A virtual dataset reads the files that it names, so its own name has to say what it is."""
+    with rasterio.open(pair[1]) as ms:
+        rasterio.shutil.copy(ms, tmp_path / "virtual.vrt", driver="VRT")
+    (tmp_path / "virtual.vrt").rename(tmp_path / "plain.tif")
+    refused(tmp_path, capsys, [pair[0], tmp_path / "plain.tif", tmp_path / "o.tif"], "plain.tif")
 
 
 def test_truncated_file(tmp_path, pair, capsys):

@@ -14,7 +14,7 @@ from rasterio.enums import ColorInterp, MaskFlags, Resampling
 from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
-from rsfusion_jax.data.raster import fill_holes, zero_collars
+from rsfusion_jax.data.raster import driver_of, fill_holes, zero_collars
 from rsfusion_jax.errors import UserError
 from rsfusion_jax.scenes.pair.image import GeoImage
 from rsfusion_jax.scenes.pair.local_shift import ShiftField
@@ -334,7 +334,7 @@ class _Handle:
             yield self._open[-1]
 
     def _begin(self) -> None:
-        self._open.append(rasterio.open(self._dataset))
+        self._open.append(rasterio.open(self._dataset, driver=driver_of(self._dataset)))
         if self._warp is not None:
             warp = dataclasses.asdict(self._warp)
             self._open.append(WarpedVRT(self._open[0], resampling=Resampling.cubic, **warp))

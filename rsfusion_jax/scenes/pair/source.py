@@ -13,6 +13,7 @@ import rasterio
 import rasterio.shutil
 from rasterio.enums import ColorInterp, MaskFlags
 
+from rsfusion_jax.data.raster import driver_of
 from rsfusion_jax.errors import UserError, not_a_file
 from rsfusion_jax.scenes.pair.metadata import find_satellite
 from rsfusion_jax.sensors import Sensor, get_sensor
@@ -247,7 +248,7 @@ def opened(source: Source, label: str):
         with warnings.catch_warnings():
             # Containers of subdatasets have no georeference themselves.
             warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
-            return rasterio.open(source.dataset)
+            return rasterio.open(source.dataset, driver=driver_of(source.dataset))
     except rasterio.errors.RasterioError as error:
         raise unreadable(source, error, label) from error
 
