@@ -2,10 +2,10 @@
 
     python -m benchmarks.speed.scene_peers [--sides=4096,12000] [--rounds=3] [--contenders=...]
 
-Run from the clone's root. On Debian and Ubuntu `apt-get install gdal-bin python3-gdal otb-bin`
-installs the peers, `gdal_pansharpen.py` and `otbcli_BundleToPerfectSensor`; those that are missing
-are left out. Data: none. The pair is a textured square of 1024 PAN pixels side by side, MS of four
-bands at ratio 4, uint16, both files tiled and compressed.
+Run from the clone's root. Data: none. The pair is a textured square of 1024 PAN pixels side by side,
+MS of four bands at ratio 4, uint16, both files tiled and compressed. On Debian and Ubuntu
+`apt-get install gdal-bin python3-gdal otb-bin` installs the peers, `gdal_pansharpen.py` and
+`otbcli_BundleToPerfectSensor`; those that are missing are left out.
 
 Every contender is a process of its own, start-up included, and writes a GeoTIFF of the same kind:
 tiles of 256 pixels, deflate with predictor 2, all threads. "rsfusion" without "default" leaves out
