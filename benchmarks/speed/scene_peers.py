@@ -2,8 +2,8 @@
 
     python -m benchmarks.speed.scene_peers [--sides=4096,12000] [--rounds=3] [--contenders=...]
 
-Run from the clone's root. Data: none. The pair is a textured square of 1024 PAN pixels side by side,
-MS of four bands at ratio 4, uint16, both files tiled and compressed. On Debian and Ubuntu
+Run from the clone's root. Data: none, a pair is drawn: a textured square of 1024 PAN pixels side by
+side, MS of four bands at ratio 4, uint16, both files tiled and compressed. On Debian and Ubuntu
 `apt-get install gdal-bin python3-gdal otb-bin` installs the peers, `gdal_pansharpen.py` and
 `otbcli_BundleToPerfectSensor`; those that are missing are left out.
 

@@ -2,8 +2,8 @@
 
     python -m benchmarks.studies.gpu_accuracy [--networks=u2net,rsanet] [--processes=8]
 
-Run from the clone's root on a machine with a GPU; on one without, the CPU is measured. Data: none,
-inputs and parameters are those of tests/helpers/goldens.py.
+Run from the clone's root. Data: none, inputs and parameters are those of tests/helpers/goldens.py.
+It is for a machine with a GPU; on one without, the CPU is measured.
 
 Each network is evaluated in float64, float32, TF32 (float32 whose products round their factors to
 10 bits: JAX's default on recent GPUs) and bfloat16. "output" is the largest difference of the

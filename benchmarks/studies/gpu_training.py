@@ -2,7 +2,8 @@
 
     python -m benchmarks.studies.gpu_training [--networks=u2net] [--steps=1000] [--seeds=0,1,2]
 
-Run from the clone's root, on a machine with a GPU or without. Data: none, scenes are built in.
+Run from the clone's root. Data: none, scenes are built in. It is for machines with a GPU, and runs
+on others too.
 
 Each row is one run of the reduced-width network of configs/small.py on built-in scenes of four
 bands, scored on scenes it has not seen. "float32" computes products in full float32, "tf32" as JAX
