@@ -19,7 +19,7 @@ CORNERS = tuple((row, column) for row in (0, 1) for column in (0, 1))
 """(row, column) of the coarse pixel: 0 above or left of the fine pixel, 1 below or right of it."""
 
 
-def corner_values(feature, size: tuple[int, int], corner: tuple[int, int]):
+def corner_values(feature, size: tuple[int, int], corner):
     """Gather for every fine pixel its neighbouring coarse pixel in one direction.
 
     The coarse position of fine pixel i is p = (i + 1/2) h / H - 1/2; the corners are its floor and
@@ -30,7 +30,7 @@ def corner_values(feature, size: tuple[int, int], corner: tuple[int, int]):
     Args:
         feature: (B, h, w, c).
         size: (H, W) of the fine grid.
-        corner: one of `CORNERS`.
+        corner: one of `CORNERS`, or two traced integers that are one of them.
 
     Returns:
         (B, H, W, c), zero where the coarse pixel lies beyond the border.
@@ -133,21 +133,15 @@ def query(prepare: Callable, layers, guide, *coarse):
 def _at_corners(predict, low, size):
     """Predictions of the four corners, one after the other, (4, B, H, W, M + 1)."""
 
-    def at(corner, low):
-        offsets = corner_offsets(low.shape[1:3], size, corner, low.dtype)
-        return corner_values(low, size, corner), offsets
+    # A loop, since corners written out take two to three times the memory on GPUs; and no
+    # `switch` in it, for which a GPU may wait until the host has chosen a branch.
+    @jax.checkpoint
+    def at(row, column, offsets):
+        return predict(corner_values(low, size, (row, column)), offsets)
 
-    def in_a_loop(low):
-        branches = [functools.partial(at, corner) for corner in CORNERS]
-        step = jax.checkpoint(lambda index: predict(*jax.lax.switch(index, branches, low)))
-        return jax.lax.map(step, jnp.arange(len(CORNERS)))
-
-    def written_out(low):
-        steps = [jax.checkpoint(lambda low, c=corner: predict(*at(c, low))) for corner in CORNERS]
-        return jnp.stack([step(low) for step in steps])
-
-    # The loop is faster on CPUs. A GPU may wait for the host to choose a branch of the switch.
-    return jax.lax.platform_dependent(low, cpu=in_a_loop, default=written_out)
+    rows, columns = jnp.asarray(CORNERS).T
+    offsets = [corner_offsets(low.shape[1:3], size, corner, low.dtype) for corner in CORNERS]
+    return jax.lax.map(lambda step: at(*step), (rows, columns, jnp.stack(offsets)))
 
 
 def _blend(predictions):
@@ -164,7 +158,7 @@ def _positions(coarse: int, fine: int) -> np.ndarray:
     return ((2 * np.arange(fine) + 1) * coarse - fine) / (2 * fine)
 
 
-def _along(feature, fine: int, side: int, axis: int):
+def _along(feature, fine: int, side, axis: int):
     coarse = feature.shape[axis]
     widths = [(0, 0)] * feature.ndim
     widths[axis] = (1, 1)
@@ -172,12 +166,12 @@ def _along(feature, fine: int, side: int, axis: int):
     ratio, rest = divmod(fine, coarse)
     if rest:
         positions = _positions(coarse, fine)
-        indices = (np.ceil(positions) if side else np.floor(positions)).astype(int) + 1
-        return jnp.take(padded, indices, axis=axis)
+        indices = np.stack([np.floor(positions), np.ceil(positions)]).astype(int) + 1
+        return jnp.take(padded, jnp.asarray(indices)[side], axis=axis)
     # Every pixel, the border included, is the corner of `ratio` fine pixels: repeat, then cut from
     # the position of fine pixel 0's corner.
-    first = 2 * ratio - (ratio + 1) // 2 if side else (ratio + 1) // 2
+    firsts = (ratio + 1) // 2, 2 * ratio - (ratio + 1) // 2
     # Not `jnp.repeat`: its gradient is a sum over an axis, slower on CPUs than adding slices.
     shape = (*padded.shape[:axis], -1, *padded.shape[axis + 1 :])
     repeated = jnp.stack([padded] * ratio, axis=axis + 1).reshape(shape)
-    return jax.lax.slice_in_dim(repeated, first, first + fine, axis=axis)
+    return jax.lax.dynamic_slice_in_dim(repeated, jnp.asarray(firsts)[side], fine, axis=axis)
