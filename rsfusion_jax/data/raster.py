@@ -114,6 +114,15 @@ def driver_of(name: str) -> str | None:
     return "GTiff" if name.lower().endswith((".tif", ".tiff")) else None
 
 
+def check_name(name: str) -> None:
+    """Raise `UserError` for a file's name that GDAL cannot take because it is not UTF-8."""
+    try:
+        name.encode()
+    except UnicodeEncodeError as error:
+        readable = name.encode(errors="backslashreplace").decode()
+        raise UserError(f"the name {readable} is not UTF-8; rename the file") from error
+
+
 def read_geotiff(path: Path) -> Raster:
     """Read a GeoTIFF without its alpha bands; `valid` follows its masks and nodata values.
 
@@ -123,6 +132,7 @@ def read_geotiff(path: Path) -> Raster:
     import rasterio
     from rasterio.enums import ColorInterp
 
+    check_name(str(path))
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)

@@ -42,3 +42,13 @@ def test_options_that_would_be_ignored_are_refused(tmp_path, option):
     with pytest.raises(rsf.UserError, match=f"--{name.replace('_', '-')}="):
         rsf.fuse_scene(*pair, tmp_path / "out.tif", **OPTIONS, **option)
     assert sorted(left_behind(tmp_path)) == ["ms.tif", "pan.tif"]
+
+
+@pytest.mark.parametrize("name", ["n" * 230 + ".tif", "\udcfe\udcff.tif"])
+def test_names_that_cannot_be(tmp_path, name):
+    pair = write_pair(tmp_path, *counts(12, 20))
+    with pytest.raises(rsf.UserError, match=r"bytes; choose one|is not UTF-8; rename"):
+        rsf.fuse_scene(*pair, tmp_path / name, **OPTIONS)
+    with pytest.raises(rsf.UserError, match=r"File name too long|does not exist|is not UTF-8"):
+        rsf.fuse_scene(tmp_path / name, pair[1], tmp_path / "out.tif", **OPTIONS)
+    assert sorted(left_behind(tmp_path)) == ["ms.tif", "pan.tif"]

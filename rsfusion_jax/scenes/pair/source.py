@@ -13,7 +13,7 @@ import rasterio
 import rasterio.shutil
 from rasterio.enums import ColorInterp, MaskFlags
 
-from rsfusion_jax.data.raster import driver_of
+from rsfusion_jax.data.raster import check_name, driver_of
 from rsfusion_jax.errors import UserError, not_a_file
 from rsfusion_jax.scenes.pair.metadata import find_satellite
 from rsfusion_jax.sensors import Sensor, get_sensor
@@ -79,6 +79,7 @@ def find_source(where, label: str) -> Source:
         return where
     if isinstance(where, str | os.PathLike):
         text = os.fspath(where)
+        check_name(text)
         return Source(_gdal_name(text, label), text, (text,))
     sources = [find_source(one, label) for one in where]
     if not sources:

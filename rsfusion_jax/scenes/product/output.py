@@ -13,6 +13,7 @@ from rasterio.io import MemoryFile
 from rasterio.rpc import RPC
 from rasterio.windows import Window
 
+from rsfusion_jax.data.raster import check_name
 from rsfusion_jax.errors import UserError
 from rsfusion_jax.new_files import new_files
 from rsfusion_jax.scenes.options import Options
@@ -25,6 +26,8 @@ from rsfusion_jax.scenes.work.tiles import TileCoder
 COMPRESSIONS = ("deflate", "zstd", "lzw", "none")
 FORMATS = ("gtiff", "cog")
 _SMALLEST_OVERVIEW = 256
+_LONGEST = 200
+"""Bytes of an output's name; file systems take up to 255."""
 
 EncodedPart = tuple[int, int, int, int, Sequence[bytes]]
 """Row, column, height, width and compressed tiles of a part of the output."""
@@ -104,6 +107,12 @@ def _check_raster(out: Path) -> None:
 
 
 def _check_place(out: Path, overwrite: bool) -> None:
+    check_name(str(out))
+    if len(out.name.encode()) > _LONGEST:
+        raise UserError(
+            f"{out.name[:40]}... has a name of {len(out.name.encode())} bytes; choose one of at "
+            f"most {_LONGEST}, since files beside it have longer ones"
+        )
     if not out.parent.is_dir():
         raise UserError(f"{out}: its folder does not exist; create it first")
     # A link that leads nowhere is in the way too.
