@@ -19,6 +19,8 @@ _SMALLEST_COLLAR = 64
 """Least number of pixels of a zero region at the border that is taken as nodata.
 
 Smaller regions may be dark roofs."""
+_LARGEST = 1e18
+"""Of pixel values: the sums of squares of larger ones leave float32."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,6 +114,11 @@ def driver_of(name: str) -> str | None:
         name: what GDAL opens.
     """
     return "GTiff" if name.lower().endswith((".tif", ".tiff")) else None
+
+
+def is_number(image: np.ndarray) -> np.ndarray:
+    """Tell which values can be computed with: finite, and their squares within float32 too."""
+    return np.abs(image) < _LARGEST  # NaN is not below it either
 
 
 def check_name(name: str) -> None:

@@ -22,7 +22,7 @@ import xarray
 
 from rsfusion_jax.classical.registry import method_setting
 from rsfusion_jax.compilation import jit
-from rsfusion_jax.data.raster import zero_collars
+from rsfusion_jax.data.raster import is_number, zero_collars
 from rsfusion_jax.errors import UserError
 from rsfusion_jax.scenes.arrays import arrange, at_time, times
 from rsfusion_jax.scenes.pair.full_scale import check_full_scale
@@ -195,7 +195,7 @@ class _Array(GeoImage):
         image = np.asarray(self.values[cut])
         valid = np.ones(image.shape[1:], bool)
         if image.dtype.kind == "f":
-            valid &= np.isfinite(image).all(axis=0)
+            valid &= is_number(image).all(axis=0)
         if self.nodata is not None and not np.isnan(self.nodata):
             valid &= (image != image.dtype.type(self.nodata)).all(axis=0)
         if self._border is not None:

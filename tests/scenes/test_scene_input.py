@@ -111,6 +111,17 @@ def test_all_nodata(tmp_path, pair, capsys):
     refused(tmp_path, capsys, [pair[0], empty, tmp_path / "o.tif"], "holds no valid pixel")
 
 
+@pytest.mark.parametrize("value", [2e250, float("-inf"), float("nan")])
+def test_values_that_cannot_be_computed_with_are_holes(tmp_path, value):
+    pan, ms = (image.astype(np.float64) for image in counts(24, 24))
+    ms[3, 5] = value
+    pan[40, 41] = value
+    pair = write_tif(tmp_path / "p.tif", pan, pixel=0.5), write_tif(tmp_path / "m.tif", ms, pixel=2)
+    options = {"method": "gsa", "samples": 0, "shift": "none", "quiet": True}
+    figures = rsf.fuse_scene(*pair, tmp_path / "o.tif", **options).figures
+    assert 1 - 70 / 96**2 < figures["valid"] < 1  # PAN pixels around the two
+
+
 def test_no_pixel_valid_in_both(tmp_path, capsys):
     pan, ms = counts(24, 24)
     pan[:48], ms[12:] = 0, 0

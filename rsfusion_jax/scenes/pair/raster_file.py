@@ -14,7 +14,7 @@ from rasterio.enums import ColorInterp, MaskFlags, Resampling
 from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
-from rsfusion_jax.data.raster import driver_of, fill_holes, zero_collars
+from rsfusion_jax.data.raster import driver_of, fill_holes, is_number, zero_collars
 from rsfusion_jax.errors import UserError
 from rsfusion_jax.scenes.pair.image import GeoImage
 from rsfusion_jax.scenes.pair.local_shift import ShiftField
@@ -176,7 +176,7 @@ class RasterFile(GeoImage):
                 alpha = file.read(self._alpha, out_shape=shape)
                 valid &= alpha[..., None] > 0
         if image.dtype.kind == "f":
-            valid &= np.isfinite(image)
+            valid &= is_number(image)
         if self._stated is not None:
             valid &= image != self._stated
         # Bands of a cube may be dead; a file without any valid pixel is another matter.
@@ -293,7 +293,7 @@ class RasterFile(GeoImage):
             if self._alpha is not None:
                 valid &= file.read(self._alpha, window=window) > 0
         if image.dtype.kind == "f":
-            valid &= np.isfinite(image).all(axis=0)
+            valid &= is_number(image).all(axis=0)
         if self._stated is not None:
             valid &= (image != self._stated).all(axis=0)
         if self._border is not None:
