@@ -62,7 +62,8 @@ class Image(abc.ABC):
             shape = rows[1] - rows[0], columns[1] - columns[0]
             return np.zeros((*shape, len(self.bands)), np.float32), np.zeros(shape, bool), True
         image, part = self.inside(*cut)
-        image = np.moveaxis(image, 0, -1).astype(np.float32)
+        with np.errstate(over="ignore"):  # values that are too large are holes
+            image = np.moveaxis(image, 0, -1).astype(np.float32)
         pads = [
             (within.start - start, stop - within.stop)
             for (start, stop), within in zip((rows, columns), cut, strict=True)
