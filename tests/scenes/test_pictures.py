@@ -59,7 +59,7 @@ def test_what_the_file_says_decides_in_this_order(tmp_path, pair):
 @pytest.mark.parametrize(("rgb", "message"), [((1, 2, 5), "bands 1 to 4"), ((1, 2), "three bands")])
 def test_bands_that_are_not_there(tmp_path, pair, rgb, message):
     with pytest.raises(UserError, match=message):
-        rsf.fuse_scene(*pair, tmp_path / "o.tif", rgb=rgb, **QUICK)
+        rsf.fuse_scene(*pair, tmp_path / "o.tif", rgb=rgb, quicklook=tmp_path / "q.png", **QUICK)
     assert not (tmp_path / "o.tif").exists()
 
 

@@ -86,8 +86,6 @@ def choose(opened: Opened | Surveyed, fuser: Fuser | None, options: Options) -> 
             "name them with --bands, also one that is tagged alpha, or use other weights"
         )
     fuser = _for_the_run(fuser, options)
-    if model.receptive_field is not None:
-        _refuse_ignored(options, ("tile", "overlap"), f"the local network {model.title}")
     spec = network_spec(fuser, tile=options.tile, overlap=options.overlap)
     return Choice(relation, sensor, fuser, None, spec, tuple(notices))
 
