@@ -35,7 +35,7 @@ if [ -n "${TINY:-}" ]; then
     attention=(--shapes=short)
     networks=(--networks=ramsf --batch=1 --rounds=1)
     peers=(--networks=ramsf --batch=1 --rounds=1 --modes=inference)
-    training=(--networks=ramsf --arithmetics=float32,bfloat16 --steps=4)
+    training=(--networks=ramsf --arithmetics=float32,bfloat16 --steps=60)
     limit=0
     scenes=(--side=256 --methods=bdsd_pc,bandwise)
     metrics=(--images=2 --side=64 --rounds=1 --only=sam,gsa)
