@@ -75,7 +75,7 @@ def new_folder(path: Path) -> Iterator[Path]:
 
 
 def check_room(folder: Path, needed: int) -> None:
-    """Raise `OSError` where a file system has less room than is needed.
+    """Raise `UserError` where a file system has less room than is needed.
 
     Libraries that find out in the middle of a file do not all survive it.
 
@@ -83,8 +83,12 @@ def check_room(folder: Path, needed: int) -> None:
         folder: a folder of the file system.
         needed: bytes that will be written.
     """
-    if shutil.disk_usage(folder).free < needed:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise UserError(
+            f"the disk of the output has {free / 2**30:.2f} GB free, writing takes up to "
+            f"{needed / 2**30:.2f} GB; free some or choose another folder"
+        )
 
 
 def is_full_disk(error: BaseException | None) -> bool:

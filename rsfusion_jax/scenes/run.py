@@ -14,7 +14,7 @@ import rasterio
 from rsfusion_jax import __version__
 from rsfusion_jax.errors import UserError
 from rsfusion_jax.inference.fuser import Fuser
-from rsfusion_jax.new_files import remove_leftovers
+from rsfusion_jax.new_files import check_room, remove_leftovers
 from rsfusion_jax.scenes.options import Options
 from rsfusion_jax.scenes.pair.opened import Opened, open_pair
 from rsfusion_jax.scenes.pair.source import Source, coarsened, find_source
@@ -34,7 +34,6 @@ from rsfusion_jax.scenes.work.fitting import fitted_engine
 from rsfusion_jax.scenes.work.journal import (
     DamagedBlock,
     Store,
-    check_room,
     disk_errors,
     field_path,
     shard_blocks,

@@ -181,7 +181,7 @@ def test_folder_that_may_not_be_written(tmp_path, pair, capsys, monkeypatch):
 
 def test_disk_too_small(tmp_path, pair, capsys, monkeypatch):
     usage = shutil.disk_usage(tmp_path)._replace(free=1000)
-    monkeypatch.setattr(journal.shutil, "disk_usage", lambda _: usage)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
     refused(tmp_path, capsys, [*pair, tmp_path / "o.tif"], "free", "GB")
 
 

@@ -16,10 +16,10 @@ import numpy as np
 
 from rsfusion_jax.diffusion.noise import noise_part
 from rsfusion_jax.inference.draw import Diffusion
-from rsfusion_jax.new_files import open_own, write_text
+from rsfusion_jax.new_files import check_room, open_own, write_text
 from rsfusion_jax.runs.stored_json import BadJSONError, read_object
 from rsfusion_jax.scenes.options import Options
-from rsfusion_jax.scenes.work.journal import check_room, check_same_run
+from rsfusion_jax.scenes.work.journal import check_same_run
 
 
 class Field:

@@ -11,7 +11,6 @@ when a run is resumed, be it cut off or damaged, counts as not done.
 
 import contextlib
 import json
-import shutil
 import threading
 import zlib
 from collections.abc import Iterator, Sequence
@@ -195,20 +194,6 @@ def shard_blocks(count: int, shard: tuple[int, int]) -> range:
     """Blocks of shard i of n, consecutive ones: they share what they read."""
     index, total = shard
     return range((index - 1) * count // total, index * count // total)
-
-
-def check_room(folder: Path, needed: int) -> None:
-    """Refuses a scene for which the disk has no room.
-
-    Raises:
-        UserError: less than `needed` bytes are free.
-    """
-    free = shutil.disk_usage(folder).free
-    if free < needed:
-        raise UserError(
-            f"{folder} has {free / 2**30:.2f} GB free, fusing takes up to {needed / 2**30:.2f} GB "
-            "while it works; free some or choose another folder"
-        )
 
 
 @contextlib.contextmanager
