@@ -8,7 +8,7 @@ from rsfusion_jax.inference.default import DEFAULT
 from rsfusion_jax.models.catalogue import SMALL_WIDTHS
 from rsfusion_jax.training.config import default_config
 
-SMALL, LARGE = "bandwise", "fusionnet"
+SMALL, LARGE = "anysensor", "fusionnet"
 """Default networks for small and for large scenes; docs/results.md has the scores."""
 ENOUGH = 20_000
 """Number of MS pixels for training from which a scene counts as large. It lies between the sizes in

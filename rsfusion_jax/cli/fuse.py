@@ -14,8 +14,7 @@ _DEFAULT = (
     "synthetic scenes"
 )
 _NOT_DEFAULT = (
-    "notice: no --weights and no --method: a classical method, since the weights that come with "
-    "the package are for one PAN band and a ratio of at least 3"
+    "notice: no --weights and no --method: a classical method, since MS has pixels of PAN's size"
 )
 _WISH = {
     "network": None,
