@@ -189,7 +189,7 @@ def _plain_card(fuser: Fuser) -> str:
             "---",
             f"# {model.title}",
             "",
-            f"Weights of {model.title} for {model.num_bands} bands guided by {model.guide_bands} at "
+            f"Weights of {model.title} for {model.num_bands} bands guided by {model.guide_bands}, "
             f"ratio {model.ratio}, saved by rsfusion_jax {__version__}.",
             "",
             "```python",

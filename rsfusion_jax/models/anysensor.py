@@ -13,10 +13,10 @@ answer into gains of the candidate details and a correction.
   correlations), and a local regression on all of them.
 - The ratio is an input. Everything else on the grid of MS is counted in its own pixels.
 
-The start is local injection: the detail that a regression of the band on the guide within a window
-predicts (B. Aiazzi, L. Alparone, S. Baronti, A. Garzelli, "Context-driven fusion of high spatial and
-spectral resolution images based on oversampled multiresolution analysis", IEEE TGRS 40(10), 2002,
-doi:10.1109/TGRS.2002.803623). Freshly initialised, the network equals it.
+The start is local injection: the detail that a regression of the band on the guides within a
+window predicts (B. Aiazzi, L. Alparone, S. Baronti, A. Garzelli, "Context-driven fusion of high
+spatial and spectral resolution images based on oversampled multiresolution analysis", IEEE TGRS
+40(10), 2002, doi:10.1109/TGRS.2002.803623). Freshly initialised, the network equals it.
 """
 
 import itertools

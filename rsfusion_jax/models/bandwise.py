@@ -1,8 +1,8 @@
 """BandWise: one small network that sharpens each band by itself, for any sensor.
 
-Ours, without a publication, and followed by AnySensor, whose weights are packaged now. Every band is
-fused with the same weights, so that one set of them fits any number of bands: 13,491
-parameters. Its inputs have no units: each image is divided by its local standard deviation.
+Ours, without a publication; AnySensor, whose weights are packaged, follows it. Every band is fused
+with the same weights, so that one set of them fits any number of bands: 13,491 parameters. Its
+inputs have no units: each image is divided by its local standard deviation.
 
 The base is the local injection of the classical methods: PAN's detail, with the regression
 coefficient of the band on PAN, both blurred alike, as gain (B. Aiazzi, L. Alparone, S. Baronti,

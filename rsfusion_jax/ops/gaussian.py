@@ -16,7 +16,7 @@ def gaussian(gain: float, ratio: int) -> np.ndarray:
 
 
 def blur(image, weights: np.ndarray):
-    """Smooths (B, H, W, C) along both axes with weights of an odd number; borders are replicated."""
+    """Smooths (B, H, W, C) along both axes with an odd number of weights; borders replicated."""
     reach = len(weights) // 2
     for axis in (1, 2):
         padding = [(0, 0)] * 4

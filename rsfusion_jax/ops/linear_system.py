@@ -23,7 +23,7 @@ def solve_positive(matrix, right):
     for i in range(count):
         row = []
         for j in range(i + 1):
-            rest = matrix[i][j] - sum(a * b for a, b in zip(row, (lower + [row])[j], strict=False))
+            rest = matrix[i][j] - sum(a * b for a, b in zip(row, [*lower, row][j], strict=False))
             pivot = i == j
             row.append(jnp.sqrt(jnp.maximum(rest, _SMALLEST)) if pivot else rest / lower[j][j])
         lower.append(row)

@@ -1,8 +1,8 @@
 """The objective of weights for any camera: MS is made anew in every step, as another camera's.
 
 The training set has the ground truth and a sharp guide. What lies between two cameras is drawn on
-the device: how many and which bands there are, haze, the blur of MS and of the guide, the ratio, and
-whether several bands of the ground truth guide the others, as in Sentinel-2.
+the device: how many and which bands there are, haze, the blur of MS and of the guide, the ratio,
+and whether several bands of the ground truth guide the others, as in Sentinel-2.
 """
 
 import functools
@@ -116,7 +116,7 @@ def _draw(truth, pan, key, guides: int):
 
 
 def _without_haze(image, key):
-    """Takes a part of each band's darkest level away, or adds to it: haze adds one to all pixels."""
+    """Takes a part of each band's darkest level away, or adds to it, as less or more haze does."""
     whether, shares = jax.random.split(key)
     darkest = jnp.quantile(image, _DARK, axis=(0, 1))
     share = jax.random.uniform(shares, darkest.shape, minval=_HAZE[0], maxval=_HAZE[1])
