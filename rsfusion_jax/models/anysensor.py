@@ -49,6 +49,8 @@ _SHARPNESS = 4.0
 """Factor of the correlations in the softmax over the guides."""
 _SLOPE = 0.1
 """Of the leaky ReLU behind the first convolutions; with a plain one they can die."""
+_BINOMIAL = np.array([0.25, 0.5, 0.25])
+"""What it removes is the finest detail, whose share tells how sharp the guide is."""
 _FLOOR, _DARK = 2e-3, 1e-7
 """Shares of the local mean, and of full scale, that are added to standard deviations: less is
 noise."""
@@ -142,7 +144,7 @@ class AnySensor(Network):
         sigma = _deviation(ms - level, level)
         seen = (ms - level) / sigma
         alike = [_likeness(seen, guide.coarse) for guide in guides]
-        features = self._features(seen, sigma, level, guides, alike)
+        features = self._features(pan, seen, sigma, level, guides, alike)
         usual = alike[_USUAL]
         units = [sigma / spread for spread in jnp.split(usual.spread, count, axis=-1)]
         shares, slopes = (
@@ -174,7 +176,7 @@ class AnySensor(Network):
         correction = self._refine((lms - level) / sigma, injected, candidates, answer)
         return {"fused": lms + sigma * (injected + correction)}
 
-    def _features(self, seen, sigma, level, guides, alike):
+    def _features(self, pan, seen, sigma, level, guides, alike):
         """What the coarse network sees of each band: (B, h, w, C, F)."""
         usual = alike[_USUAL]
         contrast = jnp.log(sigma / (jnp.abs(level) + _DARK))
@@ -183,10 +185,12 @@ class AnySensor(Network):
             window_mean(jnp.square(seen - one.fit), _WIDE).mean(axis=-1, keepdims=True)
             for one in alike
         ]
-        energy = blur(jnp.square(guides[_USUAL].detail), _box(self.ratio))
-        energy = jnp.sqrt(decimate(energy, self.ratio) + _DARK**2) / usual.spread
+        energy = self._energy(guides[_USUAL].detail)
+        finest = self._energy(pan - blur(pan, _BINOMIAL))
+        sharpness = jnp.log(window_mean(finest, _WIDE) / window_mean(energy, _WIDE))
         wide = [
-            jnp.arcsinh(energy).mean(axis=-1, keepdims=True),
+            jnp.arcsinh(jnp.sqrt(energy) / usual.spread).mean(axis=-1, keepdims=True),
+            sharpness.mean(axis=-1, keepdims=True) / 2,
             usual.contrast / 4,
             jnp.log(alike[-1].spread / alike[0].spread).mean(axis=-1, keepdims=True),
             *errors,
@@ -205,6 +209,10 @@ class AnySensor(Network):
             *(jnp.broadcast_to(image, seen.shape) for image in wide),
         ]
         return jnp.stack(features, axis=-1)
+
+    def _energy(self, detail):
+        """Mean square of (B, H, W, G) over each MS pixel, (B, h, w, G)."""
+        return decimate(blur(jnp.square(detail), _box(self.ratio)), self.ratio) + _DARK**2
 
     def _interpret(self, features):
         """The coarse network: features (B, h, w, C, F) -> (B, h, w, C * passed)."""

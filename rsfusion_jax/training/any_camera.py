@@ -9,6 +9,7 @@ import functools
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from rsfusion_jax.errors import UserError
 from rsfusion_jax.ops.by_device import draw_rows
@@ -30,9 +31,9 @@ _PROBLEMS = (
 """(ratio, guide bands), and the share of steps with it; the patch size must suit every ratio."""
 _MS_GAINS, _SPREAD = (0.1, 0.45), 0.04
 """Range of the mean MTF gain of MS at its Nyquist frequency, and a band's deviation from it."""
-_SHARP, _PAN_GAINS = 0.4, (0.2, 1.0)
-"""Share of patches whose guide stays as sharp as it is, and gains of the others' blur at the
-guide's own Nyquist frequency."""
+_SHARP, _PAN_GAINS = 1 / 3, (0.12, 0.9)
+"""Share of patches whose guide stays as sharp as it is, and range of the gains of the others' blur
+at the guide's own Nyquist frequency, whose logarithm is drawn uniformly."""
 _HAZY, _HAZE, _DARK = 0.8, (-0.3, 0.95), 0.002
 """Share of patches whose haze is changed, the shares of a band's darkest level that are taken away,
 and the quantile that counts as darkest."""
@@ -104,7 +105,8 @@ def _draw(truth, pan, key, guides: int):
     if guides > 1:
         pan, bands = truth[..., bands[:guides]], bands[guides:]
     else:
-        gain = jax.random.uniform(blur, (1,), minval=_PAN_GAINS[0], maxval=_PAN_GAINS[1])
+        low, high = np.log(_PAN_GAINS)
+        gain = jnp.exp(jax.random.uniform(blur, (1,), minval=low, maxval=high))
         gain = jnp.where(jax.random.uniform(sharp) < _SHARP, 0.999, gain)
         pan = _observed(pan[None], gain[None], 1)[0]
     different = jax.random.choice(count, jnp.array(_COUNTS), p=jnp.array(_COUNT_SHARES))
