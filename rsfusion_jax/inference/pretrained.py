@@ -74,8 +74,13 @@ def write_folder(folder: Path, params: Mapping, config: Mapping, about: str) -> 
 
 def is_pretrained(path: Path) -> bool:
     """Whether a path is such a folder, or the file of weights in one."""
-    folder = path.parent if path.suffix == ".safetensors" else path
+    folder = folder_of(path)
     return (folder / CONFIG).is_file() and (folder / WEIGHTS).is_file()
+
+
+def folder_of(path: Path) -> Path:
+    """The folder of weights, which may be named by the file of weights in it."""
+    return path.parent if path.name == WEIGHTS else path
 
 
 def read_config(folder: Path) -> dict:
@@ -121,7 +126,7 @@ def load_pretrained(path: Path) -> Fuser:
         UserError: the files are damaged, or the weights fit any number of bands, which must be
             given to `load_default`.
     """
-    folder = path.parent if path.suffix == ".safetensors" else path
+    folder = folder_of(path)
     config = read_config(folder)
     network = config["network"]
     if "num_bands" not in network:

@@ -9,7 +9,10 @@ import pytest
 from noise import noise_like
 
 import rsfusion_jax as rsf
+from rsfusion_jax.data.source import SetInfo
+from rsfusion_jax.evaluation.methods import find_method
 from rsfusion_jax.models import abstract_params, create_model
+from rsfusion_jax.training.start import initial_params
 
 
 @pytest.fixture(scope="module")
@@ -101,3 +104,21 @@ def test_from_the_hub(fuser, folder, monkeypatch):
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     with pytest.raises(rsf.UserError, match="needs the package huggingface_hub"):
         rsf.load("hf://me/mine")
+
+
+def test_training_starts_from_it(fuser, folder):
+    card = {"network": json.loads((folder / "config.json").read_text())["network"]}
+    params = initial_params(str(folder), fuser.model, card)
+    assert np.array_equal(params["last"]["bias"], fuser.variables["params"]["last"]["bias"])
+    other = {"network": {**card["network"], "width": 4}}
+    with pytest.raises(rsf.UserError, match="width=8"):
+        initial_params(str(folder), fuser.model, other)
+
+
+def test_tables_take_it_and_the_packaged_weights(folder):
+    sensor = rsf.get_sensor({"name": "x", "bands": 3, "ratio": 2, "bit_depth": 10, "mtf_ms": 0.3})
+    about = {"num_bands": 3, "guide_bands": 1, "ratio": 2, "max_value": 1023.0, "ms_phase": 0.5}
+    info = SetInfo("set", sensor, **about, has_gt=True, pan_degradation=None)
+    assert find_method(str(folder), info).label == "AnySensor"
+    method = find_method("mine=default", info)
+    assert method.label == "mine" and method.parameters == 78_530
