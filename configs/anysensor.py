@@ -21,7 +21,7 @@ def get_config(data_set: str = CAMERAS):
     config.name = f"anysensor_{data_set}"
     config.model = {"name": "anysensor"}
     config.data.patch_size = 72  # a multiple of every ratio
-    config.train.update(loss="relative", steps=9000, batch_size=3)
+    config.train.update(loss="relative", steps=8000, batch_size=3)
     config.train.update(ema_decay=0.998, ema_warmup=True)
     config.train.update(eval_every=1000, checkpoint_every=1000)
     config.optim.update(learning_rate=2e-3, clip_norm=0.5, warmup_steps=100)

@@ -3,8 +3,8 @@
     python -m benchmarks.studies.zero_shot --data=FOLDER [--ratios=4] [--parts=network,formulas]
 
 Run from the clone's root. Data: the WorldView-2, IKONOS and GeoEye-1 images that
-benchmarks/images.py names; with `--sentinel2=FILE.mat` also the Sentinel-2 tile T33UUB with bands of
-10, 20 and 60 m (im10, im20) that the authors of DSen2 published under CC BY 4.0.
+benchmarks/images.py names; with `--sentinel2=FILE.mat` also the Sentinel-2 tile T33UUB with bands
+of 10, 20 and 60 m (im10, im20) that the authors of DSen2 published under CC BY 4.0.
 
 Wald's protocol: the MS image is the ground truth. PAN is reduced to its grid, by bicubic
 interpolation or by PAN's own MTF; MS is degraded by the MTF of its bands to half, a third, a

@@ -100,13 +100,11 @@ class AnySensor(Network):
         width: channels on the grid of MS.
         blocks: residual blocks there.
         fine_width: channels on the grid of the guide.
-        passed: channels that the coarse network passes on to the fine one.
     """
 
     width: int = 40
     blocks: int = 2
     fine_width: int = 16
-    passed: int = 12
 
     title = "AnySensor"
     sees_units = False
@@ -126,8 +124,8 @@ class AnySensor(Network):
 
     @property
     def inner_reach(self) -> int:
-        """The fine network: four convolutions."""
-        return 4
+        """The fine network: three convolutions of 3 x 3."""
+        return 3
 
     @nn.compact
     def __call__(self, pan, ms, lms, train: bool = False, inner=None):
@@ -215,7 +213,7 @@ class AnySensor(Network):
         return decimate(blur(jnp.square(detail), _box(self.ratio)), self.ratio) + _DARK**2
 
     def _interpret(self, features):
-        """The coarse network: features (B, h, w, C, F) -> (B, h, w, C * passed)."""
+        """The coarse network: features (B, h, w, C, F) -> (B, h, w, C * fine_width)."""
         batch, height, width, bands, _ = features.shape
         x = jnp.moveaxis(features, 3, 1).reshape(batch * bands, height, width, -1)
         x = nn.leaky_relu(Conv(self.width, name="first")(x), _SLOPE)
@@ -223,7 +221,7 @@ class AnySensor(Network):
             x = Exchange(name=f"exchange{block}")(x, bands)
             x = ResBlock(name=f"block{block}")(x)
         x = Exchange(name=f"exchange{self.blocks}")(x, bands)
-        x = Conv(self.passed, kernel_size=1, name="passed_on")(x)
+        x = Conv(self.fine_width, kernel_size=1, name="answer")(x)
         x = jnp.moveaxis(x.reshape(batch, bands, height, width, -1), 1, 3)
         return x.reshape(batch, height, width, -1).astype(features.dtype)
 
@@ -234,16 +232,21 @@ class AnySensor(Network):
             band: (B, H, W, C) enlarged bands without their local mean.
             injected: (B, H, W, C) detail that the regression predicts.
             candidates: list of (B, H, W, C), further details.
-            answer: (B, H, W, C * passed) of the coarse network.
+            answer: (B, H, W, C * fine_width) of the coarse network, which is smooth: it is added
+                behind the first convolution, as a bias that varies.
         """
         batch, height, width, bands = band.shape
         details = [injected, *candidates]
         seen = jnp.stack([band, *(jnp.arcsinh(detail) for detail in details)], axis=-1)
-        x = jnp.concatenate([seen, answer.reshape(*band.shape, -1)], axis=-1)
-        x = jnp.moveaxis(x, 3, 1).reshape(batch * bands, height, width, -1)
-        x = nn.leaky_relu(Conv(self.fine_width, name="fine_first")(x), _SLOPE)
+        seen, answer = (
+            jnp.moveaxis(x, 3, 1).reshape(batch * bands, height, width, -1)
+            for x in (seen, answer.reshape(*band.shape, -1))
+        )
+        x = Conv(self.fine_width, name="fine_first")(seen)
+        x = nn.leaky_relu(x + answer.astype(x.dtype), _SLOPE)
         x = ResBlock(name="fine_block")(x)
-        x = Conv(1 + len(details), init=lambda _: nn.initializers.zeros, name="last")(x)
+        last = {"kernel_size": 1, "init": lambda _: nn.initializers.zeros}
+        x = Conv(1 + len(details), **last, name="last")(x)
         x = jnp.moveaxis(x.reshape(batch, bands, height, width, -1), 1, 3).astype(band.dtype)
         return x[..., 0] + sum(x[..., 1 + k] * detail for k, detail in enumerate(details))
 

@@ -121,4 +121,4 @@ def test_tables_take_it_and_the_packaged_weights(folder):
     info = SetInfo("set", sensor, **about, has_gt=True, pan_degradation=None)
     assert find_method(str(folder), info).label == "AnySensor"
     method = find_method("mine=default", info)
-    assert method.label == "mine" and method.parameters == 78_530
+    assert method.label == "mine" and method.parameters == 76_198

@@ -12,7 +12,7 @@ from rsfusion_jax.models import abstract_params, create_model, init_params
 from rsfusion_jax.ops.gaussian import blur, gaussian
 from rsfusion_jax.ops.resample import decimate, interp23
 
-SMALL = {"width": 8, "blocks": 1, "fine_width": 8, "passed": 3}
+SMALL = {"width": 8, "blocks": 1, "fine_width": 8}
 
 
 def _images(bands=3, ratio=4, side=12, guides=1, seed=0):
