@@ -236,7 +236,7 @@ def _print_result(result, out: str) -> None:
         print(f"{Path(out).name}: this part is done; the last of the shards writes the file")
         return
     figures, seconds = result.figures, result.seconds
-    drift = ", ".join(f"{value:+.3g}" for value in figures["mean_drift"])
+    drift = ", ".join("none" if v is None else f"{v:+.3g}" for v in figures["mean_drift"])
     error, detail = figures["r_ergas"], figures["d_rho"]
     print(
         f"{result.path}: "

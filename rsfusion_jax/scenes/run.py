@@ -214,8 +214,9 @@ def fuse_placed(placed: Placed, out, options: Options) -> Result:
         plan = memory.plan_work(prepared.engine, scene, budget, side, batch_size)
         windows = plan.windows
         pixels = choose_format(scene.pan, scene.ms, options.dtype, scene.reaches_beyond)
-        planes = bands + (pixels.extra is not None)
-        coder = TileCoder(bands, pixels, options.compress, tile_side(windows.side))
+        written = len(scene.ms.descriptions)
+        planes = written + (pixels.extra is not None)
+        coder = TileCoder(written, pixels, options.compress, tile_side(windows.side))
         mine = shard_blocks(len(windows.blocks), options.shard)
         store.header["resumed"] = {
             "side": windows.side,

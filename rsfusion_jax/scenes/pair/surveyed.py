@@ -19,7 +19,7 @@ class Surveyed:
 
     Attributes:
         pan, ms: the open files; a border of zeros without a nodata tag is nodata in them, and bands
-            without a valid pixel are left out.
+            without a valid pixel are dead.
         values: valid values of reduced readings: of PAN (N, G) and of MS (M, C).
         notices: messages for the user, from the opening on.
         seconds: time that the survey took.

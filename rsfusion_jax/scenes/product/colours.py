@@ -29,17 +29,24 @@ def choose_rgb(
     Raises:
         UserError: a wished band that the output does not have.
     """
-    count = len(ms.bands)
     if wished is not None:
+        listed, count = ",".join(map(str, wished)), len(ms.descriptions)
         if not all(1 <= band <= count for band in wished):
-            listed = ",".join(map(str, wished))
             raise UserError(
                 f"--rgb={listed}: the output has the bands 1 to {count}; choose among them"
             )
+        if any(band - 1 in ms.dead for band in wished):
+            raise UserError(f"--rgb={listed}: one of these has no valid pixel; choose others")
         return tuple(band - 1 for band in wished)
+    return tuple(ms.planes[index] for index in _chosen(ms, sensor))
+
+
+def _chosen(ms: RasterFile, sensor: Sensor | None) -> tuple[int, int, int]:
+    """Indices of the bands that are fused."""
+    count, colours = len(ms.bands), [ms.colours[plane] for plane in ms.planes]
     tags = (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
-    if {*tags} <= {*ms.colours}:
-        return tuple(map(ms.colours.index, tags))
+    if {*tags} <= {*colours}:
+        return tuple(map(colours.index, tags))
     names = [_words(ms.names[band - 1]) for band in ms.bands]
     if all(colour in names for colour in _COLOURS):
         return tuple(map(names.index, _COLOURS))
