@@ -3,6 +3,7 @@
 import dataclasses
 
 from rsfusion_jax.adaptation.run import Adaptation, Wish, adapt_to
+from rsfusion_jax.adaptation.scales import scene_scales
 from rsfusion_jax.errors import UserError
 from rsfusion_jax.scenes.options import Options
 from rsfusion_jax.scenes.pair.opened import Opened
@@ -77,11 +78,13 @@ def adapt_to_pair(
         extent="intersection",
         align=ratio,
     )
+    max_value, pan_value = scene_scales(surveyed.values, surveyed.full_scale, options.full_scales)
     return adapt_to(
         scene,
         dataclasses.replace(wish, quiet=wish.quiet or options.quiet),
         name=f"{surveyed.pan.path.name} and {surveyed.ms.path.name}",
         sensor=choice.sensor,
-        max_value=options.max_value or surveyed.full_scale,
+        max_value=max_value,
+        pan_value=pan_value,
         ratio=ratio,
     )

@@ -130,7 +130,7 @@ def _for_the_run(fuser: Fuser, options: Options) -> Fuser:
     process = fuser.diffusion
     if process is None:
         _refuse_diffusion_options(options, "this network")
-        if options.max_value in (None, fuser.max_value):
+        if options.full_scales in (None, (fuser.pan_value, fuser.max_value)):
             return fuser
     elif options.shard[1] > 1:
         raise UserError(
@@ -139,10 +139,12 @@ def _for_the_run(fuser: Fuser, options: Options) -> Fuser:
         )
     else:
         process = process.replaced(options.sampler, options.steps)
+    pan_value, max_value = options.full_scales or (fuser.pan_value, fuser.max_value)
     return Fuser(
         fuser.model,
         fuser.variables,
-        max_value=options.max_value or fuser.max_value,
+        max_value=max_value,
+        pan_value=pan_value,
         ms_phase=fuser.ms_phase,
         diffusion=None if process is None else dataclasses.asdict(process),
     )

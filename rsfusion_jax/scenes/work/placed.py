@@ -4,16 +4,18 @@ import dataclasses
 import time
 
 from rsfusion_jax.scenes.options import Options
-from rsfusion_jax.scenes.pair.full_scale import check_full_scale
+from rsfusion_jax.scenes.pair.full_scale import (
+    check_full_scale,
+    have_other_units,
+    level_of,
+    own_scale,
+)
 from rsfusion_jax.scenes.pair.geometry import ScenePair
 from rsfusion_jax.scenes.pair.registration import Registration, register
 from rsfusion_jax.scenes.pair.relate import make_scene, phase_notices
 from rsfusion_jax.scenes.pair.shift import Shift
 from rsfusion_jax.scenes.pair.surveyed import Surveyed
 from rsfusion_jax.scenes.work.choice import Choice
-
-_OTHER_UNITS = 32
-"""Quotient of the images' largest values beyond which they have different units."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,11 +89,11 @@ def _in_own_units(surveyed: Surveyed, choice: Choice, options: Options) -> Choic
     """A scale of its own for each image, where a network does not see units and theirs differ."""
     if choice.fuser is None or choice.fuser.model.sees_units or options.max_value is not None:
         return choice
-    (pan, ms), level = surveyed.own_scales, surveyed.ms_level
-    beyond = max(choice.spec.max_value / ms, ms / choice.spec.max_value)
-    if not level and max(pan / ms, ms / pan, beyond) <= _OTHER_UNITS:
+    pan, ms = surveyed.values
+    if not have_other_units(pan, ms, choice.spec.max_value):
         return choice
-    units = {"max_value": ms, "pan_value": pan, "ms_level": level}
+    level = level_of(ms)
+    units = {"max_value": own_scale(ms, level), "pan_value": own_scale(pan), "ms_level": level}
     return dataclasses.replace(choice, spec=dataclasses.replace(choice.spec, **units))
 
 
@@ -100,10 +102,10 @@ def _check_values(surveyed: Surveyed, choice: Choice, options: Options) -> list[
     stated = options.max_value is not None
     if choice.fuser is None or not (stated or choice.fuser.model.sees_units):
         return []
+    files = surveyed.pan, surveyed.ms
+    scales = choice.fuser.pan_value, choice.fuser.max_value
     return [
         notice
-        for file, values in zip((surveyed.pan, surveyed.ms), surveyed.values, strict=True)
-        for notice in check_full_scale(
-            file.path.name, values, file.bits, choice.fuser.max_value, stated
-        )
+        for file, values, scale in zip(files, surveyed.values, scales, strict=True)
+        for notice in check_full_scale(file.path.name, values, file.bits, scale, stated)
     ]
