@@ -9,10 +9,12 @@ from scene_files import read, write_pair
 import rsfusion_jax as rsf
 from rsfusion_jax.adaptation.arrays import array_scene
 from rsfusion_jax.adaptation.camera import estimate_gain
+from rsfusion_jax.adaptation.scales import scene_scales
 from rsfusion_jax.adaptation.windows import Windows, make_windows
 from rsfusion_jax.cli.main import run
 from rsfusion_jax.data.source import SetInfo
 from rsfusion_jax.evaluation.score import score
+from rsfusion_jax.scenes.pair.full_scale import full_scale_from_values
 from rsfusion_jax.training.objectives import make_objective
 
 HIDDEN = 2040
@@ -83,23 +85,36 @@ def test_gain_is_measured_between_stripes():
     assert abs(estimate_gain(made, 4) - 0.3) < 0.05
 
 
-def test_images_of_other_units_get_scales_of_their_own(tmp_path):
-    """The network sees the same whatever the units; its run keeps both scales."""
+def test_networks_see_the_same_whatever_the_units():
     pan, ms = scene(48, 48)
-    options = {"ms_phase": 1.5, "held_out": False, "quiet": True, "network": STUDENT, "steps": 3}
-    results = {}
-    for name, scales in {"a": (32.0, 2**-12), "b": (64.0, 2**-14)}.items():
+    seen = []
+    for scales in (32.0, 2**-12), (64.0, 2**-14):
         images = pan.astype(np.float32) * scales[0], ms.astype(np.float32) * scales[1]
-        fuser = rsf.adapt(*images, keep=tmp_path / name, **options)
-        assert fuser.pan_value == 2048 * scales[0] and fuser.max_value == 2048 * scales[1]
-        results[name] = fuser(*images) / scales[1]
-        np.testing.assert_array_equal(rsf.load(tmp_path / name)(*images) / scales[1], results[name])
-    np.testing.assert_array_equal(results["a"], results["b"])
-    # Without its run's scales, those that the user states; one cannot suit both images.
+        values = [image.reshape(-1, image.shape[2]) for image in images]
+        ms_scale, pan_scale = scene_scales(values, full_scale_from_values(values), None)
+        assert (pan_scale, ms_scale) == (2048 * scales[0], 2048 * scales[1])
+        made, _ = array_scene(*images, 1.5)
+        seen.append(make_windows(made, CAMERA, (pan_scale, ms_scale), "as_ms", False, 0)[0])
+    for one, other in zip(*seen, strict=True):
+        for key, image in one.sample.items():
+            np.testing.assert_array_equal(image, other.sample[key])
+    assert scene_scales([pan, ms], 2047.0, None) == (2047.0, None)
+    assert scene_scales([pan, ms], 2047.0, (4095.0, 255.0)) == (255.0, 4095.0)
+
+
+@pytest.mark.slow
+def test_runs_keep_both_scales(tmp_path):
+    pan, ms = scene(48, 48)
+    images = pan.astype(np.float32) * 64, ms.astype(np.float32) / 2**14
+    kept = tmp_path / "kept"
+    options = {"ms_phase": 1.5, "held_out": False, "quiet": True, "network": STUDENT, "steps": 3}
+    fuser = rsf.adapt(*images, keep=kept, **options)
+    assert (fuser.pan_value, fuser.max_value) == (131072, 0.125)
+    np.testing.assert_array_equal(rsf.load(kept)(*images), fuser(*images))
+    # The kept scales are used for files too; where the user states scales, those.
     pair = [str(path) for path in write_pair(tmp_path, *images)]
-    flags = ["--quiet", "--samples=0", "--shift=none", f"--weights={tmp_path / 'b'}"]
+    flags = ["--quiet", "--samples=0", "--shift=none", f"--weights={kept}"]
     run(["fuse", *pair, str(tmp_path / "o.tif"), *flags])
     run(["fuse", *pair, str(tmp_path / "p.tif"), *flags, "--max-value=131072,0.125"])
-    one, two = (read(tmp_path / f"{name}.tif")[0] for name in "op")
-    np.testing.assert_array_equal(one, two)
-    assert 0.3 * ms.mean() < one.mean() * 2**14 < 2 * ms.mean()
+    one, other = (read(tmp_path / f"{name}.tif")[0] for name in "op")
+    np.testing.assert_array_equal(one, other)
