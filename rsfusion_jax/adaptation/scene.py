@@ -40,7 +40,8 @@ def adapt_and_fuse(opened: Opened, out, wish: Wish, options: Options) -> Result:
     if choice.relation.ratio < 2:
         raise UserError(
             f"{opened.pan.path} and {opened.ms.path} have pixels of one size, expected those of "
-            "PAN to be at least twice as fine; there is nothing to adapt to"
+            "PAN to be at least twice as fine; there is nothing to adapt to, unless MS was "
+            "enlarged before: then give its true ratio, such as --ratio=4"
         )
     surveyed = survey(opened)
     if surveyed.ms.bands != opened.ms.bands:

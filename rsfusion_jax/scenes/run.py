@@ -174,7 +174,14 @@ def opened_pair(pan, ms, out, options: Options) -> Iterator[Opened]:
         # The cache in bytes, where GDAL's own option takes MB too.
         rasterio.Env(GDAL_CACHEMAX=memory.CACHE, GDAL_NUM_THREADS="ALL_CPUS"),
         contextlib.closing(
-            open_pair(pan, ms, bands=options.bands, warp=options.warp, nodata=options.nodata)
+            open_pair(
+                pan,
+                ms,
+                bands=options.bands,
+                warp=options.warp,
+                nodata=options.nodata,
+                related=options.grid is not None,
+            )
         ) as opened,
     ):
         if options.shard[1] == 1:

@@ -30,6 +30,7 @@ from rsfusion_jax.scenes.pair.geometry import ScenePair
 from rsfusion_jax.scenes.pair.image import GeoImage
 from rsfusion_jax.scenes.pair.raster_file import ZeroBorder
 from rsfusion_jax.scenes.pair.relate import make_scene, relate_grids
+from rsfusion_jax.scenes.pair.systems import horizontal
 from rsfusion_jax.scenes.work import memory
 from rsfusion_jax.scenes.work.batch import stack_windows
 from rsfusion_jax.scenes.work.engines import Engine, classical_spec, network_engine
@@ -315,7 +316,7 @@ def _zero_border(values: dask.array.Array) -> ZeroBorder | None:
 def _check_pair(pan: _Array, ms: _Array) -> None:
     if len(pan.bands) != 1 and len(pan.bands) >= len(ms.bands):
         raise UserError(f"pan has {len(pan.bands)} bands and ms {len(ms.bands)}; swap them")
-    if pan.crs != ms.crs:
+    if horizontal(pan.crs) != horizontal(ms.crs):
         raise UserError(
             f"pan is in {pan.crs} and ms in {ms.crs}; bring ms there with ms.rio.reproject(pan.rio"
             ".crs)"

@@ -20,6 +20,7 @@ from rsfusion_jax.scenes.pair.image import GeoImage
 from rsfusion_jax.scenes.pair.local_shift import ShiftField
 from rsfusion_jax.scenes.pair.metadata import find_band_names, find_satellite, find_wavelengths
 from rsfusion_jax.scenes.pair.source import find_source, unreadable
+from rsfusion_jax.scenes.pair.systems import horizontal
 from rsfusion_jax.sensors import Sensor, match_bands, select_bands
 
 _SURVEY = 1024
@@ -342,6 +343,7 @@ class _Handle:
         self._open.append(rasterio.open(self._dataset, driver=driver_of(self._dataset)))
         if self._warp is not None:
             warp = dataclasses.asdict(self._warp)
+            warp["src_crs"] = horizontal(self._open[0].crs)
             self._open.append(WarpedVRT(self._open[0], resampling=Resampling.cubic, **warp))
 
     def close(self) -> None:

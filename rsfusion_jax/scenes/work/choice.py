@@ -52,11 +52,6 @@ def choose(opened: Opened | Surveyed, fuser: Fuser | None, options: Options) -> 
     model = None if fuser is None else fuser.model
     relation = relate_grids(pan, ms, options.grid, None if model is None else model.ratio)
     sensor, notices = _find_sensor(opened, fuser, options)
-    if relation.ratio == 1:
-        notices.append(
-            f"{ms.path.name} has pixels of PAN's size; if it was enlarged before, give the ratio "
-            "of its true pixels as --ratio, such as --ratio=4"
-        )
     guide_bands = len(pan.bands)
     if model is not None:
         guide_bands = model.guide_bands

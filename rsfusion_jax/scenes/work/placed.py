@@ -3,7 +3,9 @@
 import dataclasses
 import time
 
+from rsfusion_jax.errors import UserError
 from rsfusion_jax.scenes.options import Options
+from rsfusion_jax.scenes.pair.enlargement import find_enlargement
 from rsfusion_jax.scenes.pair.full_scale import (
     check_full_scale,
     have_other_units,
@@ -58,6 +60,8 @@ def place(
     choice = _in_own_units(surveyed, choice, options)
     spec = choice.spec
     scale_notices = _check_values(surveyed, choice, options)
+    if choice.relation.ratio == 1 and choice.fuser is None:
+        scale_notices = [*scale_notices, _check_size(surveyed)]
     if registration is None:
         registration = register(surveyed.pan, surveyed.ms, choice.relation, options.shift)
     scene = make_scene(
@@ -82,6 +86,24 @@ def place(
             *phase_notices(scene),
         ),
         seconds=surveyed.seconds + time.perf_counter() - begin,
+    )
+
+
+def _check_size(surveyed: Surveyed) -> str:
+    """Notice on an MS with pixels of PAN's size.
+
+    Raises:
+        UserError: it was enlarged before.
+    """
+    factor = find_enlargement(surveyed.ms)
+    if factor is not None:
+        raise UserError(
+            f"{surveyed.ms.path} has pixels of PAN's size, but was enlarged by {factor} before; "
+            f"give --ratio={factor}, by which its true pixels are taken"
+        )
+    return (
+        f"{surveyed.ms.path.name} has pixels of PAN's size and no trace of an enlargement; if it "
+        "was enlarged before, give the ratio of its true pixels as --ratio, such as --ratio=4"
     )
 
 
