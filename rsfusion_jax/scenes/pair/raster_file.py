@@ -118,6 +118,11 @@ class RasterFile(GeoImage):
                 self.bands = list(bands)
             if not self.bands:
                 raise UserError(f"{path} has no spectral band; give {label} as a GeoTIFF")
+            if any(file.colorinterp[index - 1] == ColorInterp.palette for index in self.bands):
+                raise UserError(
+                    f"{path} has a colour table, so that its values are no measurements; write out "
+                    "its colours with gdal_translate -expand rgb"
+                )
             self.all_bands = file.count
             alphas = [index for index, meaning in meanings if meaning == ColorInterp.alpha]
             # GDAL tags the fourth of four 8-bit bands alpha unless told not to: the user decides.
