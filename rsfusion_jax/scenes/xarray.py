@@ -326,7 +326,10 @@ def _check_pair(pan: _Array, ms: _Array) -> None:
 def _check_network(fuser, pan: _Array, ms: _Array) -> None:
     """Bands, and whether the values' scale can be that of the weights."""
     model = fuser.model
-    for array, wanted in ((pan, model.guide_bands), (ms, model.num_bands)):
+    for array, wanted, scale in (
+        (pan, model.guide_bands, fuser.pan_value),
+        (ms, model.num_bands, fuser.max_value),
+    ):
         if len(array.bands) != wanted:
             raise UserError(
                 f"{array.label} has {len(array.bands)} bands, the weights take {wanted}; choose "
@@ -338,7 +341,7 @@ def _check_network(fuser, pan: _Array, ms: _Array) -> None:
         )
         if valid.any():
             values = np.moveaxis(image, 0, -1)[valid]
-            check_full_scale(array.label, values, None, fuser.max_value, False)
+            check_full_scale(array.label, values, None, scale, False)
 
 
 def _described(data, scene: ScenePair, pixels: PixelFormat, pan, ms) -> xarray.DataArray:
