@@ -96,7 +96,7 @@ def _write(kind: str, folder: Path, tile) -> list[Path]:
         size = {"landsat": 90, "sentinel2": 180, "prisma": 30}[kind]
         return [getattr(writers, f"write_{kind}")(folder, size=size)[0]]
     if kind in ("maxar", "airbus"):
-        return [getattr(writers, f"write_{kind}")(folder, size=(45, 45))[0]]
+        return [getattr(writers, f"write_{kind}")(folder, size=(46, 46))[0]]
     sharp = bands(180, 180, len(wavelengths))
     if kind == "bands":
         pan = np.rint(sharp.mean(0, keepdims=True)).astype(np.uint16)
@@ -106,7 +106,11 @@ def _write(kind: str, folder: Path, tile) -> list[Path]:
             writers.write(folder / f"B{4 - i}.TIF", band[None], 30) for i, band in enumerate(coarse)
         ]
     guide = writers.write(folder / "RGB.tif", sharp[:3], 5)
-    return [guide, writers.write(folder / "HYPERSPECTRAL.tif", writers.reduced(sharp[3:], 4), 20)]
+    cube = writers.write(folder / "HYPERSPECTRAL.tif", writers.reduced(sharp[3:], 4), 20)
+    with rasterio.open(cube, "r+") as file:
+        for band, wavelength in enumerate(wavelengths[3:], start=1):
+            file.update_tags(band, wavelength=f"{wavelength:.0f}", wavelength_units="nanometers")
+    return [guide, cube]
 
 
 def _writers():
