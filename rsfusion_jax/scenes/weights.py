@@ -51,7 +51,7 @@ def load_weights(weights: str, model: str | None, opened: Opened, options: Optio
         guide_bands=len(pan.bands),
         ratio=relate_grids(pan, ms, options.grid).ratio,
         sensor=sensor,
-        max_value=None if sensor else options.max_value,
+        max_value=None if sensor else options.full_scales[1],
     )
 
 
@@ -68,6 +68,5 @@ def default_weights(surveyed: Surveyed, options: Options) -> Fuser | None:
     ratio = relate_grids(pan, ms, options.grid).ratio
     if ratio < _LEAST_RATIO or len(pan.bands) != 1:
         return None
-    return load_default(
-        len(ms.bands), ratio=ratio, max_value=options.max_value or surveyed.full_scale
-    )
+    max_value = surveyed.full_scale if options.max_value is None else options.full_scales[1]
+    return load_default(len(ms.bands), ratio=ratio, max_value=max_value)
