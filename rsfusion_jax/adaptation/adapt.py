@@ -7,6 +7,7 @@ import numpy as np
 
 from rsfusion_jax.adaptation.arrays import array_scene
 from rsfusion_jax.adaptation.run import Wish, adapt_to
+from rsfusion_jax.adaptation.scales import scene_scales
 from rsfusion_jax.errors import UserError
 from rsfusion_jax.inference.fuser import Fuser
 from rsfusion_jax.scenes.pair.full_scale import full_scale_from_values
@@ -32,11 +33,12 @@ def adapt(
 
     Args:
         pan: PAN image, (r h, r w, G) or (r h, r w), of any dtype. Mark nodata as NaN or by `valid`.
-        ms: MS image, (h, w, C), in the same units.
+        ms: MS image, (h, w, C).
         sensor: sensor of the images, which has their MTF gains; None estimates one gain for all
             bands by comparing MS with PAN.
         max_value: full scale, which the network sees as 1; by default the smallest power of two
-            (less one for counts) that holds all values.
+            (less one for counts) that holds all values, or, where PAN and MS have different units,
+            one for each.
         ms_phase: PAN index of the centre of MS pixel 0: by default r // 2, which the Fuser expects;
             (r - 1) / 2 for a pair whose outer corners coincide.
         valid: boolean mask of the MS pixels that may be used, (h, w).
@@ -55,13 +57,20 @@ def adapt(
     if unknown:
         raise UserError(f"option {unknown[0]!r} of adapt is unknown; see its docstring")
     scene, ratio = array_scene(pan, ms, ms_phase, valid)
+    pan_value = None
     if max_value is None:
         finite = [np.asarray(image)[np.isfinite(image)] for image in (pan, ms)]
         if not all(image.size for image in finite):
             raise UserError("pan or ms holds no finite value; give images with data")
-        max_value = full_scale_from_values(finite)
+        max_value, pan_value = scene_scales(finite, full_scale_from_values(finite), None)
     adaptation = adapt_to(
-        scene, Wish(**wish), name="arrays", sensor=sensor, max_value=float(max_value), ratio=ratio
+        scene,
+        Wish(**wish),
+        name="arrays",
+        sensor=sensor,
+        max_value=float(max_value),
+        pan_value=pan_value,
+        ratio=ratio,
     )
     if adaptation.verdict is not None and not adaptation.verdict.network_wins:
         warnings.warn(adaptation.sentence, stacklevel=2)

@@ -20,6 +20,10 @@ _SIDE, _PARTS = 64, 9
 _LOW = 3.0
 """Standard deviation in MS pixels of a Gaussian high-pass filter. The parts are compared after it,
 because lower frequencies hardly depend on the gain."""
+_LEAST_VALID = 0.3
+"""Smallest fraction of valid pixels of a part, in a scene without a complete one."""
+_NEAR = 3
+"""Distance in MS pixels from filled pixels within which pixels are not compared."""
 _BORDER = 8
 """Width in MS pixels of the border of each part that is not compared."""
 
@@ -89,11 +93,11 @@ def estimate_gain(scene: ScenePair, ratio: int) -> float | None:
     Returns:
         The gain, rounded to 0.01; None if the scene has too little structure to estimate it.
     """
-    parts = read_parts(scene, _SIDE * ratio, _PARTS)
-    inside = np.s_[_BORDER:-_BORDER, _BORDER:-_BORDER]
+    parts = read_parts(scene, _SIDE * ratio, _PARTS, least=_LEAST_VALID)
     if not parts or min(parts[0].ms.shape[:2]) < 3 * _BORDER:
         return None
-    bands = np.concatenate([_detail(p.ms)[inside].reshape(-1, p.ms.shape[2]) for p in parts])
+    inside = [_inside(p.valid, ratio) for p in parts]
+    bands = np.concatenate([_detail(p.ms)[i] for p, i in zip(parts, inside, strict=True)])
     if not bands.any():
         return None
     base, _, _ = np.linalg.svd(bands, full_matrices=False)
@@ -103,7 +107,9 @@ def estimate_gain(scene: ScenePair, ratio: int) -> float | None:
             observe(p.pan.mean(-1, keepdims=True), Psf("mtf"), ratio, gains=gain, centred=True)
             for p in parts
         ]
-        values = np.concatenate([_detail(image)[inside].ravel() for image in degraded])
+        values = np.concatenate(
+            [_detail(image)[i].ravel() for image, i in zip(degraded, inside, strict=True)]
+        )
         total = float(values @ values)
         return 1 - float(np.square(base.T @ values).sum()) / total if total > 0 else 1.0
 
@@ -111,6 +117,15 @@ def estimate_gain(scene: ScenePair, ratio: int) -> float | None:
         unexplained, bounds=_RANGE, method="bounded", options={"xatol": 0.01}
     )
     return round(float(best.x), 2) if best.fun < 0.9 else None
+
+
+def _inside(valid: np.ndarray, ratio: int) -> np.ndarray:
+    """(h, w) bool: MS pixels of a part that are compared, away from its border and from holes."""
+    height, width = (size // ratio for size in valid.shape)
+    whole = valid.reshape(height, ratio, width, ratio).all(axis=(1, 3))
+    inside = np.zeros(whole.shape, bool)
+    inside[_BORDER:-_BORDER, _BORDER:-_BORDER] = True
+    return inside & scipy.ndimage.minimum_filter(whole, 2 * _NEAR + 1)
 
 
 def _detail(image: np.ndarray) -> np.ndarray:

@@ -144,7 +144,14 @@ class Adaptation:
 
 
 def adapt_to(
-    scene: ScenePair, wish: Wish, *, name: str, sensor, max_value: float, ratio: int
+    scene: ScenePair,
+    wish: Wish,
+    *,
+    name: str,
+    sensor,
+    max_value: float,
+    ratio: int,
+    pan_value: float | None = None,
 ) -> Adaptation:
     """Train a network on a scene degraded by Wald's protocol.
 
@@ -155,6 +162,7 @@ def adapt_to(
         sensor: sensor of the scene; None if unknown.
         max_value: full scale of the pixel values, which the network sees as 1.
         ratio: PAN pixels per MS pixel, r.
+        pan_value: full scale of PAN, where its units are not those of MS; None for `max_value`.
 
     Raises:
         UserError: the scene or the options cannot be used, or, with `strict`, a classical method
@@ -174,7 +182,7 @@ def adapt_to(
         train_windows, held_out_windows = make_windows(
             scene,
             camera,
-            max_value,
+            (pan_value or max_value, max_value),
             wish.pan_degradation,
             wish.held_out,
             wish.seed,
@@ -190,6 +198,7 @@ def adapt_to(
             ms_phase=float(ratio // 2),
             has_gt=True,
             pan_degradation=wish.pan_degradation,
+            pan_value=pan_value,
         )
         sets, verdict, beside = {"train": Windows(train_windows, info)}, None, ""
         print(
@@ -285,6 +294,7 @@ def _write_provenance(
         "sensor": dataclasses.asdict(info.sensor),
         "pan_degradation": info.pan_degradation,
         "max_value": info.max_value,
+        "pan_value": info.pan_value or info.max_value,
         "full_resolution": wish.full_resolution,
         "fine_tune": wish.fine_tune,
         "windows": {"trained_on": num_train, "held_out": num_held_out},

@@ -3,6 +3,7 @@
 import dataclasses
 
 from rsfusion_jax.adaptation.run import Adaptation, Wish, adapt_to
+from rsfusion_jax.adaptation.scales import scene_scales
 from rsfusion_jax.errors import UserError
 from rsfusion_jax.scenes.options import Options
 from rsfusion_jax.scenes.pair.opened import Opened
@@ -39,7 +40,8 @@ def adapt_and_fuse(opened: Opened, out, wish: Wish, options: Options) -> Result:
     if choice.relation.ratio < 2:
         raise UserError(
             f"{opened.pan.path} and {opened.ms.path} have pixels of one size, expected those of "
-            "PAN to be at least twice as fine; there is nothing to adapt to"
+            "PAN to be at least twice as fine; there is nothing to adapt to, unless MS was "
+            "enlarged before: then give its true ratio, such as --ratio=4"
         )
     surveyed = survey(opened)
     if surveyed.ms.bands != opened.ms.bands:
@@ -77,11 +79,13 @@ def adapt_to_pair(
         extent="intersection",
         align=ratio,
     )
+    max_value, pan_value = scene_scales(surveyed.values, surveyed.full_scale, options.full_scales)
     return adapt_to(
         scene,
         dataclasses.replace(wish, quiet=wish.quiet or options.quiet),
         name=f"{surveyed.pan.path.name} and {surveyed.ms.path.name}",
         sensor=choice.sensor,
-        max_value=options.max_value or surveyed.full_scale,
+        max_value=max_value,
+        pan_value=pan_value,
         ratio=ratio,
     )

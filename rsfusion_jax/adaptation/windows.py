@@ -1,9 +1,9 @@
 """Cut windows from a scene, degrade them by Wald's protocol and hold some of them out.
 
 The MS of a window is its ground truth. A window is read with a margin wider than the degradation
-filters, degraded as one image, and cropped. Invalid pixels in the margin (nodata, another test
-area) are filled, so that they do not affect the window. Only the windows are in memory, not the
-whole scene.
+filters, degraded as one image, and cropped. Invalid pixels (nodata, another test area) are filled;
+in the window itself they, and those near them, neither teach nor count in scores. Only the windows
+are in memory, not the whole scene.
 """
 
 import collections
@@ -11,6 +11,7 @@ import dataclasses
 import itertools
 
 import numpy as np
+import scipy.ndimage
 
 from rsfusion_jax.data.simulation.areas import GAP
 from rsfusion_jax.data.simulation.wald import simulate
@@ -35,6 +36,8 @@ _HELD_OUT, _SHARE = 8, 0.1
 """Largest number of held-out windows, and the fraction of the scene's area that they aim at."""
 _LEAST = 4
 """Smallest number of windows for training."""
+_LEAST_VALID = 0.3
+"""Smallest fraction of a window that must be far enough from holes."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,6 +53,11 @@ class Window:
     row: int
     column: int
     sample: Sample
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether it has no holes."""
+        return "valid" not in self.sample or bool(self.sample["valid"].all())
 
 
 class Windows:
@@ -68,7 +76,7 @@ class Windows:
 def make_windows(
     scene: ScenePair,
     camera: Sensor,
-    max_value: float,
+    scales: tuple[float, float],
     pan_degradation: str,
     held_out: bool,
     seed: int,
@@ -80,23 +88,25 @@ def make_windows(
         scene: the pair, registered so that the centre of MS pixel 0 lies at PAN index (r - 1) / 2:
             an MS pixel covers exactly r x r PAN pixels.
         camera: sensor whose MTF gains degrade the scene.
-        max_value: full scale, which becomes 1; pixels that reach it are saturated.
+        scales: full scales of PAN and of MS, which become 1; pixels that reach them are saturated.
         pan_degradation: argument of `data.simulation.wald.simulate`.
         held_out: whether to hold out windows.
         seed: seed for the choice of windows, if the scene has more than are read.
         full_resolution: whether samples also have PAN before degradation, as `pan_full`,
-            (r H, r W, G).
+            (r H, r W, G); then windows with holes are not used.
 
     Returns:
         Training windows and held-out windows, in [0, 1]; the latter are empty without `held_out`.
+        If some have holes, which are filled, all samples have `valid`, (H, W, 1).
 
     Raises:
         UserError: no window can be used, or too few to hold one out; the message says why.
     """
     for side in SIDES:
-        windows, refused = _cut(
-            scene, camera, max_value, pan_degradation, side, seed, full_resolution
-        )
+        windows, refused = _cut(scene, camera, scales, pan_degradation, side, seed, full_resolution)
+        if all(window.is_complete for window in windows):
+            for window in windows:
+                del window.sample["valid"]
         if windows and not held_out:
             return windows, []
         train, validation = _hold_out(windows) if windows else ([], [])
@@ -115,7 +125,7 @@ def make_windows(
     )
 
 
-def _cut(scene, camera: Sensor, max_value, pan_degradation, side: int, seed: int, full_pan: bool):
+def _cut(scene, camera: Sensor, scales, pan_degradation, side: int, seed: int, full_pan: bool):
     """Return all usable windows, and a count of the reasons why others are not."""
     ratio = camera.ratio
     first, count = _usable(scene, ratio)
@@ -142,7 +152,11 @@ def _cut(scene, camera: Sensor, max_value, pan_degradation, side: int, seed: int
         core = tuple(
             slice(p - low, p - low + side) for p, (low, _) in zip(place, reading, strict=True)
         )
-        reason = _refusal(part, valid, core, ratio, max_value)
+        fine = tuple(slice(ratio * s.start, ratio * s.stop) for s in core)
+        judged = np.ones((side, side), bool) if valid[fine].all() else _judged(valid, ratio)[core]
+        least = 1.0 if full_pan else _LEAST_VALID
+        reason = "holds nodata" if judged.mean() < least else ""
+        reason = reason or _refusal(part.ms[core], part.pan[fine], judged, ratio, scales)
         if reason:
             refused[reason] += 1
             continue
@@ -151,30 +165,45 @@ def _cut(scene, camera: Sensor, max_value, pan_degradation, side: int, seed: int
         )
         coarse = tuple(slice(s.start // ratio, s.stop // ratio) for s in core)
         sample = {
-            key: np.ascontiguousarray(
-                image[coarse if key == "ms" else core] / max_value, np.float32
-            )
+            key: _unit(image[coarse if key == "ms" else core], scales[key != "pan"])
             for key, image in area.items()
         }
         if full_pan:
-            fine = tuple(slice(ratio * s.start, ratio * s.stop) for s in core)
-            sample["pan_full"] = np.ascontiguousarray(part.pan[fine] / max_value, np.float32)
+            sample["pan_full"] = _unit(part.pan[fine], scales[0])
+        sample["valid"] = judged[..., None].astype(np.float32)
         windows.append(Window(*place, sample))
     return windows, refused
+
+
+def _unit(image: np.ndarray, scale: float) -> np.ndarray:
+    return np.ascontiguousarray(image / scale, np.float32)
+
+
+def _judged(valid: np.ndarray, ratio: int) -> np.ndarray:
+    """(h, w) bool of a part: MS pixels that are valid and far enough from filled ones.
+
+    The degraded images there hardly depend on what was filled in.
+    """
+    height, width = (size // ratio for size in valid.shape)
+    whole = valid.reshape(height, ratio, width, ratio).all(axis=(1, 3))
+    return scipy.ndimage.minimum_filter(whole, 2 * ratio + 1)
 
 
 def _hold_out(windows: list[Window]) -> tuple[list[Window], list[Window]]:
     """Split windows into training windows, possibly none, and held-out ones, `GAP` pixels apart.
 
     The held-out windows lie as far from each other as possible, starting in a corner. So they
-    represent the whole scene, and few windows are lost to the gaps around them.
+    represent the whole scene, and few windows are lost to the gaps around them. They have no holes
+    if there are enough such windows, since formulas are fitted to the filled ones too.
     """
     side = windows[0].sample["gt"].shape[0]
     places = np.array([(window.row, window.column) for window in windows])
     cells = covered(windows) / side**2
     count = int(np.clip(round(_SHARE * cells), 1, _HELD_OUT))
-    order = [int(places.sum(axis=1).argmin())]
-    distance = np.full(len(places), np.inf)
+    complete = np.array([window.is_complete for window in windows])
+    usable = complete if complete.sum() >= count else np.ones(len(windows), bool)
+    order = [int(np.where(usable, places.sum(axis=1), places.max() * 2 + 1).argmin())]
+    distance = np.where(usable, np.inf, -1.0)
     while len(order) < count:
         step = np.square(places - places[order[-1]]).sum(axis=1)
         distance = np.minimum(distance, step)
@@ -208,20 +237,17 @@ def _places(count: list[int], side: int, ratio: int, seed: int) -> list[tuple[in
     return [places[index] for index in sorted(chosen)]
 
 
-def _refusal(part, valid, core, ratio: int, max_value: float) -> str:
+def _refusal(truth, guide, judged: np.ndarray, ratio: int, scales: tuple[float, float]) -> str:
     """Return the reason why a window cannot be used, or an empty string if it can."""
-    fine = tuple(slice(ratio * s.start, ratio * s.stop) for s in core)
-    if not valid[fine].all():
-        return "holds nodata"
-    truth, guide = part.ms[core], part.pan[fine]
+    guide = guide[judged.repeat(ratio, axis=0).repeat(ratio, axis=1)]
+    images = (("MS", truth[judged], scales[1]), ("PAN", guide, scales[0]))
     # Resampling changes values slightly, so saturated or constant pixels need a tolerance.
-    top = (1 - _ROUNDING) * max_value
-    saturated = max(float((image >= top).any(-1).mean()) for image in (truth, guide))
-    if saturated > _SATURATED:
-        return f"is saturated (more than {_SATURATED:.0%} of it at {max_value:g})"
+    for _, image, max_value in images:
+        if (image >= (1 - _ROUNDING) * max_value).any(-1).mean() > _SATURATED:
+            return f"is saturated (more than {_SATURATED:.0%} of it at {max_value:g})"
     # Each by its own values: PAN may be in counts and MS in reflectances.
-    for label, image in (("MS", truth), ("PAN", guide)):
-        if np.ptp(image, axis=(0, 1)).max() < _ROUNDING * np.abs(image).max():
+    for label, image, _ in images:
+        if np.ptp(image, axis=0).max() < _ROUNDING * np.abs(image).max():
             return f"has a constant {label}"
     return ""
 

@@ -64,7 +64,12 @@ def make_parser(prog: str) -> Parser:
         "--sensor",
         help="whose pixels these are: a name, or a .json file; default from the metadata",
     )
-    how.add_argument("--max-value", type=float, help="full scale, where not that of the weights")
+    how.add_argument(
+        "--max-value",
+        type=_scale,
+        metavar="VALUE|PAN,MS",
+        help="full scale, where not that of the weights; two where PAN has other units",
+    )
     how.add_argument("--bands", type=_integers, metavar="I,J,..", help="MS bands to fuse, from 1")
     how.add_argument("--nodata", type=float, help="value of invalid pixels; default by the files")
     how.add_argument("--tile", type=int, help="side of blended tiles, for global networks")
@@ -235,7 +240,7 @@ def _print_result(result, out: str) -> None:
         print(f"{Path(out).name}: this part is done; the last of the shards writes the file")
         return
     figures, seconds = result.figures, result.seconds
-    drift = ", ".join(f"{value:+.3g}" for value in figures["mean_drift"])
+    drift = ", ".join("none" if v is None else f"{v:+.3g}" for v in figures["mean_drift"])
     error, detail = figures["r_ergas"], figures["d_rho"]
     print(
         f"{result.path}: "
@@ -272,6 +277,15 @@ def _numbers(text: str) -> tuple[float, float]:
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is no pair of numbers like 1.5,-0.2") from None
     return row, column
+
+
+def _scale(text: str):
+    if "," in text:
+        return _numbers(text)
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number like 2047") from None
 
 
 def _shift(text: str):

@@ -10,7 +10,7 @@ from rsfusion_jax.sensors import Sensor
 Sample = dict[str, np.ndarray]
 """Arrays `pan` (H, W, G), `ms` (h, w, C), `lms` (H, W, C) and, where it exists, `gt` (H, W, C), all
 float32 divided by the set's `max_value`. Samples for cloud removal may contain `mask` (H, W, 1), 1
-at clouds."""
+at clouds; those cut from a scene with holes `valid` (H, W, 1), 0 where `gt` or `pan` has none."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,6 +28,7 @@ class SetInfo:
             sets).
         has_gt: True at reduced resolution, where samples have `gt`; False at full resolution.
         pan_degradation: how PAN was degraded to reduced resolution; None if unknown.
+        pan_value: divisor of `pan`, where its units are not those of `ms`; None for `max_value`.
     """
 
     name: str
@@ -39,6 +40,7 @@ class SetInfo:
     ms_phase: float
     has_gt: bool
     pan_degradation: str | None = None
+    pan_value: float | None = None
 
 
 class Source(Protocol):

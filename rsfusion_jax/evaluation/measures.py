@@ -48,8 +48,9 @@ def measure(
     They are computed in counts, which Q2n rounds as the MATLAB toolbox does.
 
     Args:
-        batch: `pan`, `ms`, `lms` and, if the data set has them, `gt` and `mask`, (B, H, W, .), in
-            [0, 1].
+        batch: `pan`, `ms`, `lms` and, if the data set has them, `gt`, `mask` and `valid`,
+            (B, H, W, .), in [0, 1]. Pixels that are not valid do not count; SSIM, SCC, Q2n and the
+            bands' mean PSNR take them as free of error.
         fused: fused images, (B, H, W, C), in [0, 1].
         info: description of the data set.
         wrap: whether metrics without ground truth enlarge with periodic borders.
@@ -60,6 +61,9 @@ def measure(
     scaled = {key: batch[key] for key in ("pan", "ms", "lms", "gt") if key in batch}
     if not info.has_gt:
         return (_full_wrapped if wrap else _full)(scaled, fused, info)
+    if "valid" in batch:
+        scaled["valid"] = batch["valid"]
+        fused = jnp.where(batch["valid"] > 0, fused, batch["gt"])
     values = _reduced(scaled, fused, info)
     if "mask" in batch:
         values |= _under_clouds({key: batch[key] for key in ("gt", "mask")}, fused, info)
@@ -71,10 +75,13 @@ def _batched(one):
 
     @functools.partial(jax.jit, static_argnums=2)
     def many(batch, fused, info):
-        def counts(image):
-            return image.astype(jnp.float32) * info.max_value
+        scales = {"mask": None, "valid": None, "pan": info.pan_value or info.max_value}
 
-        scaled = {key: image if key == "mask" else counts(image) for key, image in batch.items()}
+        def counts(image, key=""):
+            scale = scales.get(key, info.max_value)
+            return image if scale is None else image.astype(jnp.float32) * scale
+
+        scaled = {key: counts(image, key) for key, image in batch.items()}
         return per_image(lambda b, f: one(b, f, info), scaled, counts(fused))
 
     return many
@@ -83,12 +90,13 @@ def _batched(one):
 @_batched
 def _reduced(batch, fused, info):
     gt, scale = batch["gt"], info.max_value
+    where = {"where": batch["valid"]} if "valid" in batch else {}
     values = {
-        "SAM": metrics.sam(gt, fused),
-        "ERGAS": metrics.ergas(gt, fused, ratio=info.ratio),
-        "MAE": metrics.mae(gt, fused),
-        "RMSE": metrics.rmse(gt, fused),
-        "PSNR": metrics.psnr(gt, fused, data_range=scale),
+        "SAM": metrics.sam(gt, fused, **where),
+        "ERGAS": metrics.ergas(gt, fused, ratio=info.ratio, **where),
+        "MAE": metrics.mae(gt, fused, **where),
+        "RMSE": metrics.rmse(gt, fused, **where),
+        "PSNR": metrics.psnr(gt, fused, data_range=scale, **where),
         "PSNR band mean": metrics.psnr_band_mean(gt, fused, data_range=scale),
         "SSIM": metrics.ssim(gt, fused, data_range=scale),
         "SCC": metrics.scc(gt, fused),

@@ -158,6 +158,7 @@ def check_fits(fuser: Fuser, info: SetInfo, label: str) -> None:
         "guide bands": (model.guide_bands, info.guide_bands),
         "ratio": (model.ratio, info.ratio),
         "max_value": (fuser.max_value, info.max_value),
+        "pan_value": (fuser.pan_value, info.pan_value or info.max_value),
         "ms_phase": (fuser.ms_phase, info.ms_phase),
     }
     for name, (weights, data) in pairs.items():

@@ -63,7 +63,8 @@ def export_fuser(
 
     @jax.default_matmul_precision("highest")
     def fuse(pan, ms):
-        pan, ms = (image.astype(jnp.float32) / fuser.max_value for image in (pan, ms))
+        pan = pan.astype(jnp.float32) / fuser.pan_value
+        ms = ms.astype(jnp.float32) / fuser.max_value
         fused = model.apply(fuser.variables, pan, ms, interp23(ms, model.ratio))["fused"]
         return fused * fuser.max_value
 
@@ -75,7 +76,8 @@ def export_fuser(
         "ms": shapes[1],
         "fused": [batch, tile, tile, model.num_bands],
         "dtype": "float32",
-        "units": f"counts, full scale {fuser.max_value:g}; not clipped",
+        "units": f"counts, full scale {fuser.max_value:g}; not clipped"
+        + (f"; PAN {fuser.pan_value:g}" if fuser.pan_value != fuser.max_value else ""),
         "ratio": model.ratio,
         "ms_phase": fuser.ms_phase,
         "sensor": None if fuser.sensor is None else fuser.sensor.name,

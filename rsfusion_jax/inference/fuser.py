@@ -30,6 +30,7 @@ class Fuser:
         variables: {"params": ...}.
         sensor: sensor of the training data, or None.
         max_value: full scale, by which images are divided; 1 for images in [0, 1].
+        pan_value: that of PAN, which differs where its units are not those of MS.
         ms_phase: PAN index of the centre of MS pixel 0 in the training data.
         diffusion: process and sampler of a diffusion network; None for networks that fuse in one
             pass. The constructor takes a mapping of the fields that differ from those of DDIF.
@@ -42,6 +43,7 @@ class Fuser:
         *,
         sensor: str | Mapping | Sensor | None = None,
         max_value: float | None = None,
+        pan_value: float | None = None,
         ms_phase: float | None = None,
         diffusion: Mapping | None = None,
     ):
@@ -51,18 +53,22 @@ class Fuser:
                 f"sensor {self.sensor.name!r} has {self.sensor.num_bands} bands, the network "
                 f"{model.num_bands}; name the right sensor or none"
             )
-        if max_value is not None and not max_value > 0:
-            raise UserError(f"max_value={max_value} must be positive: 2047 for 11-bit counts")
+        for name, value in (("max_value", max_value), ("pan_value", pan_value)):
+            if value is not None and not value > 0:
+                raise UserError(f"{name}={value} must be positive: 2047 for 11-bit counts")
         self.model = model
         self.variables = jax.tree.map(jnp.asarray, dict(variables))
         scale = self.sensor.max_value if self.sensor is not None else 1.0
         self.max_value = float(max_value if max_value is not None else scale)
+        self.pan_value = self.max_value if pan_value is None else float(pan_value)
         self.ms_phase = float(model.ratio // 2 if ms_phase is None else ms_phase)
         self.diffusion = None if model.predicts == "fused" else Diffusion(**(diffusion or {}))
 
     def __repr__(self) -> str:
         model, sensor = self.model, "" if self.sensor is None else f", sensor {self.sensor.name!r}"
         units = "images in [0, 1]" if self.max_value == 1 else f"counts up to {self.max_value:g}"
+        if self.pan_value != self.max_value:
+            units += f" and PAN's up to {self.pan_value:g}"
         return (
             f"<Fuser: {model.title}, {model.num_bands} bands guided by {model.guide_bands}, ratio "
             f"{model.ratio}, {units}{sensor}>"
@@ -85,7 +91,8 @@ class Fuser:
 
         Args:
             pan: guide image, (H, W, G) or (B, H, W, G), or (H, W) for a one-band guide; any dtype.
-            ms: MS image, (H/r, W/r, C) or (B, H/r, W/r, C), in the same units.
+            ms: MS image, (H/r, W/r, C) or (B, H/r, W/r, C), in the same units unless `pan_value`
+                says otherwise.
             lms: upsampled MS, (H, W, C) or (B, H, W, C); by default computed from `ms`.
             tile: side of a tile in PAN pixels; None processes the whole image at once. Tiles follow
                 the published protocol of `inference.tiles`: networks that depend on the whole image
@@ -113,7 +120,8 @@ class Fuser:
         pan, ms, lms, single = self._check_images(pan, ms, lms)
         # Outside of jax: each operation on an image of a new size is another program there.
         scale = np.float32(self.max_value)
-        pan, ms = (np.asarray(image, np.float32) / scale for image in (pan, ms))
+        pan = np.asarray(pan, np.float32) / np.float32(self.pan_value)
+        ms = np.asarray(ms, np.float32) / scale
         if lms is None:
             lms = _enlarged(ms, self.model.ratio)
         else:
@@ -146,8 +154,8 @@ class Fuser:
         A diffusion network draws one sample per image, with seed 0.
 
         Args:
-            pan: guide images divided by `max_value`, (B, H, W, G).
-            ms: MS images, likewise, (B, H/r, W/r, C).
+            pan: guide images divided by `pan_value`, (B, H, W, G).
+            ms: MS images divided by `max_value`, (B, H/r, W/r, C).
             lms: upsampled MS, likewise, (B, H, W, C).
 
         Returns:
@@ -208,22 +216,22 @@ class Fuser:
             )
         if lms is not None and lms.shape != (*pan.shape[:3], ms.shape[-1]):
             raise UserError(f"lms is {lms.shape}, expected {(*pan.shape[:3], ms.shape[-1])}")
-        for name, image in (("pan", pan), ("ms", ms)):
-            self._check_values(name, image)
+        for name, image, scale in (("pan", pan, self.pan_value), ("ms", ms, self.max_value)):
+            self._check_values(name, image, scale)
         return pan, ms, lms, single
 
-    def _check_values(self, name: str, image: np.ndarray) -> None:
+    def _check_values(self, name: str, image: np.ndarray, scale: float) -> None:
         if not np.isfinite(image).all():
             raise UserError(f"{name} holds NaN or infinite values; fill or mask them first")
         peak = float(image.max())
-        if self.max_value == 1 and peak > _COUNTS_ABOVE:
+        if scale == 1 and peak > _COUNTS_ABOVE:
             raise UserError(
                 f"{name} reaches {peak:g} but this Fuser takes images in [0, 1]; pass sensor= or "
                 "max_value= when loading it, or divide by the full scale"
             )
-        if self.max_value > 1 and np.issubdtype(image.dtype, np.floating) and 0 < peak <= 1:
+        if scale > 1 and np.issubdtype(image.dtype, np.floating) and 0 < peak <= 1:
             raise UserError(
-                f"{name} lies in [0, 1] but this Fuser takes counts up to {self.max_value:g}; pass "
+                f"{name} lies in [0, 1] but this Fuser takes counts up to {scale:g}; pass "
                 "max_value=1 when loading it, or give counts"
             )
 

@@ -50,6 +50,7 @@ def save_pretrained(
         _fields(fuser.model),
         sensor=fuser.sensor,
         max_value=fuser.max_value,
+        pan_value=None if fuser.pan_value == fuser.max_value else fuser.pan_value,
         ms_phase=fuser.ms_phase,
         diffusion=fuser.diffusion,
     )

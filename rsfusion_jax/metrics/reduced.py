@@ -41,7 +41,7 @@ def sam(gt, fused, *, where=None):
 
 
 @metric
-def ergas(gt, fused, *, ratio):
+def ergas(gt, fused, *, ratio, where=None):
     """Relative dimensionless global error in synthesis.
 
     `100 / ratio * sqrt(mean over bands of MSE_b / mean(gt_b)^2)`. Wald, "Quality of high
@@ -54,10 +54,11 @@ def ergas(gt, fused, *, ratio):
         gt: (H, W, C).
         fused: (H, W, C).
         ratio: PAN pixels per MS pixel along one axis; 4 for most pansharpening data sets.
+        where: (H, W, 1) mask, 1 at the pixels to include; all by default.
     """
     if ratio < 1:
         raise UserError(f"ergas: ratio {ratio} is not PAN pixels per MS pixel; give 4, 2, ...")
-    error = image_mean((gt - fused) ** 2) / image_mean(gt) ** 2
+    error = image_mean((gt - fused) ** 2, where) / image_mean(gt, where) ** 2
     return 100 / ratio * jnp.sqrt(error.mean())
 
 

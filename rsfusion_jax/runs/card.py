@@ -7,7 +7,14 @@ from rsfusion_jax.sensors import Sensor
 
 
 def network_card(
-    model, fields: Mapping, *, sensor: Sensor | None, max_value, ms_phase, diffusion=None
+    model,
+    fields: Mapping,
+    *,
+    sensor: Sensor | None,
+    max_value,
+    ms_phase,
+    pan_value=None,
+    diffusion=None,
 ) -> dict:
     """Make the card of a network: all that is needed to build it and to use its weights.
 
@@ -18,6 +25,7 @@ def network_card(
         sensor: sensor of the training data.
         max_value: full scale, by which counts are divided.
         ms_phase: PAN index of the centre of MS pixel 0.
+        pan_value: full scale of PAN, where it is not that of MS; None.
         diffusion: `inference.draw.Diffusion` of a diffusion network.
 
     Returns:
@@ -36,6 +44,7 @@ def network_card(
             "sensor": None if sensor is None else dataclasses.asdict(sensor),
             "max_value": max_value,
             "ms_phase": ms_phase,
+            **({} if pan_value is None else {"pan_value": pan_value}),
         },
         "diffusion": None if diffusion is None else dataclasses.asdict(diffusion),
     }

@@ -18,6 +18,7 @@ _SCALE = {
     "sensor": (dict, str, type(None)),
     "max_value": (int, float, type(None)),
     "ms_phase": (int, float, type(None)),
+    "pan_value": (int, float, type(None)),
 }
 
 

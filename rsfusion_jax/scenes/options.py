@@ -16,7 +16,8 @@ class Options:
         bands: MS bands to fuse, from 1; None for all.
         ratio: PAN pixels per true pixel of an MS that was enlarged to PAN's grid before; None.
         nodata: value of invalid pixels in PAN and MS; None for what the files say.
-        max_value: full scale; None for that of the weights.
+        max_value: full scale, one for both images or (PAN's, MS's), which is what is stored; None
+            for that of the weights.
         extent: "intersection", "union", "pan" or "refuse"; see `geometry.written_span`.
         grid: PAN (row, column) of the corner where MS begins, for files without a georeference.
         shift: residual shift of MS: "report" measures it, "auto" also corrects it, "local" measures
@@ -55,7 +56,7 @@ class Options:
     bands: tuple[int, ...] | None = None
     ratio: int | None = None
     nodata: float | None = None
-    max_value: float | None = None
+    max_value: float | tuple[float, float] | None = None
     extent: str = "intersection"
     grid: tuple[float, float] | None = None
     shift: str | tuple[float, float] = "report"
@@ -98,8 +99,13 @@ class Options:
         if self.rgb is not None and len(self.rgb) != 3:
             listed = ",".join(map(str, self.rgb))
             raise UserError(f"--rgb={listed} must be three bands: red, green, blue")
-        if self.max_value is not None and not 0 < self.max_value < float("inf"):
-            raise UserError(f"--max-value={self.max_value:g} must be a positive number")
+        if self.max_value is not None:
+            values = self.max_value if isinstance(self.max_value, tuple) else (self.max_value,)
+            if len(values) > 2 or not all(0 < value < float("inf") for value in values):
+                listed = ",".join(f"{value:g}" for value in values)
+                raise UserError(
+                    f"--max-value={listed} must be a positive number, or PAN's and that of MS"
+                )
         index, total = self.shard
         if not 1 <= index <= total:
             raise UserError(f"--shard={index}/{total} must be i/n with i from 1 to n")
@@ -108,6 +114,12 @@ class Options:
                 f"--shift={self.shift} is neither report, auto, local, none nor ROWS,COLUMNS in "
                 "PAN pixels"
             )
+
+    @property
+    def full_scales(self) -> tuple[float, float] | None:
+        """Full scale of PAN and of MS; None where `max_value` is not set."""
+        value = self.max_value
+        return value if value is None or isinstance(value, tuple) else (value, value)
 
     @property
     def of_pixels(self) -> dict:

@@ -174,7 +174,14 @@ def opened_pair(pan, ms, out, options: Options) -> Iterator[Opened]:
         # The cache in bytes, where GDAL's own option takes MB too.
         rasterio.Env(GDAL_CACHEMAX=memory.CACHE, GDAL_NUM_THREADS="ALL_CPUS"),
         contextlib.closing(
-            open_pair(pan, ms, bands=options.bands, warp=options.warp, nodata=options.nodata)
+            open_pair(
+                pan,
+                ms,
+                bands=options.bands,
+                warp=options.warp,
+                nodata=options.nodata,
+                related=options.grid is not None,
+            )
         ) as opened,
     ):
         if options.shard[1] == 1:
@@ -214,8 +221,9 @@ def fuse_placed(placed: Placed, out, options: Options) -> Result:
         plan = memory.plan_work(prepared.engine, scene, budget, side, batch_size)
         windows = plan.windows
         pixels = choose_format(scene.pan, scene.ms, options.dtype, scene.reaches_beyond)
-        planes = bands + (pixels.extra is not None)
-        coder = TileCoder(bands, pixels, options.compress, tile_side(windows.side))
+        written = len(scene.ms.descriptions)
+        planes = written + (pixels.extra is not None)
+        coder = TileCoder(written, pixels, options.compress, tile_side(windows.side))
         mine = shard_blocks(len(windows.blocks), options.shard)
         store.header["resumed"] = {
             "side": windows.side,

@@ -50,7 +50,7 @@ def load_weights(weights: str, model: str | None, opened: Opened, options: Optio
         guide_bands=len(pan.bands),
         ratio=relate_grids(pan, ms, options.grid).ratio,
         sensor=sensor,
-        max_value=None if sensor else options.max_value,
+        max_value=None if sensor else options.full_scales[1],
     )
 
 
@@ -65,9 +65,5 @@ def default_weights(surveyed: Surveyed, options: Options) -> Fuser | None:
     ratio = relate_grids(pan, ms, options.grid).ratio
     if ratio == 1:
         return None
-    return load_default(
-        len(ms.bands),
-        guide_bands=len(pan.bands),
-        ratio=ratio,
-        max_value=options.max_value or surveyed.full_scale,
-    )
+    max_value = surveyed.full_scale if options.max_value is None else options.full_scales[1]
+    return load_default(len(ms.bands), guide_bands=len(pan.bands), ratio=ratio, max_value=max_value)

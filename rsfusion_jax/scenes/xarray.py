@@ -30,6 +30,7 @@ from rsfusion_jax.scenes.pair.geometry import ScenePair
 from rsfusion_jax.scenes.pair.image import GeoImage
 from rsfusion_jax.scenes.pair.raster_file import ZeroBorder
 from rsfusion_jax.scenes.pair.relate import make_scene, relate_grids
+from rsfusion_jax.scenes.pair.systems import horizontal
 from rsfusion_jax.scenes.work import memory
 from rsfusion_jax.scenes.work.batch import stack_windows
 from rsfusion_jax.scenes.work.engines import Engine, classical_spec, network_engine
@@ -315,7 +316,7 @@ def _zero_border(values: dask.array.Array) -> ZeroBorder | None:
 def _check_pair(pan: _Array, ms: _Array) -> None:
     if len(pan.bands) != 1 and len(pan.bands) >= len(ms.bands):
         raise UserError(f"pan has {len(pan.bands)} bands and ms {len(ms.bands)}; swap them")
-    if pan.crs != ms.crs:
+    if horizontal(pan.crs) != horizontal(ms.crs):
         raise UserError(
             f"pan is in {pan.crs} and ms in {ms.crs}; bring ms there with ms.rio.reproject(pan.rio"
             ".crs)"
@@ -325,7 +326,10 @@ def _check_pair(pan: _Array, ms: _Array) -> None:
 def _check_network(fuser, pan: _Array, ms: _Array) -> None:
     """Bands, and whether the values' scale can be that of the weights."""
     model = fuser.model
-    for array, wanted in ((pan, model.guide_bands), (ms, model.num_bands)):
+    for array, wanted, scale in (
+        (pan, model.guide_bands, fuser.pan_value),
+        (ms, model.num_bands, fuser.max_value),
+    ):
         if len(array.bands) != wanted:
             raise UserError(
                 f"{array.label} has {len(array.bands)} bands, the weights take {wanted}; choose "
@@ -337,7 +341,7 @@ def _check_network(fuser, pan: _Array, ms: _Array) -> None:
         )
         if valid.any():
             values = np.moveaxis(image, 0, -1)[valid]
-            check_full_scale(array.label, values, None, fuser.max_value, False)
+            check_full_scale(array.label, values, None, scale, False)
 
 
 def _described(data, scene: ScenePair, pixels: PixelFormat, pan, ms) -> xarray.DataArray:

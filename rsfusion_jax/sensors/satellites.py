@@ -139,7 +139,8 @@ SATELLITES = (
         _FOUR_BANDS,
         ((450, 520), (520, 590), (630, 690), (770, 890)),
         None,
-        f"GF-1 PMS, 2 m and 8 m, bands by CRESDA, 10 bit; {NO_GAINS}",
+        "GF-1 PMS, 2 m and 8 m, bands by table 1 of Peng and Zhang, Remote Sensing for Land and "
+        f"Resources 31(4), 2019, 10 bit; {NO_GAINS}",
         pan=(450, 900),
         bits=10,
     ),
@@ -163,11 +164,11 @@ SATELLITES = (
             (630, 690),
             (695, 715),
             (730, 750),
-            (770, 895),
+            (780, 920),
         ),
         None,
-        "WorldView Legion, bands and 11 bit as commonly quoted, not checked against a document; "
-        f"{NO_GAINS}",
+        "WorldView Legion, bands by CATALYST's reference of Maxar-Legion (its coastal band's upper "
+        f"edge, 500, taken as 450), 11 bit as commonly quoted, not checked; {NO_GAINS}",
         pan=(450, 800),
     ),
     _camera(

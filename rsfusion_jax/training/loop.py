@@ -169,6 +169,7 @@ def _train(
             sensor=info.sensor,
             max_value=info.max_value,
             ms_phase=info.ms_phase,
+            pan_value=info.pan_value,
             diffusion=diffusion,
         ),
         "config": config.to_dict(),

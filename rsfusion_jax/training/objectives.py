@@ -1,8 +1,9 @@
 """Training objectives: functions `(model, params, batch, key) -> (loss, scalars)`.
 
-`batch` has "pan", "ms", "lms" (the upsampled MS) and "gt" (the ground truth), in [0, 1]; `scalars`
-is a dict of further values for the log. Loss and scalars are means over the images: on several
-devices each computes them for its own images, and the training step averages them.
+`batch` has "pan", "ms", "lms" (the upsampled MS) and "gt" (the ground truth), in [0, 1], and, if it
+was cut from a scene with holes, "valid", 0 where there is no ground truth; `scalars` is a dict of
+further values for the log. Loss and scalars are means over the images: on several devices each
+computes them for its own images, and the training step averages them.
 """
 
 from collections.abc import Callable, Sequence
@@ -40,6 +41,8 @@ def supervised(loss: str) -> Callable:
                 f"{model.title}; set it to 'diffusion'"
             )
         fused = _at_least_float32(_apply(model, params, batch, key)["fused"])
+        if "valid" in batch:  # other pixels count as right, so that they have no gradient
+            fused = jnp.where(batch["valid"] > 0, fused, batch["gt"])
         return distance(fused, batch["gt"]), {}
 
     return objective

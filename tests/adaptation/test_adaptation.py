@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import scipy.ndimage
+from adaptation_scenes import CAMERA, STUDENT, scene
 from scene_files import field, read, write_pair
 
 import rsfusion_jax as rsf
@@ -21,34 +21,19 @@ from rsfusion_jax.adaptation.verdict import Verdict
 from rsfusion_jax.adaptation.windows import make_windows
 from rsfusion_jax.cli.main import run
 from rsfusion_jax.data.simulation.areas import GAP
-from rsfusion_jax.data.simulation.psf import Psf, observe
 from rsfusion_jax.errors import UserError
 from rsfusion_jax.inference.default import default_params
 from rsfusion_jax.runs.folder import open_run_folder
 from rsfusion_jax.scenes.pair.full_scale import full_scale_from_values
 from rsfusion_jax.scenes.pair.parts import read_part
-from rsfusion_jax.sensors import get_sensor
 from rsfusion_jax.training.config import default_config
 
-CAMERA = get_sensor({"bands": 3, "mtf_ms": 0.3, "ratio": 4})
-STUDENT = {"name": "dicnn"}
 NARROW = {"name": "bandwise", "width": 8}
-
-
-def scene(rows, columns, gain=0.3, bands=3, seed=0):
-    """Counts of related textures: MS as a camera of that gain sees what PAN is the mean of."""
-    random = np.random.default_rng(seed)
-    fine = random.standard_normal((4 * rows, 4 * columns, bands + 1))
-    fine = scipy.ndimage.gaussian_filter(fine, (2.0, 2.0, 0))
-    fine = 900 + 200 * (fine[..., :1] + 0.3 * fine[..., 1:]) / fine.std()
-    ms = observe(fine, Psf("mtf"), 4, gains=gain, centred=True)
-    pan = fine.mean(-1, keepdims=True)
-    return [np.clip(np.rint(image), 1, 2046).astype(np.uint16) for image in (pan, ms)]
 
 
 def windows(pan, ms, held_out=True, valid=None, max_value=2047.0):
     made, _ = array_scene(pan, ms, 1.5, valid)
-    return make_windows(made, CAMERA, max_value, "imresize", held_out, 0)
+    return make_windows(made, CAMERA, (max_value, max_value), "imresize", held_out, 0)
 
 
 def test_windows_are_parts_of_the_degraded_scene():
@@ -71,11 +56,16 @@ def test_held_out_windows_lie_apart_and_masked_pixels_are_never_seen():
     hidden = [image.copy() for image in (pan, ms)]
     hidden[1][~valid] = 2040
     train, judge = windows(*hidden, valid=valid)
-    assert judge and len(train) >= 4
+    assert judge and len(train) >= 4 and not all(one.is_complete for one in train)
+    for one in [*train, *judge]:
+        side = one.sample["gt"].shape[0]
+        assert one.sample["gt"].max() < 2039 / 2047  # holes are filled
+        inside = valid[one.row : one.row + side, one.column : one.column + side]
+        assert not (one.sample["valid"][..., 0] > inside).any()
+        assert one.is_complete == inside.all()
+    assert all(one.is_complete for one in judge)
     for one in train:
         side = one.sample["gt"].shape[0]
-        assert one.sample["gt"].max() < 2039 / 2047
-        assert valid[one.row : one.row + side, one.column : one.column + side].all()
         for other in judge:
             apart = max(abs(one.row - other.row), abs(one.column - other.column)) - side
             assert apart >= GAP

@@ -57,7 +57,7 @@ def field(rows, columns, bands=3):
 
 def read(path):
     """(H, W, C) as stored, and what the file says of itself."""
-    names = "descriptions units scales offsets nodata dtypes count shape crs transform profile"
+    names = "descriptions units scales offsets nodata dtypes count shape crs transform profile rpcs"
     with without_georeference(), rasterio.open(path) as file:
         known = {name: getattr(file, name) for name in names.split()}
         known |= {"tags": file.tags(), "colours": [c.name for c in file.colorinterp]}

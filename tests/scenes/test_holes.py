@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import rasterio
 import scipy.ndimage
 from scene_files import read, write_pair
 
@@ -62,11 +63,33 @@ def test_nodata_that_no_file_states(tmp_path, images):
     assert image[image != 65535].max() < 4500 and 0.15 < (image == 65535).mean() < 0.4
 
 
-def test_dead_bands_are_named_and_left_out(tmp_path, images):
+@pytest.mark.parametrize("more", [{"nodata": 9}, {"dtype": "float32"}, {"format": "cog"}])
+def test_dead_bands_are_named_and_stay_nodata(tmp_path, images, more):
     pan, ms = images
-    ms = np.concatenate([ms, np.full_like(ms[..., :2], 9)], axis=-1)
-    pair = write_pair(tmp_path, pan, ms[..., [0, 3, 1, 4, 2]], ratio=3, nodata=9)
-    options = {"method": "gsa", "shift": "none", "samples": 0, "quiet": True}
-    result = rsf.fuse_scene(*pair, tmp_path / "o.tif", **options)
-    assert read(tmp_path / "o.tif")[0].shape[2] == 3
-    assert "ms.tif: bands 2, 4 without a valid pixel, left out of the output" in result.notices
+    options = {"method": "gsa", "shift": "none", "samples": 1, "quiet": True, "rgb": (5, 3, 1)}
+    options |= {"quicklook": tmp_path / "o.png", "report": tmp_path / "o.json"} | more
+    nodata = options.pop("nodata", 9)
+    live = rsf.fuse_scene(
+        *write_pair(tmp_path, pan, ms, ratio=3, nodata=nodata),
+        tmp_path / "live.tif",
+        **options | {"rgb": (3, 2, 1), "quicklook": tmp_path / "l.png", "report": None},
+    )
+    dead = np.concatenate([ms, np.full_like(ms[..., :2], nodata)], axis=-1)[..., [0, 3, 1, 4, 2]]
+    pair = write_pair(tmp_path, pan, dead, ratio=3, nodata=nodata)
+    out = tmp_path / "o.tif"
+    with rasterio.open(pair[1], "r+") as file:
+        for band in file.indexes:
+            file.update_tags(band, wavelength=str(500 + band))
+    result = rsf.fuse_scene(*pair, out, **options)
+    (image, known), expected = read(out), read(tmp_path / "live.tif")[0]
+    np.testing.assert_array_equal(image[..., [0, 2, 4]], expected)
+    assert known.nodata == nodata and (image[..., [1, 3]] == nodata).all()
+    with rasterio.open(out) as file:
+        assert file.tags(5)["wavelength"] == "505"
+    assert "ms.tif: bands 2, 4 without a valid pixel, nodata in the output" in result.notices
+    figures = result.figures
+    assert [mean is None for mean in figures["mean"]] == [False, True, False, True, False]
+    assert figures["r_ergas"] == live.figures["r_ergas"]
+    np.testing.assert_array_equal(*(read(tmp_path / name)[0] for name in ("o.png", "l.png")))
+    with pytest.raises(rsf.UserError, match="--rgb=1,2,3: one of these has no valid pixel"):
+        rsf.fuse_scene(*pair, tmp_path / "p.tif", **options | {"rgb": (1, 2, 3)}, overwrite=True)

@@ -46,6 +46,8 @@ def tag(path, **changes):
 def test_what_the_file_says_decides_in_this_order(tmp_path, pair):
     assert brightest(tmp_path, pair) == (3, 2, 1)
     assert brightest(tmp_path, pair, sensor="ge1", bands=(3, 4, 1, 2)) == (3, 2, 1)
+    tag(pair[1], names=("B04", "B2", "band 3", "B8A"))
+    assert brightest(tmp_path, pair) == (1, 3, 2)
     tag(pair[1], centres=(660, 840, 480, 560))
     assert brightest(tmp_path, pair, sensor={"bands": 4, "mtf_ms": 0.3}) == (1, 4, 3)
     tag(pair[1], names=("B8", "B2 (Blue)", "Green", "red"))

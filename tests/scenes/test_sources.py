@@ -167,8 +167,8 @@ def test_an_enlarged_ms_is_brought_back(pair, expected, tmp_path):
     result = rsf.fuse_scene(pair[0], enlarged, tmp_path / "o.tif", method="gsa", ratio=3, **QUICK)
     assert np.array_equal(read(tmp_path / "o.tif")[0], expected)
     assert not any("--ratio" in notice for notice in result.notices)
-    result = rsf.fuse_scene(pair[0], enlarged, tmp_path / "o.tif", method="gsa", **QUICK)
-    assert any("give the ratio of its true pixels" in notice for notice in result.notices)
+    with pytest.raises(UserError, match="was enlarged by 3 before; give --ratio=3"):
+        rsf.fuse_scene(pair[0], enlarged, tmp_path / "o.tif", method="gsa", **QUICK)
     large[: large.shape[0] // 2] = 0
     write_tif(enlarged, large, pixel=1, transform=transform, nodata=0)
     rsf.fuse_scene(pair[0], enlarged, tmp_path / "o.tif", method="exp", ratio=3, **QUICK)

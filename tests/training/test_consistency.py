@@ -104,7 +104,7 @@ def test_windows_keep_pan_beside_their_truth():
     valid = np.ones(ms.shape[:2], bool)
     valid[:5] = False
     scene, _ = array_scene(pan, ms, 1.5, valid)
-    given = scene, CAMERA, 2047.0, "as_ms", False, 0
+    given = scene, CAMERA, (2047.0, 2047.0), "as_ms", False, 0
     assert all("pan_full" not in window.sample for window in make_windows(*given)[0])
     windows, _ = make_windows(*given, full_resolution=True)
     for window in windows:

@@ -6,6 +6,10 @@ import numpy as np
 
 from rsfusion_jax.errors import UserError
 
+_OTHER_UNITS = 32
+"""Quotient of the images' largest values beyond which they have different units."""
+_HIGH = 2.0
+"""Least value as a multiple of the values' range from which they count as varying about a level."""
 _DARK = 1 / 16
 """Images with fractions whose 99.99 % lie below this share of full scale were scaled otherwise."""
 
@@ -26,6 +30,31 @@ def full_scale_from_values(values: Iterable[np.ndarray], bits: int | None = None
         return float(2 ** max(int(np.ceil(np.log2(peak))) if peak > 0 else 0, 0))
     needed = int(np.ceil(np.log2(peak + 1)))
     return float(2 ** max(bits or 8, needed) - 1)
+
+
+def level_of(values: np.ndarray) -> float:
+    """What values rise from where they vary little about a high level, as kelvins do; else 0."""
+    low, high = float(values.min()), float(values.max())
+    return low - (high - low) / 4 if low > _HIGH * (high - low) > 0 else 0.0
+
+
+def own_scale(values: np.ndarray, level: float = 0.0) -> float:
+    """Power of two that holds how far values lie from a level."""
+    peak = float(np.abs(values - level).max(initial=0))
+    return float(2.0 ** np.ceil(np.log2(peak))) if peak > 0 else 1.0
+
+
+def have_other_units(pan: np.ndarray, ms: np.ndarray, max_value: float) -> bool:
+    """Whether no full scale suits both images: counts beside kelvins or reflectances.
+
+    Args:
+        pan, ms: valid values.
+        max_value: the full scale that would stand for 1 in both.
+    """
+    level = level_of(ms)
+    scales = own_scale(pan), own_scale(ms, level)
+    quotients = scales[0] / scales[1], max_value / scales[1]
+    return bool(level) or any(max(q, 1 / q) > _OTHER_UNITS for q in quotients)
 
 
 def check_full_scale(
@@ -58,5 +87,8 @@ def check_full_scale(
     else:
         return []
     if stated:
-        return [f"{reached}; --max-value={max_value:g} stands for 1"]
-    raise UserError(f"{problem}; give the full scale of the data as --max-value")
+        return [f"{reached}; {max_value:g} by --max-value stands for 1"]
+    raise UserError(
+        f"{problem}; give the full scale of the data as --max-value, or as --max-value=PAN,MS if "
+        "the images have different units"
+    )

@@ -88,6 +88,7 @@ class GeoImage(Image):
         has_alpha: whether an alpha band says what is valid.
         has_mask: whether a mask of its own does.
         bits: bits per count where the file states them; None.
+        dead: places, in the output, of bands without a valid pixel, which are none of `bands`.
     """
 
     path: Source | Path
@@ -101,6 +102,7 @@ class GeoImage(Image):
     has_alpha: bool
     has_mask: bool
     bits: int | None
+    dead: tuple[int, ...] = ()
 
     @property
     @abc.abstractmethod

@@ -10,6 +10,7 @@ from rasterio.windows import Window
 from rsfusion_jax.errors import UserError
 from rsfusion_jax.scenes.pair.raster_file import RasterFile, Warp
 from rsfusion_jax.scenes.pair.source import find_source
+from rsfusion_jax.scenes.pair.systems import horizontal
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,6 +39,7 @@ def open_pair(
     bands: tuple[int, ...] | None = None,
     warp: bool = True,
     nodata: float | None = None,
+    related: bool = False,
 ) -> Opened:
     """Opens PAN and MS; an MS in another coordinate system is warped as it is read.
 
@@ -47,6 +49,7 @@ def open_pair(
         bands: MS bands to fuse, from 1; None for all.
         warp: False refuses an MS in another coordinate system.
         nodata: value of invalid pixels in both; None for what the files say.
+        related: whether the user relates the grids, so that one coordinate system is enough.
 
     Raises:
         UserError: unreadable files, or coordinate systems that cannot be related.
@@ -55,12 +58,15 @@ def open_pair(
     fine = RasterFile(pan, "PAN", nodata=nodata)
     coarse = RasterFile(ms, "MS", bands=bands, nodata=nodata)
     if (fine.crs is None) != (coarse.crs is None):
+        if related:
+            return Opened(fine, coarse)
         named, bare = (fine, coarse) if coarse.crs is None else (coarse, fine)
         raise UserError(
             f"{bare.path} has no coordinate system, {named.path} is in {named.crs.to_string()}; "
-            "write it with gdal_edit.py -a_srs"
+            "write it with gdal_edit.py -a_srs, or say where MS begins on PAN's grid with "
+            "--grid=ROW,COLUMN"
         )
-    if fine.crs == coarse.crs:
+    if horizontal(fine.crs) == horizontal(coarse.crs):
         return Opened(fine, coarse)
     if not warp:
         raise UserError(
@@ -85,7 +91,8 @@ def _warped_grid(pan: RasterFile, ms: RasterFile) -> Warp:
         )
     left, bottom, right, top = rasterio.transform.array_bounds(*ms.size, ms.transform)
     try:
-        box = rasterio.warp.transform_bounds(ms.crs, pan.crs, left, bottom, right, top, 21)
+        systems = horizontal(ms.crs), horizontal(pan.crs)
+        box = rasterio.warp.transform_bounds(*systems, left, bottom, right, top, 21)
     except rasterio.errors.RasterioError as error:
         raise UserError(
             f"{ms.path} cannot be brought from {ms.crs.to_string()} to {pan.crs.to_string()} "
@@ -109,4 +116,4 @@ def _warped_grid(pan: RasterFile, ms: RasterFile) -> Warp:
     corner = Window(ratio * first[1], ratio * first[0], 1, 1)
     a, b, c, d, e, f, *_ = rasterio.windows.transform(corner, pan.transform)
     transform = rasterio.Affine(ratio * a, ratio * b, c, ratio * d, ratio * e, f)
-    return Warp(pan.crs, transform, last[0] - first[0], last[1] - first[1])
+    return Warp(horizontal(pan.crs), transform, last[0] - first[0], last[1] - first[1])

@@ -20,6 +20,7 @@ from rsfusion_jax.scenes.pair.image import GeoImage
 from rsfusion_jax.scenes.pair.local_shift import ShiftField
 from rsfusion_jax.scenes.pair.metadata import find_band_names, find_satellite, find_wavelengths
 from rsfusion_jax.scenes.pair.source import find_source, unreadable
+from rsfusion_jax.scenes.pair.systems import horizontal
 from rsfusion_jax.sensors import Sensor, match_bands, select_bands
 
 _SURVEY = 1024
@@ -81,7 +82,9 @@ class RasterFile(GeoImage):
         has_mask: whether validity comes from a mask of its own.
         nodata: nodata value of the first band; None without one.
         dtype: NumPy type of the first band.
-        descriptions, units, scales, offsets, colours, band_tags: one per spectral band.
+        planes: place in the output of each of `bands`, from 0.
+        dead: places in the output of bands without a valid pixel, which are not read.
+        descriptions, units, scales, offsets, colours, band_tags: one per band of the output.
         tags: the file's own.
         sensor: name of the sensor that the metadata name, or its record where a product gives it;
             None where they name none.
@@ -115,11 +118,17 @@ class RasterFile(GeoImage):
                 self.bands = list(bands)
             if not self.bands:
                 raise UserError(f"{path} has no spectral band; give {label} as a GeoTIFF")
+            if any(file.colorinterp[index - 1] == ColorInterp.palette for index in self.bands):
+                raise UserError(
+                    f"{path} has a colour table, so that its values are no measurements; write out "
+                    "its colours with gdal_translate -expand rgb"
+                )
             self.all_bands = file.count
             alphas = [index for index, meaning in meanings if meaning == ColorInterp.alpha]
             # GDAL tags the fourth of four 8-bit bands alpha unless told not to: the user decides.
             self._alpha = next((index for index in alphas if index not in self.bands), None)
             picked = [index - 1 for index in self.bands]
+            self.planes, self.dead = list(range(len(picked))), ()
             self.has_alpha = self._alpha is not None
             flags = [flag for index in picked for flag in file.mask_flag_enums[index]]
             self.has_mask = MaskFlags.per_dataset in flags and MaskFlags.nodata not in flags
@@ -210,16 +219,18 @@ class RasterFile(GeoImage):
             listed = ", ".join(str(self.bands[place]) for place in dead)
             notices.append(
                 f"{self.path.name}: band{'s' * (len(dead) > 1)} {listed} without a valid pixel, "
-                "left out of the output"
+                "nodata in the output"
             )
         return image[valid], border, dead, notices
 
     def without_bands(self, places: list[int]) -> "RasterFile":
-        """The same open file without the bands at these places of `bands`."""
+        """The same open file, of which the bands at these places of `bands` are dead."""
         file = copy.copy(self)
-        for name in ("bands", "descriptions", "units", "scales", "offsets", "colours", "band_tags"):
-            values = getattr(self, name)
-            setattr(file, name, [v for place, v in enumerate(values) if place not in places])
+        file.dead = tuple(self.planes[place] for place in places)
+        file.bands, file.planes = (
+            [value for place, value in enumerate(values) if place not in places]
+            for values in (self.bands, self.planes)
+        )
         return file
 
     def without_border(self, border: ZeroBorder | None) -> "RasterFile":
@@ -337,6 +348,7 @@ class _Handle:
         self._open.append(rasterio.open(self._dataset, driver=driver_of(self._dataset)))
         if self._warp is not None:
             warp = dataclasses.asdict(self._warp)
+            warp["src_crs"] = horizontal(self._open[0].crs)
             self._open.append(WarpedVRT(self._open[0], resampling=Resampling.cubic, **warp))
 
     def close(self) -> None:

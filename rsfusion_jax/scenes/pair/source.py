@@ -124,7 +124,7 @@ def stack(sources: Sequence[Source], label: str, names: Sequence[str] | None = N
             band.set("dataType", _GDAL_TYPES[dtype.name])
             _name_band(band, name if len(bands) == 1 else f"{name}_{index}", names is not None)
     for colour in whole.iter("ColorInterp"):
-        if colour.text in ("Gray", "Palette"):
+        if colour.text == "Gray":
             colour.text = "Undefined"
     return Source(
         ElementTree.tostring(whole, encoding="unicode"),

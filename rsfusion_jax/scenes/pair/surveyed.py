@@ -9,9 +9,6 @@ from rsfusion_jax.scenes.pair.full_scale import full_scale_from_values
 from rsfusion_jax.scenes.pair.opened import Opened
 from rsfusion_jax.scenes.pair.raster_file import RasterFile
 
-_HIGH = 2.0
-"""Least value as a multiple of the values' range from which they count as varying about a level."""
-
 
 @dataclasses.dataclass(frozen=True)
 class Surveyed:
@@ -19,7 +16,7 @@ class Surveyed:
 
     Attributes:
         pan, ms: the open files; a border of zeros without a nodata tag is nodata in them, and bands
-            without a valid pixel are left out.
+            without a valid pixel are dead.
         values: valid values of reduced readings: of PAN (N, G) and of MS (M, C).
         notices: messages for the user, from the opening on.
         seconds: time that the survey took.
@@ -36,25 +33,6 @@ class Surveyed:
         """Smallest usual full scale that holds all values."""
         bits = max((file.bits or 0 for file in (self.pan, self.ms)), default=0)
         return full_scale_from_values(self.values, bits or None)
-
-    @property
-    def ms_level(self) -> float:
-        """What MS's values rise from where they vary little about a high level, as kelvins do."""
-        low, high = (float(value) for value in (self.values[1].min(), self.values[1].max()))
-        return low - (high - low) / 4 if low > _HIGH * (high - low) > 0 else 0.0
-
-    @property
-    def own_scales(self) -> tuple[float, float]:
-        """Power of two that holds the values of PAN, and the one that holds those of MS.
-
-        They differ much where the images have different units, such as counts and reflectances.
-        """
-        levels = 0.0, self.ms_level
-        peaks = [
-            float(np.abs(values - level).max(initial=0))
-            for values, level in zip(self.values, levels, strict=True)
-        ]
-        return tuple(2.0 ** np.ceil(np.log2(peak)) if peak > 0 else 1.0 for peak in peaks)
 
 
 def survey(opened: Opened) -> Surveyed:

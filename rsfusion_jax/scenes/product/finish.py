@@ -107,7 +107,8 @@ def finish(
     with ProgressBar(
         "writing", scene.size[0] * scene.size[1], unit=MEGAPIXELS, quiet=options.quiet
     ) as stage:
-        names = None if sensor is None else list(sensor.bands)
+        known = sensor is not None and sensor.num_bands == bands
+        names = list(sensor.bands) if known else None
         assemble(out, scene, coder, Style.of(options), measured, names, parts, stage.advance)
     for store in stores:
         store.close(remove=True)
@@ -143,13 +144,19 @@ def _figures(placed: Placed, lines: list[dict]) -> dict:
     clipped = sum(line["clipped"] for line in lines)
     scene, measured = placed.scene, placed.measured
     return {
-        "mean": fused.tolist(),
-        "mean_drift": (fused - lms).tolist(),
+        "mean": _by_plane(fused, scene),
+        "mean_drift": _by_plane(fused - lms, scene),
         "valid": valid / (scene.size[0] * scene.size[1]),
         "clipped": clipped / max(valid * len(fused), 1),
         "residual_shift": None if measured is None else [measured.rows, measured.columns],
         "phase": phase_numbers(scene),
     }
+
+
+def _by_plane(values: np.ndarray, scene: ScenePair) -> list[float | None]:
+    """One value for each band of the output; None for those without a valid pixel."""
+    of_planes = dict(zip(scene.ms.planes, values.tolist(), strict=True))
+    return [of_planes.get(plane) for plane in range(len(scene.ms.descriptions))]
 
 
 def _tags(placed: Placed, run: dict, options: Options, figures: dict) -> dict[str, str]:
@@ -177,7 +184,7 @@ def write_spread(fused: Path, placed: Placed, field: Field, options: Options) ->
         options: options of the run.
     """
     scene, max_value = placed.scene, placed.choice.spec.max_value
-    pixels = PixelFormat(np.dtype(np.float32), float("nan"), None, float("nan"))
+    pixels = PixelFormat(np.dtype(np.float32), float("nan"), None, float("nan"), scene.ms.dead)
     tags = {"RSFUSION_VERSION": f"rsfusion_jax {__version__}", "RSFUSION_DRAWS": str(field.draws)}
     with (
         ProgressBar(
@@ -189,7 +196,7 @@ def write_spread(fused: Path, placed: Placed, field: Field, options: Options) ->
         rasterio.open(fused) as file,
     ):
         style = Style.of(options)
-        coder = TileCoder(len(scene.ms.bands), pixels, style.compression)
+        coder = TileCoder(len(scene.ms.descriptions), pixels, style.compression)
         parts = _spread_parts(file, scene, field, max_value, coder)
         path = Path(options.std)
         assemble(path, scene, coder, style, lambda _: tags, None, parts, stage.advance)

@@ -146,7 +146,7 @@ def assemble(
         style: how the file is written.
         measure: called with the file once its pixels are there; returns tags to add to those of
             `ms`.
-        names: names of the bands, where `ms` has none.
+        names: names of the bands that were fused, where `ms` has none.
         parts: parts that cover the scene and begin with a tile.
         advance: called with the pixels written.
 
@@ -209,8 +209,9 @@ def _profile(scene: ScenePair, coder: TileCoder) -> dict:
 
 def _describe(file, scene: ScenePair, pixels: PixelFormat, names) -> None:
     ms = scene.ms
+    names = {} if names is None else dict(zip(ms.planes, names, strict=True))
     for index, description in enumerate(ms.descriptions):
-        description = description or (names[index] if names else None)
+        description = description or names.get(index)
         if description:
             file.set_band_description(index + 1, description)
         file.update_tags(index + 1, **ms.band_tags[index])

@@ -53,7 +53,7 @@ def fused_parts(
         count: number of parts.
         least: share of valid pixels of a part, where no part is complete.
     """
-    bands = list(range(1, len(scene.ms.bands) + 1))
+    bands = [plane + 1 for plane in scene.ms.planes]
     result = []
     with rasterio.open(path) as file:
         for part in read_parts(scene, _SIDE, count, least=least):
@@ -135,7 +135,7 @@ def doubts(figures: dict) -> tuple[str, ...]:
     for band, (mean, drift) in enumerate(
         zip(figures["mean"], figures["mean_drift"], strict=True), start=1
     ):
-        if abs(drift) > _MOVED * abs(mean - drift):
+        if mean is not None and abs(drift) > _MOVED * abs(mean - drift):
             notices.append(
                 f"the mean of band {band} moved by {drift:+.3g} from {mean - drift:.3g}; compare "
                 "with another --method"

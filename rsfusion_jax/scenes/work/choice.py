@@ -52,11 +52,6 @@ def choose(opened: Opened | Surveyed, fuser: Fuser | None, options: Options) -> 
     model = None if fuser is None else fuser.model
     relation = relate_grids(pan, ms, options.grid, None if model is None else model.ratio)
     sensor, notices = _find_sensor(opened, fuser, options)
-    if relation.ratio == 1:
-        notices.append(
-            f"{ms.path.name} has pixels of PAN's size; if it was enlarged before, give the ratio "
-            "of its true pixels as --ratio, such as --ratio=4"
-        )
     guide_bands = len(pan.bands)
     if model is not None:
         guide_bands = model.guide_bands
@@ -130,7 +125,7 @@ def _for_the_run(fuser: Fuser, options: Options) -> Fuser:
     process = fuser.diffusion
     if process is None:
         _refuse_diffusion_options(options, "this network")
-        if options.max_value in (None, fuser.max_value):
+        if options.full_scales in (None, (fuser.pan_value, fuser.max_value)):
             return fuser
     elif options.shard[1] > 1:
         raise UserError(
@@ -139,10 +134,12 @@ def _for_the_run(fuser: Fuser, options: Options) -> Fuser:
         )
     else:
         process = process.replaced(options.sampler, options.steps)
+    pan_value, max_value = options.full_scales or (fuser.pan_value, fuser.max_value)
     return Fuser(
         fuser.model,
         fuser.variables,
-        max_value=options.max_value or fuser.max_value,
+        max_value=max_value,
+        pan_value=pan_value,
         ms_phase=fuser.ms_phase,
         diffusion=None if process is None else dataclasses.asdict(process),
     )

@@ -24,28 +24,38 @@ class PixelFormat:
         nodata: value of invalid pixels; None where validity is stored otherwise.
         extra: "alpha", "mask" or None: an additional plane that says what is valid.
         fill: what stands in invalid pixels.
+        dead: planes, from 0, that have no valid pixel and that the method does not compute.
     """
 
     dtype: np.dtype
     nodata: float | None
     extra: str | None
     fill: float
+    dead: tuple[int, ...] = ()
 
     def convert(self, image: np.ndarray, valid: np.ndarray) -> tuple[np.ndarray, int]:
-        """Stored planes (C [+ 1], H, W) of floats (H, W, C), and how many valid values clipped.
+        """Stored planes of floats (H, W, C), and how many valid values clipped.
+
+        The planes are (C + D [+ 1], H, W) with D dead ones among them.
 
         Raises:
             UserError: a valid value that is no number.
         """
-        shape = image.shape[-1] + (self.extra is not None), *image.shape[:2]
+        count = image.shape[-1] + len(self.dead)
+        shape = count + (self.extra is not None), *image.shape[:2]
         stored, clipped = np.empty(shape, self.dtype), 0
-        for band in range(image.shape[-1]):
-            stored[band], beyond = self._rounded(image[..., band], valid)
+        live = [plane for plane in range(count) if plane not in self.dead]
+        for band, plane in enumerate(live):
+            stored[plane], beyond = self._rounded(image[..., band], valid)
             clipped += beyond
-        bands = stored[: image.shape[-1]]
+        bands = stored[:count]
+        if self.dead:
+            bands[[*self.dead]] = self.dtype.type(self.fill)
         if self.nodata is not None and not np.isnan(self.nodata):
             value = self.dtype.type(self.nodata)
             same = bands == value
+            for plane in self.dead:
+                same[plane] = False
             if same.any():
                 bands[same] = _next_to(value)
         if not valid.all():
@@ -93,9 +103,11 @@ def choose_format(pan: GeoImage, ms: GeoImage, dtype: str | None, gaps: bool) ->
     if dtype is not None and dtype not in _TYPES:
         raise UserError(f"--dtype={dtype} is unknown; choose one of {', '.join(_TYPES)}")
     kind = np.dtype(dtype or ms.dtype)
-    if ms.has_alpha or pan.has_alpha:
-        return PixelFormat(kind, None, "alpha", 0)
     tagged = [image.nodata for image in (ms, pan) if image.nodata is not None]
+    if ms.dead and not tagged:
+        tagged = [float("nan") if kind.kind == "f" else 0.0]
+    if (ms.has_alpha or pan.has_alpha) and not ms.dead:
+        return PixelFormat(kind, None, "alpha", 0)
     if tagged:
         nodata = next((value for value in tagged if _holds(kind, value)), None)
         if nodata is None:
@@ -103,7 +115,7 @@ def choose_format(pan: GeoImage, ms: GeoImage, dtype: str | None, gaps: bool) ->
                 f"nodata={tagged[0]:g} of {ms.path if ms.nodata is not None else pan.path} does "
                 f"not fit into {kind}; choose --dtype=float32 or write another nodata value"
             )
-        return PixelFormat(kind, float(nodata), None, nodata)
+        return PixelFormat(kind, float(nodata), None, nodata, ms.dead)
     if ms.has_mask or pan.has_mask:
         return PixelFormat(kind, None, "mask", 0)
     if kind.kind == "f":

@@ -3,17 +3,21 @@
 import dataclasses
 import time
 
+from rsfusion_jax.errors import UserError
 from rsfusion_jax.scenes.options import Options
-from rsfusion_jax.scenes.pair.full_scale import check_full_scale
+from rsfusion_jax.scenes.pair.enlargement import find_enlargement
+from rsfusion_jax.scenes.pair.full_scale import (
+    check_full_scale,
+    have_other_units,
+    level_of,
+    own_scale,
+)
 from rsfusion_jax.scenes.pair.geometry import ScenePair
 from rsfusion_jax.scenes.pair.registration import Registration, register
 from rsfusion_jax.scenes.pair.relate import make_scene, phase_notices
 from rsfusion_jax.scenes.pair.shift import Shift
 from rsfusion_jax.scenes.pair.surveyed import Surveyed
 from rsfusion_jax.scenes.work.choice import Choice
-
-_OTHER_UNITS = 32
-"""Quotient of the images' largest values beyond which they have different units."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,6 +60,8 @@ def place(
     choice = _in_own_units(surveyed, choice, options)
     spec = choice.spec
     scale_notices = _check_values(surveyed, choice, options)
+    if choice.relation.ratio == 1 and choice.fuser is None:
+        scale_notices = [*scale_notices, _check_size(surveyed)]
     if registration is None:
         registration = register(surveyed.pan, surveyed.ms, choice.relation, options.shift)
     scene = make_scene(
@@ -83,15 +89,33 @@ def place(
     )
 
 
+def _check_size(surveyed: Surveyed) -> str:
+    """Notice on an MS with pixels of PAN's size.
+
+    Raises:
+        UserError: it was enlarged before.
+    """
+    factor = find_enlargement(surveyed.ms)
+    if factor is not None:
+        raise UserError(
+            f"{surveyed.ms.path} has pixels of PAN's size, but was enlarged by {factor} before; "
+            f"give --ratio={factor}, by which its true pixels are taken"
+        )
+    return (
+        f"{surveyed.ms.path.name} has pixels of PAN's size and no trace of an enlargement; if it "
+        "was enlarged before, give the ratio of its true pixels as --ratio, such as --ratio=4"
+    )
+
+
 def _in_own_units(surveyed: Surveyed, choice: Choice, options: Options) -> Choice:
     """A scale of its own for each image, where a network does not see units and theirs differ."""
     if choice.fuser is None or choice.fuser.model.sees_units or options.max_value is not None:
         return choice
-    (pan, ms), level = surveyed.own_scales, surveyed.ms_level
-    beyond = max(choice.spec.max_value / ms, ms / choice.spec.max_value)
-    if not level and max(pan / ms, ms / pan, beyond) <= _OTHER_UNITS:
+    pan, ms = surveyed.values
+    if not have_other_units(pan, ms, choice.spec.max_value):
         return choice
-    units = {"max_value": ms, "pan_value": pan, "ms_level": level}
+    level = level_of(ms)
+    units = {"max_value": own_scale(ms, level), "pan_value": own_scale(pan), "ms_level": level}
     return dataclasses.replace(choice, spec=dataclasses.replace(choice.spec, **units))
 
 
@@ -100,10 +124,10 @@ def _check_values(surveyed: Surveyed, choice: Choice, options: Options) -> list[
     stated = options.max_value is not None
     if choice.fuser is None or not (stated or choice.fuser.model.sees_units):
         return []
+    files = surveyed.pan, surveyed.ms
+    scales = choice.fuser.pan_value, choice.fuser.max_value
     return [
         notice
-        for file, values in zip((surveyed.pan, surveyed.ms), surveyed.values, strict=True)
-        for notice in check_full_scale(
-            file.path.name, values, file.bits, choice.fuser.max_value, stated
-        )
+        for file, values, scale in zip(files, surveyed.values, scales, strict=True)
+        for notice in check_full_scale(file.path.name, values, file.bits, scale, stated)
     ]

@@ -157,6 +157,7 @@ def network_spec(
         "num_bands": model.num_bands,
         "guide_bands": model.guide_bands,
         "max_value": fuser.max_value,
+        "pan_value": None if fuser.pan_value == fuser.max_value else fuser.pan_value,
     }
     direct = fuser.diffusion is None
     if direct and field is not None and tile is None:
