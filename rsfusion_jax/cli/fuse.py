@@ -149,6 +149,19 @@ def make_parser(prog: str) -> Parser:
     output.add_argument("--report", metavar="JSON", help="also indices without ground truth")
     output.add_argument("--samples", type=int, default=9, help="parts of the scene they look at")
     output.add_argument("--overwrite", action="store_true", help="replace an existing output")
+    trust = fuse.add_argument_group("what may be opened")
+    trust.add_argument(
+        "--drivers",
+        type=_words,
+        default=(),
+        metavar="A,B,..",
+        help="also open images by these drivers of GDAL; default those that their names say",
+    )
+    trust.add_argument(
+        "--follow",
+        action="store_true",
+        help="let a .vrt lead out of its folder and to the network",
+    )
     work = fuse.add_argument_group("work")
     work.add_argument("--memory", default="2GB", help="budget of this process: 2GB, 800MB")
     work.add_argument("--block", type=int, help="PAN pixels along a side of a block")
@@ -265,6 +278,10 @@ def _integers(text: str) -> tuple[int, ...]:
         return tuple(int(number) for number in text.split(","))
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is no list like 1,2,3") from None
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(text.split(","))
 
 
 def _numbers(text: str) -> tuple[float, float]:

@@ -3,6 +3,7 @@
 import dataclasses
 from pathlib import Path
 
+from rsfusion_jax.data.opening import Trust
 from rsfusion_jax.errors import UserError
 
 
@@ -48,6 +49,8 @@ class Options:
         report: JSON file for indices without ground truth; None for none.
         samples: number of parts of the scene on which those indices are measured.
         quiet: whether nothing is printed.
+        drivers: drivers of GDAL that may open images whose names do not say their format.
+        follow: whether a virtual dataset may lead out of its folder and to the network.
     """
 
     method: str | None = None
@@ -82,6 +85,8 @@ class Options:
     report: str | Path | None = None
     samples: int = 9
     quiet: bool = False
+    drivers: tuple[str, ...] = ()
+    follow: bool = False
 
     def __post_init__(self):
         if self.block is not None and (self.block < 64 or self.block % 16):
@@ -108,6 +113,11 @@ class Options:
                 f"--shift={self.shift} is neither report, auto, local, none nor ROWS,COLUMNS in "
                 "PAN pixels"
             )
+
+    @property
+    def trust(self) -> Trust:
+        """What the user allows besides what the names of the images say."""
+        return Trust(tuple(self.drivers), self.follow)
 
     @property
     def of_pixels(self) -> dict:
@@ -138,5 +148,7 @@ _FREE = (
     "samples",
     "quiet",
     "memory",
+    "drivers",
+    "follow",
 )
 """Options that do not change the output's pixels."""
