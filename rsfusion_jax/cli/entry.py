@@ -1,6 +1,5 @@
 """How every command starts and how it reports a user's mistake."""
 
-import contextlib
 import os
 import sys
 import traceback
@@ -42,11 +41,20 @@ def use_compilation_cache() -> None:
     if jax.config.jax_compilation_cache_dir is None:
         home = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
         folder = home / "rsfusion_jax" / "xla"
-        with contextlib.suppress(OSError):  # then jax goes without, and says so
-            folder.mkdir(parents=True, exist_ok=True)
-            folder.chmod(0o700)  # what lies there is executed: nobody else may write it
+        if not _is_own(folder.parent) or not _is_own(folder):
+            return
         jax.config.update("jax_compilation_cache_dir", str(folder))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+
+
+def _is_own(folder: Path) -> bool:
+    """Make a folder that nobody else may enter: what lies there is executed."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.chmod(0o700)  # fails in another user's folder
+    except OSError:
+        return False
+    return True
 
 
 def _show_warning(message, category, filename, lineno, file=None, line=None):

@@ -1,8 +1,12 @@
 """Flags: one spelling, and errors that show the usage of the command they belong to."""
 
+from pathlib import Path
+
+import jax
 import pytest
 
 from rsfusion_jax import __version__
+from rsfusion_jax.cli.entry import use_compilation_cache
 from rsfusion_jax.cli.main import COMMANDS, run
 from rsfusion_jax.cli.parser import Parser
 
@@ -109,3 +113,27 @@ def test_fields_of_a_config_are_overridden():
     assert config.eval.methods == ("bt_h", "gsa")
     assert config.is_locked and config.model.name == "fusionnet"
     assert parse("train").config.name == "quickstart"
+
+
+def test_the_cache_of_programs_is_for_its_owner_alone(tmp_path, monkeypatch):
+    """What lies there is executed."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    (tmp_path / "rsfusion_jax").mkdir(mode=0o777)
+    before = {
+        name: getattr(jax.config, name)
+        for name in ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs")
+    }
+    try:
+        jax.config.update("jax_compilation_cache_dir", None)
+        use_compilation_cache()
+        folder = Path(jax.config.jax_compilation_cache_dir)
+        for place in (folder, folder.parent):
+            assert place.stat().st_mode & 0o777 == 0o700 and place.is_relative_to(tmp_path)
+        (tmp_path / "file").write_text("")
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+        jax.config.update("jax_compilation_cache_dir", None)
+        use_compilation_cache()
+        assert jax.config.jax_compilation_cache_dir is None
+    finally:
+        for name, value in before.items():
+            jax.config.update(name, value)
