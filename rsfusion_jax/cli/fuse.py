@@ -60,6 +60,9 @@ def make_parser(prog: str) -> Parser:
         help="run folder, checkpoint, or .pth with --model; default those of the package",
     )
     how.add_argument("--model", help="network of a .pth, one of `rsfusion models`")
+    how.add_argument(
+        "--key", help="entry of a .pth that holds the weights; default as of `rsfusion port`"
+    )
     how.add_argument("--method", help="classical method; auto is the best one for the sensor")
     how.add_argument(
         "--sensor",
@@ -181,7 +184,7 @@ def run(arguments: argparse.Namespace) -> None:
     flags = vars(arguments)
     images, out = flags.pop("images"), flags.pop("out")
     pan, ms = images[0], images[1:] or None
-    weights, model, adapt = (flags.pop(name) for name in ("weights", "model", "adapt"))
+    weights, model, key, adapt = (flags.pop(n) for n in ("weights", "model", "key", "adapt"))
     wish = {name: flags.pop(name) for name in _WISH}
     if adapt is None and wish != _WISH:
         raise UserError(
@@ -190,6 +193,8 @@ def run(arguments: argparse.Namespace) -> None:
         )
     if model is not None and weights is None:
         raise UserError("--model names the network of --weights=file.pth; give both")
+    if key is not None and (weights is None or adapt is not None):
+        raise UserError("--key is of --weights=file.pth alone; for --adapt port the file first")
     options = Options(**flags)
     try:
         with opened_jobs(pan, ms, out, options) as jobs:
@@ -198,7 +203,7 @@ def run(arguments: argparse.Namespace) -> None:
                     if adapt is not None:
                         result = _adapt(adapt, opened, job, weights, model, wish)
                     else:
-                        placed = _place(opened, weights, model, job.options)
+                        placed = _place(opened, weights, model, key, job.options)
                         result = fuse_placed(placed, job.out, job.options)
                 if not options.quiet:
                     _print_result(result, job.out)
@@ -206,7 +211,7 @@ def run(arguments: argparse.Namespace) -> None:
         sys.exit(130)
 
 
-def _place(opened, weights, model, options):
+def _place(opened, weights, model, key, options):
     """The pair with what fuses it: the user's weights or method, else the packaged weights."""
     from rsfusion_jax.scenes.pair.surveyed import survey
     from rsfusion_jax.scenes.weights import default_weights, load_weights
@@ -220,7 +225,7 @@ def _place(opened, weights, model, options):
             print(_NOT_DEFAULT if fuser is None else _DEFAULT, file=sys.stderr)
         choice = choose(surveyed, fuser, options)
     else:
-        fuser = None if weights is None else load_weights(weights, model, opened, options)
+        fuser = None if weights is None else load_weights(weights, model, opened, options, key)
         # Bands and options that do not fit are refused before the files are read.
         choice = choose(opened, fuser, options)
         surveyed = survey(opened)
