@@ -14,7 +14,11 @@ from rsfusion_jax.errors import RESTART_STATUS, Interrupted, UserError
 
 
 def guarded(main: Callable, *args) -> None:
-    """Calls `main`; a `UserError` is one line and status 2, `Interrupted` status 75."""
+    """Call `main`; a mistake of the user is one line and status 2, `Interrupted` status 75.
+
+    What the machine lacks, such as a right, a file, room on a disk or memory, is said in one line
+    too, wherever it was missed.
+    """
     use_compilation_cache()
     os.environ["GDAL_VRT_ENABLE_PYTHON"] = "NO"  # an image must not bring code along
     logging.set_verbosity(logging.FATAL)  # orbax tells of every file, and of what it raises
@@ -26,7 +30,12 @@ def guarded(main: Callable, *args) -> None:
     except Interrupted as stop:
         print(stop, file=sys.stderr, flush=True)
         _leave(RESTART_STATUS)
-    except Exception:
+    except MemoryError as error:
+        _fail(f"this takes more memory than there is ({error}); give smaller images or sets")
+    except Exception as error:
+        if isinstance(error, OSError) and error.strerror and error.filename is not None:
+            name = os.fsdecode(error.filename)
+            _fail(f"{name[:200]}: {error.strerror}; check the name, its rights and its disk's room")
         traceback.print_exc()
         _leave(1)
 
@@ -61,8 +70,10 @@ def _show_warning(message, category, filename, lineno, file=None, line=None):
     print(f"warning: {message}", file=sys.stderr)
 
 
-def _fail(message) -> None:
-    print(f"error: {message}", file=sys.stderr)
+def _fail(message) -> NoReturn:
+    # Names may have line breaks, and bytes that are no text.
+    line = " ".join(str(message).split()).encode(errors="backslashreplace").decode()
+    print(f"error: {line}", file=sys.stderr)
     _leave(2)
 
 

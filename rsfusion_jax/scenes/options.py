@@ -96,6 +96,11 @@ class Options:
         for name in ("steps", "draws"):
             if (value := getattr(self, name)) is not None and value < 1:
                 raise UserError(f"--{name}={value} must be at least 1")
+        if self.samples < 0:
+            raise UserError(f"--samples={self.samples} must be at least 0")
+        for name in ("method", "sensor"):
+            if getattr(self, name) == "":
+                raise UserError(f"--{name}= is empty; name one, or leave it out")
         if self.std is not None and (self.draws or 1) < 2:
             raise UserError("--std needs --draws of at least 2")
         if self.ratio is not None and self.ratio < 2:

@@ -168,6 +168,8 @@ def opened_pair(pan, ms, out, options: Options) -> Iterator[Opened]:
             cannot be read or related.
     """
     pan, ms = (find_source(p, label, options.trust) for p, label in ((pan, "PAN"), (ms, "MS")))
+    if pan.dataset == ms.dataset:
+        raise UserError(f"{pan} is given as PAN and as MS; give two images")
     check_targets(Path(out), [*pan.on_disk, *ms.on_disk], options)
     memory.parse_memory(options.memory)
     out = Path(out)
