@@ -15,7 +15,9 @@ _LEAST_RATIO = 3
 """Least ratio of the packaged weights, which were trained at 4: at 2 they add twice the detail."""
 
 
-def load_weights(weights: str, model: str | None, opened: Opened, options: Options) -> Fuser:
+def load_weights(
+    weights: str, model: str | None, opened: Opened, options: Options, key: str | None = None
+) -> Fuser:
     """Loads a run folder, a checkpoint, or the authors' file of a named network.
 
     Args:
@@ -24,14 +26,16 @@ def load_weights(weights: str, model: str | None, opened: Opened, options: Optio
         opened: the pair, whose bands and ratio a `.pth` is loaded for.
         options: options of the run. The full scale of a `.pth` is that of `sensor`, else of the
             sensor that the images name, else `max_value`.
+        key: entry of a `.pth` that holds the weights; see `load_torch`.
 
     Raises:
         UserError: no weights there, or those of another network.
     """
     path = Path(weights)
     if path.suffix.lower() not in (".pth", ".pt", ".safetensors") and not path.is_file():
-        if model is not None:
-            raise UserError(f"--weights={weights} says itself what it is; leave out --model")
+        for flag, value in (("--model", model), ("--key", key)):
+            if value is not None:
+                raise UserError(f"--weights={weights} says itself what it is; leave out {flag}")
         return load(path)
     if model is None:
         raise UserError(f"--weights={weights} holds tensors alone; name their network as --model")
@@ -52,6 +56,7 @@ def load_weights(weights: str, model: str | None, opened: Opened, options: Optio
         ratio=relate_grids(pan, ms, options.grid).ratio,
         sensor=sensor,
         max_value=None if sensor else options.full_scales[1],
+        key=key,
     )
 
 
