@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import jax
+import psutil
 import pytest
 from quick_compilation import XLA_FLAGS
 
@@ -15,6 +16,17 @@ jax.config.update("jax_num_cpu_devices", 8)
 _CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "rsfusion_jax" / "tests"
 jax.config.update("jax_compilation_cache_dir", str(_CACHE))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
+
+_MOST_MEMORY = 2 * 2**30
+"""Of a worker, in bytes, beyond which it forgets its compiled programs; most are on disk."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _bounded_memory():
+    yield
+    if psutil.Process().memory_info().rss > _MOST_MEMORY:
+        jax.clear_caches()
+
 
 _SHARED = Path(__file__).resolve().parents[2] / "shared"
 

@@ -5,9 +5,9 @@
 Run from the clone's root. Data: none, scenes are built in.
 
 Each cell trains the reduced-width network of configs/small.py on built-in scenes and sees the same
-number of samples. A cell that is finished is not trained again. For comparison: EXP, the best
-classical method (pansharpening), and the network's own error with the PAN (or RGB, or SAR) of
-another scene, which shows whether it uses its guide image.
+number of samples. `--networks` also takes the variants below. A cell that is finished is not
+trained again. For comparison: EXP, the best classical method (pansharpening), and the network's own
+error with the PAN (or RGB, or SAR) of another scene, which shows whether it uses its guide image.
 
 Rows go to benchmarks/results/task_matrix.json; the table of all rows is printed.
 """
@@ -54,6 +54,8 @@ TITLES = {
     "hsi_msi_x8": "HSI-MSI, 31 + 3 bands, x8",
     "sar_x4": "MS + SAR, 4 + 2 bands, x4",
 }
+VARIANTS = {"mmapp_lms": ("mmapp", {"add_lms": True}, "MMAPP + upsampled MS (ours)")}
+"""Fields of this package's own that no paper has: network, fields, title."""
 TRAIN_SCENES, TEST_SCENES = 32, 8
 # Entries of a row that depend on its task alone.
 BASELINES = ("ergas_exp", "sam_exp", "classical", "classical_ergas", "classical_sam")
@@ -112,7 +114,9 @@ def render(task: str, split: str, count: int, path: Path) -> None:
 
 def cell_config(network: str, task: str, folder: Path, steps: int, rate: float | None):
     """Return the config of one cell's run."""
-    config = small.get_config(network)
+    published, fields, _ = VARIANTS.get(network, (network, {}, ""))
+    config = small.get_config(published)
+    config.model = {**config.model, **fields}
     config.name = f"{network}_{task}"
     data = config.data
     data.sensor = ""
@@ -188,10 +192,16 @@ def error_without_guide(
     return mean_and_error(score(fuser.fuse_unit, NoGuides(source)), "ERGAS")[0]
 
 
+def title(network: str) -> str:
+    """Return the name of a network in the table."""
+    if network in VARIANTS:
+        return VARIANTS[network][2]
+    return importlib.import_module(f"rsfusion_jax.models.{network}").Model.title
+
+
 def cells(row: dict) -> list[object]:
     """Format one line of the table."""
-    model = importlib.import_module(f"rsfusion_jax.models.{row['network']}").Model
-    line = [TITLES[row["task"]], model.title]
+    line = [TITLES[row["task"]], title(row["network"])]
     if "refused" in row:
         return [*line, f"refused: {row['refused'].split(';')[0]}", "", "", "", "", ""]
     best = None

@@ -36,7 +36,10 @@ def adapt_and_fuse(opened: Opened, out, wish: Wish, options: Options) -> Result:
         )
     # Adaptation has the same requirements as any classical method (no diffusion options), so those
     # of "exp", which takes any guide, are checked.
-    choice = choose(opened, None, dataclasses.replace(options, method="exp"))
+    if options.overlap is not None and options.tile is None:
+        raise UserError(f"--overlap={options.overlap} is of --tile; with --adapt give both")
+    formula = _by_formula(options, "exp")
+    choice = choose(opened, None, formula)
     if choice.relation.ratio < 2:
         raise UserError(
             f"{opened.pan.path} and {opened.ms.path} have pixels of one size, expected those of "
@@ -45,16 +48,21 @@ def adapt_and_fuse(opened: Opened, out, wish: Wish, options: Options) -> Result:
         )
     surveyed = survey(opened)
     if surveyed.ms.bands != opened.ms.bands:
-        choice = choose(surveyed, None, dataclasses.replace(options, method="exp"))
+        choice = choose(surveyed, None, formula)
     registration = register(surveyed.pan, surveyed.ms, choice.relation, options.shift)
     adaptation = adapt_to_pair(surveyed, choice, registration, wish, options)
     verdict, fuser = adaptation.verdict, adaptation.fuser
     if verdict is None or verdict.network_wins:
         choice = choose(surveyed, fuser, options)
     else:
-        options = dataclasses.replace(options, method=verdict.method, sensor=fuser.sensor)
+        options = dataclasses.replace(_by_formula(options, verdict.method), sensor=fuser.sensor)
         choice = choose(surveyed, None, options)
     return fuse_placed(place(surveyed, choice, options, registration), out, options)
+
+
+def _by_formula(options: Options, method: str) -> Options:
+    """The options for a classical method, without those of the network that it stands in for."""
+    return dataclasses.replace(options, method=method, max_value=None, tile=None, overlap=None)
 
 
 def adapt_to_pair(

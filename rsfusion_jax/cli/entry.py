@@ -1,6 +1,5 @@
 """How every command starts and how it reports a user's mistake."""
 
-import contextlib
 import os
 import sys
 import traceback
@@ -15,7 +14,11 @@ from rsfusion_jax.errors import RESTART_STATUS, Interrupted, UserError
 
 
 def guarded(main: Callable, *args) -> None:
-    """Calls `main`; a `UserError` is one line and status 2, `Interrupted` status 75."""
+    """Call `main`; a mistake of the user is one line and status 2, `Interrupted` status 75.
+
+    What the machine lacks, such as a right, a file, room on a disk or memory, is said in one line
+    too, wherever it was missed.
+    """
     use_compilation_cache()
     os.environ["GDAL_VRT_ENABLE_PYTHON"] = "NO"  # an image must not bring code along
     logging.set_verbosity(logging.FATAL)  # orbax tells of every file, and of what it raises
@@ -27,7 +30,12 @@ def guarded(main: Callable, *args) -> None:
     except Interrupted as stop:
         print(stop, file=sys.stderr, flush=True)
         _leave(RESTART_STATUS)
-    except Exception:
+    except MemoryError as error:
+        _fail(f"this takes more memory than there is ({error}); give smaller images or sets")
+    except Exception as error:
+        if isinstance(error, OSError) and error.strerror and error.filename is not None:
+            name = os.fsdecode(error.filename)
+            _fail(f"{name[:200]}: {error.strerror}; check the name, its rights and its disk's room")
         traceback.print_exc()
         _leave(1)
 
@@ -42,19 +50,30 @@ def use_compilation_cache() -> None:
     if jax.config.jax_compilation_cache_dir is None:
         home = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
         folder = home / "rsfusion_jax" / "xla"
-        with contextlib.suppress(OSError):  # then jax goes without, and says so
-            folder.mkdir(parents=True, exist_ok=True)
-            folder.chmod(0o700)  # what lies there is executed: nobody else may write it
+        if not _is_own(folder.parent) or not _is_own(folder):
+            return
         jax.config.update("jax_compilation_cache_dir", str(folder))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+
+
+def _is_own(folder: Path) -> bool:
+    """Make a folder that nobody else may enter: what lies there is executed."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.chmod(0o700)  # fails in another user's folder
+    except OSError:
+        return False
+    return True
 
 
 def _show_warning(message, category, filename, lineno, file=None, line=None):
     print(f"warning: {message}", file=sys.stderr)
 
 
-def _fail(message) -> None:
-    print(f"error: {message}", file=sys.stderr)
+def _fail(message) -> NoReturn:
+    # Names may have line breaks, and bytes that are no text.
+    line = " ".join(str(message).split()).encode(errors="backslashreplace").decode()
+    print(f"error: {line}", file=sys.stderr)
     _leave(2)
 
 

@@ -24,6 +24,10 @@ def make_parser(prog: str) -> Parser:
         help="run folders, network:file.pth, classical methods; LABEL=METHOD for a label of your "
         "own",
     )
+    parser.add_argument(
+        "--key",
+        help="entry of every file.pth that holds the weights; default as of `rsfusion port`",
+    )
     parser.add_argument("--data", help=".h5 or .mat set, or a folder of them or of SEN12MS-CR")
     parser.add_argument("--sensor", help="sensor of --data; default the run's")
     parser.add_argument("--max-value", type=float, help="divisor of --data; default its full scale")

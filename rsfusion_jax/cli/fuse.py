@@ -59,6 +59,9 @@ def make_parser(prog: str) -> Parser:
         help="run folder, checkpoint, or .pth with --model; default those of the package",
     )
     how.add_argument("--model", help="network of a .pth, one of `rsfusion models`")
+    how.add_argument(
+        "--key", help="entry of a .pth that holds the weights; default as of `rsfusion port`"
+    )
     how.add_argument("--method", help="classical method; auto is the best one for the sensor")
     how.add_argument(
         "--sensor",
@@ -153,6 +156,19 @@ def make_parser(prog: str) -> Parser:
     output.add_argument("--report", metavar="JSON", help="also indices without ground truth")
     output.add_argument("--samples", type=int, default=9, help="parts of the scene they look at")
     output.add_argument("--overwrite", action="store_true", help="replace an existing output")
+    trust = fuse.add_argument_group("what may be opened")
+    trust.add_argument(
+        "--drivers",
+        type=_words,
+        default=(),
+        metavar="A,B,..",
+        help="also open images by these drivers of GDAL; default those that their names say",
+    )
+    trust.add_argument(
+        "--follow",
+        action="store_true",
+        help="let a .vrt lead out of its folder and to the network",
+    )
     work = fuse.add_argument_group("work")
     work.add_argument("--memory", default="2GB", help="budget of this process: 2GB, 800MB")
     work.add_argument("--block", type=int, help="PAN pixels along a side of a block")
@@ -172,7 +188,7 @@ def run(arguments: argparse.Namespace) -> None:
     flags = vars(arguments)
     images, out = flags.pop("images"), flags.pop("out")
     pan, ms = images[0], images[1:] or None
-    weights, model, adapt = (flags.pop(name) for name in ("weights", "model", "adapt"))
+    weights, model, key, adapt = (flags.pop(n) for n in ("weights", "model", "key", "adapt"))
     wish = {name: flags.pop(name) for name in _WISH}
     if adapt is None and wish != _WISH:
         raise UserError(
@@ -181,6 +197,8 @@ def run(arguments: argparse.Namespace) -> None:
         )
     if model is not None and weights is None:
         raise UserError("--model names the network of --weights=file.pth; give both")
+    if key is not None and (weights is None or adapt is not None):
+        raise UserError("--key is of --weights=file.pth alone; for --adapt port the file first")
     options = Options(**flags)
     try:
         with opened_jobs(pan, ms, out, options) as jobs:
@@ -189,7 +207,7 @@ def run(arguments: argparse.Namespace) -> None:
                     if adapt is not None:
                         result = _adapt(adapt, opened, job, weights, model, wish)
                     else:
-                        placed = _place(opened, weights, model, job.options)
+                        placed = _place(opened, weights, model, key, job.options)
                         result = fuse_placed(placed, job.out, job.options)
                 if not options.quiet:
                     _print_result(result, job.out)
@@ -197,7 +215,7 @@ def run(arguments: argparse.Namespace) -> None:
         sys.exit(130)
 
 
-def _place(opened, weights, model, options):
+def _place(opened, weights, model, key, options):
     """The pair with what fuses it: the user's weights or method, else the packaged weights."""
     from rsfusion_jax.scenes.pair.surveyed import survey
     from rsfusion_jax.scenes.weights import default_weights, load_weights
@@ -211,7 +229,7 @@ def _place(opened, weights, model, options):
             print(_NOT_DEFAULT if fuser is None else _DEFAULT, file=sys.stderr)
         choice = choose(surveyed, fuser, options)
     else:
-        fuser = None if weights is None else load_weights(weights, model, opened, options)
+        fuser = None if weights is None else load_weights(weights, model, opened, options, key)
         # Bands and options that do not fit are refused before the files are read.
         choice = choose(opened, fuser, options)
         surveyed = survey(opened)
@@ -269,6 +287,10 @@ def _integers(text: str) -> tuple[int, ...]:
         return tuple(int(number) for number in text.split(","))
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is no list like 1,2,3") from None
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(text.split(","))
 
 
 def _numbers(text: str) -> tuple[float, float]:

@@ -7,6 +7,8 @@ from rsfusion_jax.cli.parser import Parser
 from rsfusion_jax.errors import UserError
 
 HELP = "PyTorch weights to a checkpoint, or back"
+_OF_TORCH = "model", "num_bands", "guide_bands", "ratio", "sensor", "max_value", "key", "set"
+"""What a file of PyTorch does not say."""
 
 
 def make_parser(prog: str) -> Parser:
@@ -19,9 +21,9 @@ def make_parser(prog: str) -> Parser:
     parser.add_argument("--to-torch", action="store_true", help="write the authors' state dict")
     parser.add_argument("--model", help="network, one of `rsfusion models`")
     parser.add_argument("--num-bands", type=int, help="bands of the low-resolution image")
-    parser.add_argument("--guide-bands", type=int, default=1, help="bands of the guide image")
+    parser.add_argument("--guide-bands", type=int, help="bands of the guide image; default 1")
     parser.add_argument(
-        "--ratio", type=int, default=4, help="guide pixels per low-resolution pixel"
+        "--ratio", type=int, help="guide pixels per low-resolution pixel; default 4"
     )
     parser.add_argument("--sensor", help="sensor that the weights were trained on; sets the scale")
     parser.add_argument("--max-value", type=float, help="divisor of the training data")
@@ -46,6 +48,12 @@ def run(arguments: argparse.Namespace) -> None:
 
     source, target = arguments.source, arguments.target
     if arguments.to_torch:
+        for name in _OF_TORCH:
+            if getattr(arguments, name) not in (None, []):
+                raise UserError(
+                    f"--{name.replace('_', '-')} is of a .pth; a run folder says it itself, so "
+                    "leave it out with --to-torch"
+                )
         torch_from_checkpoint(source, target)
         print(f"{source} -> {target}")
         return
@@ -56,8 +64,8 @@ def run(arguments: argparse.Namespace) -> None:
         target,
         model=arguments.model,
         num_bands=arguments.num_bands,
-        guide_bands=arguments.guide_bands,
-        ratio=arguments.ratio,
+        guide_bands=1 if arguments.guide_bands is None else arguments.guide_bands,
+        ratio=4 if arguments.ratio is None else arguments.ratio,
         sensor=arguments.sensor,
         max_value=arguments.max_value,
         key=arguments.key,

@@ -45,9 +45,8 @@ def make_parser(prog: str) -> Parser:
     )
     parser.add_argument(
         "--pan-degradation",
-        default="imresize",
         choices=("imresize", "mtf", "mtf_centred", "as_ms"),
-        help="how PAN is degraded to the resolution that MS had",
+        help="how PAN is degraded to the resolution that MS had; default imresize",
     )
     parser.add_argument(
         "--patch",

@@ -9,6 +9,7 @@ import h5py
 import numpy as np
 import scipy.ndimage
 
+from rsfusion_jax.data.opening import open_dataset
 from rsfusion_jax.data.stored.families import NAMES
 from rsfusion_jax.data.stored.hdf5 import Hdf5File
 from rsfusion_jax.data.stored.matfile import MatFile
@@ -105,17 +106,6 @@ def fill_holes(image: np.ndarray, valid: np.ndarray) -> np.ndarray:
     return image[rows, columns]
 
 
-def driver_of(name: str) -> str | None:
-    """Return the driver of GDAL that may open a name: GeoTIFF's alone for what is called so.
-
-    By its content a `.tif` could be any format, such as a virtual one that reads other files.
-
-    Args:
-        name: what GDAL opens.
-    """
-    return "GTiff" if name.lower().endswith((".tif", ".tiff")) else None
-
-
 def is_number(image: np.ndarray) -> np.ndarray:
     """Tell which values can be computed with: finite, and their squares within float32 too."""
     return np.abs(image) < _LARGEST  # NaN is not below it either
@@ -143,7 +133,7 @@ def read_geotiff(path: Path) -> Raster:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
-            with rasterio.open(path, driver=driver_of(str(path))) as file:
+            with open_dataset(str(path)) as file:
                 bands = [
                     index
                     for index, meaning in zip(file.indexes, file.colorinterp, strict=True)

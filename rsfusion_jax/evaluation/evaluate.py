@@ -30,6 +30,7 @@ def evaluate(
     over_runs: bool = False,
     axes: str | None = None,
     wrap: bool = False,
+    key: str | None = None,
 ) -> None:
     """Score methods on a data set, print all metrics, and write a report and pictures.
 
@@ -50,6 +51,7 @@ def evaluate(
         axes: order of the axes of `data`, such as "NCHW"; None for the one that fits.
         wrap: whether images are enlarged with the periodic borders of the MATLAB toolbox: `lms`
             where `data` does not store it, and inside classical methods and metrics.
+        key: entry of every `file.pth` that holds the weights; see `load_torch`.
 
     Raises:
         UserError: there is no method or no data set, or `out` already has a report.
@@ -61,6 +63,14 @@ def evaluate(
         raise UserError(
             "nothing to score; give --workdir=RUN or --methods=RUN,network:file.pth,gsa"
         )
+    if key is not None and not any(parse_spec(spec).network for spec in specs):
+        raise UserError(f"--key={key} is of network:file.pth in --methods; leave it out")
+    of_data = {"sensor": sensor, "max-value": max_value, "ratio": ratio, "axes": axes}
+    for name, value in of_data.items():
+        if value is not None and not data:
+            raise UserError(
+                f"--{name}={value} is of --data, not of a run's own test set; give both"
+            )
     if batch_size < 1:
         raise UserError(f"--batch-size={batch_size} must be at least 1")
     card = _first_card(specs, workdir)
@@ -74,7 +84,8 @@ def evaluate(
         raise UserError("no data set to score on; give --data=FILE and --sensor=NAME")
     if out and (Path(out) / REPORT).exists():
         raise UserError(f"{out} holds the report of an earlier evaluation; name another")
-    scored = [find_method(spec, source.info, wrap=wrap) for spec in specs if spec != "exp"]
+    options = {"wrap": wrap, "key": key}
+    scored = [find_method(spec, source.info, **options) for spec in specs if spec != "exp"]
     reference = classical_method("exp", source.info)
     scored = distinct_labels([reference, *scored])[1:]
     families = find_families(scored) if over_runs else {}
@@ -123,8 +134,10 @@ def _open(data, sensor, max_value, ratio, axes, wrap, card) -> Source:
 
     is_folder = Path(data).is_dir()
     if is_folder and not is_scene_folder(data):
-        if wrap:
-            raise UserError(f"--wrap is for .h5 and .mat sets, not for {data}; leave it out")
+        of_sets = {"wrap": wrap, "sensor": sensor, "max-value": max_value, "axes": axes}
+        for name, value in of_sets.items():
+            if value:
+                raise UserError(f"--{name} is for .h5 and .mat sets, not for {data}; leave it out")
         return _open_folder(data, ratio, card)
     scale = card["scale"] if card else {}
     sensor = sensor or scale.get("sensor")

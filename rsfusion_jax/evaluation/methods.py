@@ -74,7 +74,7 @@ def network_method(
     return Method(label, fuser.fuse_unit, count, str(path), base, family)
 
 
-def find_method(text: str, info: SetInfo, *, wrap: bool = False) -> Method:
+def find_method(text: str, info: SetInfo, *, wrap: bool = False, key: str | None = None) -> Method:
     """Find the method that an entry of `--methods` names.
 
     Args:
@@ -83,6 +83,7 @@ def find_method(text: str, info: SetInfo, *, wrap: bool = False) -> Method:
             label, as `mine=runs/a`.
         info: description of the data set that the method will be scored on.
         wrap: whether classical methods enlarge with periodic borders.
+        key: entry of a `file.pth` that holds the weights; see `load_torch`.
 
     Raises:
         UserError: the method or file does not exist, or the weights do not fit the data set.
@@ -91,7 +92,7 @@ def find_method(text: str, info: SetInfo, *, wrap: bool = False) -> Method:
     if not spec.network and spec.name in classical.list_methods():
         method = classical_method(spec.name, info, wrap=wrap)
     elif spec.network:
-        method = _torch_method(spec, info)
+        method = _torch_method(spec, info, key)
     elif spec.name == DEFAULT:
         method = _default_method(info)
     elif os.path.exists(spec.path):
@@ -110,7 +111,7 @@ def find_method(text: str, info: SetInfo, *, wrap: bool = False) -> Method:
     )
 
 
-def _torch_method(spec: Spec, info: SetInfo) -> Method:
+def _torch_method(spec: Spec, info: SetInfo, key: str | None) -> Method:
     fuser = load_torch(
         spec.network,
         spec.path,
@@ -118,6 +119,7 @@ def _torch_method(spec: Spec, info: SetInfo) -> Method:
         guide_bands=info.guide_bands,
         ratio=info.ratio,
         max_value=info.max_value,
+        key=key,
     )
     title = fuser.model.title
     return network_method(fuser, title, path=spec.path, base=title, family=f"weights {title}")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from rsfusion_jax.archives import check_archive
 from rsfusion_jax.errors import UserError, not_a_file
 from rsfusion_jax.new_files import new_files
 from rsfusion_jax.porting.safetensors_file import SUFFIX, read_safetensors, write_safetensors
@@ -117,6 +118,7 @@ def _load(path: str | Path):
     path = Path(path)
     if not path.is_file():
         raise UserError(f"weights file {not_a_file(path)}; check the path")
+    check_archive(path)
     _check_crc(path)
     try:
         return torch.load(path, map_location="cpu", weights_only=True)

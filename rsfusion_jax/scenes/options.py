@@ -3,6 +3,7 @@
 import dataclasses
 from pathlib import Path
 
+from rsfusion_jax.data.opening import Trust
 from rsfusion_jax.errors import UserError
 
 
@@ -49,6 +50,8 @@ class Options:
         report: JSON file for indices without ground truth; None for none.
         samples: number of parts of the scene on which those indices are measured.
         quiet: whether nothing is printed.
+        drivers: drivers of GDAL that may open images whose names do not say their format.
+        follow: whether a virtual dataset may lead out of its folder and to the network.
     """
 
     method: str | None = None
@@ -83,6 +86,8 @@ class Options:
     report: str | Path | None = None
     samples: int = 9
     quiet: bool = False
+    drivers: tuple[str, ...] = ()
+    follow: bool = False
 
     def __post_init__(self):
         if self.block is not None and (self.block < 64 or self.block % 16):
@@ -92,6 +97,11 @@ class Options:
         for name in ("steps", "draws"):
             if (value := getattr(self, name)) is not None and value < 1:
                 raise UserError(f"--{name}={value} must be at least 1")
+        if self.samples < 0:
+            raise UserError(f"--samples={self.samples} must be at least 0")
+        for name in ("method", "sensor"):
+            if getattr(self, name) == "":
+                raise UserError(f"--{name}= is empty; name one, or leave it out")
         if self.std is not None and (self.draws or 1) < 2:
             raise UserError("--std needs --draws of at least 2")
         if self.ratio is not None and self.ratio < 2:
@@ -122,6 +132,11 @@ class Options:
         return value if value is None or isinstance(value, tuple) else (value, value)
 
     @property
+    def trust(self) -> Trust:
+        """What the user allows besides what the names of the images say."""
+        return Trust(tuple(self.drivers), self.follow)
+
+    @property
     def of_pixels(self) -> dict:
         """The options that decide what the output holds."""
         return {k: v for k, v in dataclasses.asdict(self).items() if k not in _FREE}
@@ -150,5 +165,7 @@ _FREE = (
     "samples",
     "quiet",
     "memory",
+    "drivers",
+    "follow",
 )
 """Options that do not change the output's pixels."""

@@ -129,8 +129,13 @@ def opened_jobs(pan, ms, out, options: Options) -> Iterator[list[Job]]:
     """
     out = Path(out)
     if ms is not None:
-        yield [Job(find_source(pan, "PAN"), find_source(ms, "MS"), out, options)]
+        trust = options.trust
+        yield [Job(find_source(pan, "PAN", trust), find_source(ms, "MS", trust), out, options)]
         return
+    if options.drivers or options.follow:
+        raise UserError(
+            "--drivers and --follow are for PAN and MS; a product is opened as its own format"
+        )
     check_targets(out, [], options)
     with opened_product(pan) as product:
         if not options.quiet:
@@ -162,7 +167,9 @@ def opened_pair(pan, ms, out, options: Options) -> Iterator[Opened]:
         UserError: an output that cannot be written or that another process writes, or inputs that
             cannot be read or related.
     """
-    pan, ms = find_source(pan, "PAN"), find_source(ms, "MS")
+    pan, ms = (find_source(p, label, options.trust) for p, label in ((pan, "PAN"), (ms, "MS")))
+    if pan.dataset == ms.dataset:
+        raise UserError(f"{pan} is given as PAN and as MS; give two images")
     check_targets(Path(out), [*pan.on_disk, *ms.on_disk], options)
     memory.parse_memory(options.memory)
     out = Path(out)
@@ -172,7 +179,12 @@ def opened_pair(pan, ms, out, options: Options) -> Iterator[Opened]:
         locked(out, shard_mark(options.shard)),
         warnings.catch_warnings(),
         # The cache in bytes, where GDAL's own option takes MB too.
-        rasterio.Env(GDAL_CACHEMAX=memory.CACHE, GDAL_NUM_THREADS="ALL_CPUS"),
+        # An image must not bring code along.
+        rasterio.Env(
+            GDAL_CACHEMAX=memory.CACHE,
+            GDAL_NUM_THREADS="ALL_CPUS",
+            GDAL_VRT_ENABLE_PYTHON="NO",
+        ),
         contextlib.closing(
             open_pair(
                 pan,

@@ -13,7 +13,9 @@ from rsfusion_jax.scenes.pair.relate import relate_grids
 from rsfusion_jax.scenes.pair.surveyed import Surveyed
 
 
-def load_weights(weights: str, model: str | None, opened: Opened, options: Options) -> Fuser:
+def load_weights(
+    weights: str, model: str | None, opened: Opened, options: Options, key: str | None = None
+) -> Fuser:
     """Loads a run folder, a checkpoint, published weights, or the authors' file of a named network.
 
     Args:
@@ -22,6 +24,7 @@ def load_weights(weights: str, model: str | None, opened: Opened, options: Optio
         opened: the pair, whose bands and ratio a `.pth` is loaded for.
         options: options of the run. The full scale of a `.pth` is that of `sensor`, else of the
             sensor that the images name, else `max_value`.
+        key: entry of a `.pth` that holds the weights; see `load_torch`.
 
     Raises:
         UserError: no weights there, or those of another network.
@@ -29,8 +32,9 @@ def load_weights(weights: str, model: str | None, opened: Opened, options: Optio
     path = Path(weights)
     tensors_alone = path.suffix.lower() in (".pth", ".pt", ".safetensors") or path.is_file()
     if weights.startswith(HUB) or is_pretrained(path) or not tensors_alone:
-        if model is not None:
-            raise UserError(f"--weights={weights} says itself what it is; leave out --model")
+        for flag, value in (("--model", model), ("--key", key)):
+            if value is not None:
+                raise UserError(f"--weights={weights} says itself what it is; leave out {flag}")
         return load(weights)
     if model is None:
         raise UserError(f"--weights={weights} holds tensors alone; name their network as --model")
@@ -51,6 +55,7 @@ def load_weights(weights: str, model: str | None, opened: Opened, options: Optio
         ratio=relate_grids(pan, ms, options.grid).ratio,
         sensor=sensor,
         max_value=None if sensor else options.full_scales[1],
+        key=key,
     )
 
 

@@ -1,10 +1,15 @@
 """Flags: one spelling, and errors that show the usage of the command they belong to."""
 
+from pathlib import Path
+
+import jax
 import pytest
 
 from rsfusion_jax import __version__
+from rsfusion_jax.cli.entry import guarded, use_compilation_cache
 from rsfusion_jax.cli.main import COMMANDS, run
 from rsfusion_jax.cli.parser import Parser
+from rsfusion_jax.errors import UserError
 
 
 def parse(command, *argv):
@@ -109,3 +114,50 @@ def test_fields_of_a_config_are_overridden():
     assert config.eval.methods == ("bt_h", "gsa")
     assert config.is_locked and config.model.name == "fusionnet"
     assert parse("train").config.name == "quickstart"
+
+
+def test_the_cache_of_programs_is_for_its_owner_alone(tmp_path, monkeypatch):
+    """What lies there is executed."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    (tmp_path / "rsfusion_jax").mkdir(mode=0o777)
+    before = {
+        name: getattr(jax.config, name)
+        for name in ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs")
+    }
+    try:
+        jax.config.update("jax_compilation_cache_dir", None)
+        use_compilation_cache()
+        folder = Path(jax.config.jax_compilation_cache_dir)
+        for place in (folder, folder.parent):
+            assert place.stat().st_mode & 0o777 == 0o700 and place.is_relative_to(tmp_path)
+        (tmp_path / "file").write_text("")
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+        jax.config.update("jax_compilation_cache_dir", None)
+        use_compilation_cache()
+        assert jax.config.jax_compilation_cache_dir is None
+    finally:
+        for name, value in before.items():
+            jax.config.update(name, value)
+
+
+def _raise(error):
+    raise error
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "words"),
+    [
+        (UserError("a name\nof two lines"), 2, "error: a name of two lines"),
+        (OSError(36, "File name too long", "n" * 300), 2, f"error: {'n' * 200}: File name too"),
+        (PermissionError(13, "Permission denied", b"/a/\xff"), 2, "error: /a/\\udcff: Permission"),
+        (MemoryError("Unable to allocate 9 TiB"), 2, "error: this takes more memory than there is"),
+        (OSError("of a library"), 1, "OSError: of a library"),
+        (ValueError("a fault of ours"), 1, "ValueError: a fault of ours"),
+    ],
+)
+def test_what_the_machine_lacks_is_one_sentence(error, status, words, capsys):
+    with pytest.raises(SystemExit) as ended:
+        guarded(_raise, error)
+    said = capsys.readouterr().err.strip()
+    assert ended.value.code == status and ("Traceback" in said) == (status == 1)
+    assert said.splitlines()[-1].startswith(words) and (status == 1 or "\n" not in said)

@@ -1,5 +1,7 @@
 """`rsfusion fuse` with a diffusion network: a scene from file to file is what one draw gives."""
 
+import contextlib
+
 import jax
 import numpy as np
 import pytest
@@ -8,8 +10,11 @@ from scene_files import counts, left_behind, read, write_pair
 import rsfusion_jax as rsf
 from rsfusion_jax.cli.main import run
 from rsfusion_jax.diffusion.noise import CELL, noise_field, noise_part
+from rsfusion_jax.inference.draw import Diffusion
 from rsfusion_jax.models import init_params
+from rsfusion_jax.scenes.options import Options
 from rsfusion_jax.scenes.work import drawing
+from rsfusion_jax.scenes.work.field import Field
 
 TINY = {"inner_channel": 8, "channel_mults": (1,), "attn_res": (), "res_blocks": 1}
 OPTIONS = {"samples": 0, "shift": "none", "quiet": True, "dtype": "float32"}
@@ -97,6 +102,45 @@ def test_interrupted_draw_goes_on(fuser, tmp_path, monkeypatch):
     assert len(calls) == 7
     np.testing.assert_array_equal(image, whole)
     assert 1 < read(std)[0].mean() < 2047
+
+
+def test_a_damaged_state_is_drawn_anew(tmp_path, capsys):
+    path = tmp_path / ".out.tif.field"
+    log, run = path.with_name(path.name + ".json"), {"seed": 1, "part": [1, 2.5]}
+
+    def opened(resume):
+        process = Diffusion(steps=20, sampling_steps=4)
+        field = Field(path, (6, 5), 2, process, Options())
+        with contextlib.suppress(KeyboardInterrupt), field.opened(run, resume):
+            done = field.done
+            while field.done < 2:
+                state = np.full((6, 5, 2 * field.planes), field.done + 0.5, np.float32)
+                field.write(slice(0, 6), slice(0, 5), state)
+                field.step_done()
+            raise KeyboardInterrupt
+        return done
+
+    assert opened(False) == 0 and opened(True) == 2
+    content, noted = path.read_bytes(), log.read_bytes()
+    draw, found = np.random.default_rng(0), {0: 0, 2: 0}
+    for index in range(60):
+        path.write_bytes(content)
+        log.write_bytes(noted)
+        victim = path if index < 40 else log
+        damaged = bytearray(victim.read_bytes())
+        place = draw.integers(len(damaged))
+        damaged[place] ^= 1 << draw.integers(8)
+        victim.write_bytes(damaged)
+        capsys.readouterr()
+        done = opened(True)
+        # Two steps are done: the next reads the first half of the file and writes the other.
+        harmless = index < 40 and place >= len(content) // 2
+        assert done == (2 if harmless else 0), (victim, place)
+        found[done] += 1
+    assert min(found.values()) > 10
+    path.write_bytes(content[:-1])
+    log.write_bytes(noted)
+    assert opened(True) == 0
 
 
 def test_options_are_checked(fuser, tmp_path, capsys):

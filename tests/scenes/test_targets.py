@@ -1,7 +1,7 @@
 """Outputs never name an input, each other or, unasked, a file that exists."""
 
 import pytest
-from scene_files import counts, left_behind, write_pair
+from scene_files import counts, left_behind, write_pair, write_tif
 
 import rsfusion_jax as rsf
 
@@ -52,3 +52,31 @@ def test_names_that_cannot_be(tmp_path, name):
     with pytest.raises(rsf.UserError, match=r"File name too long|does not exist|is not UTF-8"):
         rsf.fuse_scene(tmp_path / name, pair[1], tmp_path / "out.tif", **OPTIONS)
     assert sorted(left_behind(tmp_path)) == ["ms.tif", "pan.tif"]
+
+
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [
+        ({"samples": -1}, "--samples=-1 must be at least 0"),
+        ({"method": ""}, "--method= is empty"),
+        ({"sensor": ""}, "--sensor= is empty"),
+        ({"quicklook": "q.jpg"}, "must end with .png"),
+    ],
+)
+def test_values_that_mean_nothing(tmp_path, monkeypatch, option, words):
+    monkeypatch.chdir(tmp_path)
+    pair = write_pair(tmp_path, *counts(12, 20))
+    with pytest.raises(rsf.UserError, match=words):
+        rsf.fuse_scene(*pair, "out.tif", **OPTIONS | option)
+    with pytest.raises(rsf.UserError, match="as PAN and as MS"):
+        rsf.fuse_scene(pair[0], pair[0], "out.tif", **OPTIONS)
+    assert sorted(left_behind(tmp_path)) == ["ms.tif", "pan.tif"]
+
+
+def test_a_pan_within_one_ms_pixel(tmp_path):
+    pan, ms = counts(6, 6)
+    _, coarse = write_pair(tmp_path, pan, ms)
+    fine = write_tif(tmp_path / "dot.tif", pan[:1, :1], pixel=0.5)
+    with pytest.raises(rsf.UserError, match="no whole MS pixel in common"):
+        rsf.fuse_scene(fine, coarse, tmp_path / "out.tif", **OPTIONS | {"method": "gsa"})
+    assert sorted(left_behind(tmp_path)) == ["dot.tif", "ms.tif", "pan.tif"]

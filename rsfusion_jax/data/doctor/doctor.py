@@ -70,6 +70,9 @@ def examine(
 def _examine(path: Path, sensor: str | Sensor | None, axes: str | None) -> Iterator[Finding]:
     sensor = None if sensor is None else get_sensor(sensor)
     if path.is_dir():
+        for flag, value in (("--sensor", sensor), ("--axes", axes)):
+            if value is not None:
+                raise UserError(f"{flag} is for .h5 and .mat sets, not for {path}; leave it out")
         yield from examine_folder(path)
         return
     storage, orders = open_storage(path, axes)

@@ -16,13 +16,19 @@ from rsfusion_jax.data.simulation.cube import Cube
 from rsfusion_jax.data.simulation.full_scale import full_scale_of_rasters
 from rsfusion_jax.data.simulation.psf import Psf, coarse_phase
 from rsfusion_jax.data.simulation.set_samples import full_samples, reduced_samples
-from rsfusion_jax.data.simulation.srf import band_centres, spectral_response
+from rsfusion_jax.data.simulation.srf import (
+    band_centres,
+    is_file_of_weights,
+    spectral_response,
+)
 from rsfusion_jax.data.stored.set_file import write_set
 from rsfusion_jax.errors import UserError
 from rsfusion_jax.new_files import new_files
 from rsfusion_jax.sensors import UNKNOWN_GAIN, Sensor, get_sensor
 
 _MTF = Psf("mtf")
+_WITHOUT_MTF = ("imresize", "as_ms")
+"""Degradations of PAN that do not look at the MTF, unless MS is blurred by it."""
 _PATCH = 64
 """Side of a patch in pixels, as in PanCollection."""
 
@@ -51,7 +57,7 @@ def simulate_sets(
     centred: bool = False,
     srf: str | None = None,
     wavelengths: tuple[float, float] | None = None,
-    pan_degradation: str = "imresize",
+    pan_degradation: str | None = None,
     patch: int | str | None = "auto",
     split: Sequence[float] | None = None,
     full_resolution: bool = False,
@@ -78,7 +84,7 @@ def simulate_sets(
         srf: spectral response of a cube's guide, see `data.simulation.srf.spectral_response`.
         wavelengths: band centres in nm of a cube's first and last band, with evenly spaced bands
             between them; by default those of the sensor.
-        pan_degradation: see `rsfusion_jax.data.simulate`.
+        pan_degradation: see `rsfusion_jax.data.simulate`; None for "imresize". A cube has no PAN.
         patch: side of the patches in pixels of `gt`, or of `pan` at full resolution; None for
             whole areas, "auto" for 64 or, where an area is smaller, the largest side that fits.
         split: shares of the scene for train, valid and test, with sum 1; None for a single file.
@@ -94,6 +100,8 @@ def simulate_sets(
         UserError: images that cannot be read or registered, an unknown full scale, an existing
             output, an area without a valid patch, or options that contradict each other.
     """
+    _refuse_ignored(pan, psf, mtf, srf, wavelengths, pan_degradation)
+    pan_degradation = pan_degradation or "imresize"
     coarse, record = _read_coarse(ms, sensor, cube=pan is None)
     ratio = record.ratio if ratio is None else ratio
     _check_options(out, ratio, None if patch == "auto" else patch, pan, srf, full_resolution)
@@ -155,6 +163,18 @@ def simulate_sets(
     for job in jobs:
         print(_summary(job, ratio, scale))
     return [job.path for job in jobs]
+
+
+def _refuse_ignored(pan, psf: Psf, mtf, srf, wavelengths, pan_degradation) -> None:
+    """Raise `UserError` for an option that would change nothing."""
+    if pan is None and pan_degradation is not None:
+        raise UserError(f"--pan-degradation={pan_degradation} is for a PAN, which a cube has not")
+    if pan is not None and wavelengths is not None:
+        raise UserError("--wavelengths are those of a cube; leave them out for PAN and MS")
+    if wavelengths is not None and is_file_of_weights(srf):
+        raise UserError(f"--srf={srf} has a row for each band; leave out --wavelengths")
+    if mtf is not None and psf.name != "mtf" and (pan_degradation or "as_ms") in _WITHOUT_MTF:
+        raise UserError(f"--mtf is not used with --psf={psf.name}; leave one of them out")
 
 
 def _read_coarse(path, sensor: str | None, cube: bool) -> tuple[Raster, Sensor]:

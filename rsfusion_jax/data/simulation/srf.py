@@ -65,7 +65,7 @@ def spectral_response(
         UserError: an unknown choice, missing wavelengths or a wrong number of them, a channel that
             covers none of the bands, or a file of another shape.
     """
-    if Path(choice).suffix.lower() in (".csv", ".npy"):
+    if is_file_of_weights(choice):
         return _from_file(Path(choice), num_bands)
     if wavelengths is None:
         raise UserError(
@@ -85,6 +85,11 @@ def spectral_response(
             f"{wavelengths[0]:g} to {wavelengths[-1]:g} nm; choose another response"
         )
     return SpectralResponse(choice, (channels / sums).T)
+
+
+def is_file_of_weights(choice: str | None) -> bool:
+    """Tell whether a response is the path of a file, which needs no wavelengths."""
+    return choice is not None and Path(choice).suffix.lower() in (".csv", ".npy")
 
 
 def band_centres(sensor: Sensor) -> list[float] | None:

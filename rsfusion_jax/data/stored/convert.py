@@ -44,6 +44,8 @@ def convert_set(
             be written.
     """
     source, target = Path(source), Path(target)
+    if target.suffix.lower() != ".h5" and not target.exists():
+        raise UserError(f"{target} must end with .h5; converted sets are HDF5")
     storage, orders = open_storage(source, axes)
     if target.exists() and target.samefile(source):
         raise UserError(f"{target} is the set itself; choose another name for the converted one")

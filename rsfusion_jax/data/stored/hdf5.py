@@ -53,7 +53,7 @@ class Hdf5File:
             if self._opened is None or self._opened[0] != os.getpid():
                 try:
                     file = h5py.File(self.path, "r")
-                    _check_that_values_are_inside(self.path, file)
+                    check_values_inside(self.path, file)
                     arrays = {
                         name: Contiguous(item) if is_contiguous(item) else item
                         for name, item in file.items()
@@ -82,21 +82,40 @@ class Hdf5File:
         self._opened = None
 
 
-def _check_that_values_are_inside(path: Path, file: h5py.File) -> None:
-    """Raise `UserError` where a file's arrays lie in other files: a set is read from what is named.
+def check_values_inside(path: Path, file: h5py.File, whole: bool = False) -> None:
+    """Raise `UserError` where a file's arrays lie in other files: what is read is what is named.
 
     Otherwise a file from elsewhere could name any file of this machine, whose bytes `convert` would
     copy into a new set.
+
+    Args:
+        path: what messages call the file.
+        file: the open file.
+        whole: whether its groups are looked through too.
     """
-    for name in file:
-        outside = isinstance(file.get(name, getlink=True), h5py.ExternalLink)
-        if not outside and isinstance(item := file[name], h5py.Dataset):
-            outside = item.is_virtual or bool(item.external)
-        if outside:
-            raise UserError(
-                f"{path}: the values of {name!r} lie in another file; write all into one file, as "
-                "h5repack does, and name that"
-            )
+    outside = []
+
+    def link(name: str, found) -> None:
+        if isinstance(found, h5py.ExternalLink):
+            outside.append(name)
+
+    def item(name: str, found) -> None:
+        if isinstance(found, h5py.Dataset) and (found.is_virtual or found.external):
+            outside.append(name)
+
+    if whole:
+        file.visititems_links(link)
+        file.visititems(item)
+    else:
+        for name in file:
+            link(name, file.get(name, getlink=True))
+            if not outside:
+                item(name, file[name])
+    if outside:
+        raise UserError(
+            f"{path}: the values of {outside[0]!r} lie in another file; write all into one file, "
+            "as h5repack does, and name that"
+        )
 
 
 def _is_open_elsewhere(error: Exception) -> bool:

@@ -14,7 +14,8 @@ from rasterio.enums import ColorInterp, MaskFlags, Resampling
 from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
-from rsfusion_jax.data.raster import driver_of, fill_holes, is_number, zero_collars
+from rsfusion_jax.data.opening import Trust, open_dataset
+from rsfusion_jax.data.raster import fill_holes, is_number, zero_collars
 from rsfusion_jax.errors import UserError
 from rsfusion_jax.scenes.pair.image import GeoImage
 from rsfusion_jax.scenes.pair.local_shift import ShiftField
@@ -94,7 +95,7 @@ class RasterFile(GeoImage):
 
     def __init__(self, path, label: str, warp: Warp | None = None, bands=None, nodata=None):
         self.path, self.label = find_source(path, label), label
-        self._handle = _Handle(self.path.dataset, warp)
+        self._handle = _Handle(self.path.dataset, self.path.trust, warp)
         path = self.path
         with self._reading() as file:
             if not file.count and file.subdatasets:
@@ -331,8 +332,8 @@ class _Handle:
     One for all threads keeps each tile decoded once; GDAL itself decodes by several threads.
     """
 
-    def __init__(self, dataset: str, warp: Warp | None):
-        self._dataset, self._warp = dataset, warp
+    def __init__(self, dataset: str, trust: Trust, warp: Warp | None):
+        self._dataset, self._trust, self._warp = dataset, trust, warp
         self._open, self._lock = [], threading.RLock()
 
     @contextlib.contextmanager
@@ -345,7 +346,7 @@ class _Handle:
             yield self._open[-1]
 
     def _begin(self) -> None:
-        self._open.append(rasterio.open(self._dataset, driver=driver_of(self._dataset)))
+        self._open.append(open_dataset(self._dataset, self._trust))
         if self._warp is not None:
             warp = dataclasses.asdict(self._warp)
             warp["src_crs"] = horizontal(self._open[0].crs)

@@ -13,7 +13,8 @@ import rasterio
 import rasterio.shutil
 from rasterio.enums import ColorInterp, MaskFlags
 
-from rsfusion_jax.data.raster import check_name, driver_of
+from rsfusion_jax.data.opening import Trust, open_dataset
+from rsfusion_jax.data.raster import check_name
 from rsfusion_jax.errors import UserError, not_a_file
 from rsfusion_jax.scenes.pair.metadata import find_satellite
 from rsfusion_jax.sensors import Sensor, get_sensor
@@ -33,12 +34,14 @@ class Source:
         text: what messages call it.
         files: names of the files behind it, as GDAL spells them.
         sensor: whose bands these are, where a product says it; None where the file itself may say.
+        trust: what the user allows besides what the name says.
     """
 
     dataset: str
     text: str
     files: tuple[str, ...]
     sensor: Sensor | None = None
+    trust: Trust = Trust()  # noqa: RUF009 - it is frozen
 
     def __str__(self) -> str:
         return self.text
@@ -63,7 +66,7 @@ class Source:
         return [self.name, *([s.st_size, s.st_mtime_ns] for s in status)]
 
 
-def find_source(where, label: str) -> Source:
+def find_source(where, label: str, trust: Trust = Trust()) -> Source:  # noqa: B008
     """Find an image.
 
     Args:
@@ -71,6 +74,7 @@ def find_source(where, label: str) -> Source:
             subdataset), a `Source`, or several of these, one after the other the bands of one
             image.
         label: "PAN" or "MS", for messages.
+        trust: what the user allows besides what the names say.
 
     Raises:
         UserError: no such file, or files that are not of one grid.
@@ -80,8 +84,8 @@ def find_source(where, label: str) -> Source:
     if isinstance(where, str | os.PathLike):
         text = os.fspath(where)
         check_name(text)
-        return Source(_gdal_name(text, label), text, (text,))
-    sources = [find_source(one, label) for one in where]
+        return Source(_gdal_name(text, label), text, (text,), trust=trust)
+    sources = [find_source(one, label, trust) for one in where]
     if not sources:
         raise UserError(f"no file is given for {label}; give a GeoTIFF, or one file per band")
     return sources[0] if len(sources) == 1 else stack(sources, label)
@@ -246,10 +250,7 @@ def as_vrt(file) -> str:
 def opened(source: Source, label: str):
     """Open a source with rasterio; what GDAL says of a damaged file becomes one sentence."""
     try:
-        with warnings.catch_warnings():
-            # Containers of subdatasets have no georeference themselves.
-            warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
-            return rasterio.open(source.dataset, driver=driver_of(source.dataset))
+        return open_dataset(source.dataset, source.trust)
     except rasterio.errors.RasterioError as error:
         raise unreadable(source, error, label) from error
 

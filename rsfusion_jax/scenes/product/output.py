@@ -89,6 +89,9 @@ def check_targets(out: Path, inputs: list[Path], options: Options) -> None:
             raise UserError(f"{path} is named for two outputs; choose another name for one")
         _check_place(path, options.overwrite)
         outputs.append(path)
+    picture = _path(options.quicklook)
+    if picture is not None and picture.suffix.lower() != ".png":
+        raise UserError(f"{picture} must end with .png; pictures are written as PNG")
 
 
 def _path(name) -> Path | None:

@@ -7,6 +7,7 @@ import tarfile
 import zipfile
 from pathlib import Path
 
+from rsfusion_jax.archives import check_archive
 from rsfusion_jax.errors import UserError
 
 _MOST = 20_000
@@ -71,6 +72,8 @@ def list_files(path: Path) -> Files:
         raise UserError(
             f"{path} does not exist; give PAN, MS and OUT, or a product as it was delivered and OUT"
         )
+    if path.is_file():
+        check_archive(path)
     try:
         if path.is_file() and zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:

@@ -1,13 +1,16 @@
 """The state of a scene that is being drawn, in a file in the output's folder.
 
 A step reads one copy of the state and writes the other, so that no tile sees what its neighbour has
-become, and an interrupted step is done again.
+become, and an interrupted step is done again. A checksum is noted after each step: a state that was
+damaged meanwhile is drawn anew.
 """
 
 import contextlib
 import dataclasses
 import json
 import math
+import sys
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +23,9 @@ from rsfusion_jax.new_files import check_room, open_own, write_text
 from rsfusion_jax.runs.stored_json import BadJSONError, read_object
 from rsfusion_jax.scenes.options import Options
 from rsfusion_jax.scenes.work.journal import check_same_run
+
+_PART = 2**24
+"""Bytes of the state that are in memory at once for its checksum."""
 
 
 class Field:
@@ -71,9 +77,13 @@ class Field:
         """
         resumed = self._recalled() if resume else None
         if resumed is not None:
-            check_same_run(self._log, resumed["run"], run)
             self.done = resumed["done"]
-        else:
+            if self._checksum(resumed["run"]) == resumed["crc"]:
+                check_same_run(self._log, resumed["run"], run)
+            else:
+                print(f"notice: {self._path.name} is damaged, drawing begins anew", file=sys.stderr)
+                self.done, resumed = 0, None
+        if resumed is None:
             check_room(self._path.parent, 2 * self._bytes)
             self._log.unlink(missing_ok=True)
             self._path.unlink(missing_ok=True)
@@ -95,10 +105,11 @@ class Field:
         if self._path.is_symlink() or not self._path.is_file():
             return None
         try:
-            noted = read_object(self._log.read_bytes(), {"run": dict, "done": int})
+            noted = read_object(self._log.read_bytes(), {"run": dict, "done": int, "crc": int})
         except (OSError, BadJSONError):
             return None
-        return noted if self._path.stat().st_size == 2 * self._bytes else None
+        whole = self._path.stat().st_size == 2 * self._bytes
+        return noted if whole and 0 < noted["done"] <= self.draws * self.steps else None
 
     def read(self, rows: slice, columns: slice) -> np.ndarray:
         """(h, w, channels): the state before the next step and the noise that the step adds."""
@@ -123,7 +134,16 @@ class Field:
     def step_done(self) -> None:
         """Makes the written state the one that the next step reads, in the file too."""
         self.done += 1
-        write_text(self._log, json.dumps({"run": self._run, "done": self.done}))
+        noted = {"run": self._run, "done": self.done, "crc": self._checksum(self._run)}
+        write_text(self._log, json.dumps(noted))
+
+    def _checksum(self, run: dict) -> int:
+        """CRC of the state now and of the step that it is of."""
+        crc, state = zlib.crc32(json.dumps([run, self.done]).encode()), self._state()
+        rows = max(1, _PART // state[0].nbytes)
+        for row in range(0, len(state), rows):
+            crc = zlib.crc32(np.ascontiguousarray(state[row : row + rows]), crc)
+        return crc
 
     def plane(self, index: int, rows: slice, columns: slice) -> np.ndarray:
         """(h, w, C) of the state now."""

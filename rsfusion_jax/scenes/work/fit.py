@@ -59,6 +59,8 @@ def fit_scene(name: str, setting: Setting, scene: ScenePair, side: int, budget: 
         for step in method.steps:
             read = functools.partial(_read, step, earlier, windows, setting, ahead, advance)
             fine, coarse = gather(step, bands, read)
+            if any(image.count == 0 for image in (*fine.values(), *coarse.values())):
+                raise UserError("PAN and MS have no whole MS pixel in common; give larger images")
             earlier = (step.estimate(fine, coarse, setting, *earlier),)
     finally:
         ahead.close()

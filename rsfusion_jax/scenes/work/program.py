@@ -161,6 +161,11 @@ def network_spec(
     }
     direct = fuser.diffusion is None
     if direct and field is not None and tile is None:
+        if overlap is not None:
+            raise UserError(
+                f"--overlap={overlap} is of --tile, which {model.title} does not need; give both, "
+                "or neither"
+            )
         # A network may halve its input: windows begin where the whole image's halves would.
         common |= {"reach": field // 2 + ratio, "inner_reach": model.inner_reach}
         return WindowSpec(**common, align=math.lcm(ratio, 2))
