@@ -54,7 +54,8 @@ class Fuser:
         if max_value is not None and not max_value > 0:
             raise UserError(f"max_value={max_value} must be positive: 2047 for 11-bit counts")
         self.model = model
-        self.variables = jax.tree.map(jnp.asarray, dict(variables))
+        # Moved, not computed: `jnp.asarray` compiles a program for every shape.
+        self.variables = jax.device_put(dict(variables), may_alias=False)
         scale = self.sensor.max_value if self.sensor is not None else 1.0
         self.max_value = float(max_value if max_value is not None else scale)
         self.ms_phase = float(model.ratio // 2 if ms_phase is None else ms_phase)
