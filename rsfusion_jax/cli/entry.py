@@ -36,15 +36,21 @@ def use_compilation_cache() -> None:
     """Keeps compiled programs between runs, where the user has not chosen a place already.
 
     Small ones too: a network's parameters are drawn by dozens, which are a start's next longest.
+    What jax traced is kept beside them.
     """
     import jax
+
+    from rsfusion_jax import traced
 
     if jax.config.jax_compilation_cache_dir is None:
         home = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
         folder = home / "rsfusion_jax" / "xla"
+        programs = folder.parent / "traced"
         with contextlib.suppress(OSError):  # then jax goes without, and says so
-            folder.mkdir(parents=True, exist_ok=True)
-            folder.chmod(0o700)  # what lies there is executed: nobody else may write it
+            for path in (folder, programs):
+                path.mkdir(parents=True, exist_ok=True)
+                path.chmod(0o700)  # what lies there is executed: nobody else may write it
+            traced.keep_in(programs)
         jax.config.update("jax_compilation_cache_dir", str(folder))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 

@@ -123,13 +123,16 @@ class WindowProgram(Protocol):
         spec: its windows.
         state: weights or coefficients.
         field: source of the batches' `field`; None.
+        identity: which computation it is, for programs that are kept between runs; None where that
+            cannot be said.
     """
 
     spec: WindowSpec
     state: State
     field: FieldReader | None
+    identity: str | None
 
-    def run(self, state: State, batch: WindowBatch):
+    def run(self, state: State, batch: WindowBatch) -> tuple[jax.Array, ...]:
         """Computes a batch of windows; `state` is the program's own or of the same shapes."""
         ...
 
