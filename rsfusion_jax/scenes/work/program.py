@@ -19,6 +19,9 @@ State = Mapping | tuple | Array
 """A pytree of weights or coefficients."""
 _TILE = 64
 """PAN pixels along a side of the published training patches, where a network names no other."""
+_SHARED = 4
+"""The part of a tile's side that it shares with the next one is one of so many: with fewer pixels
+edges show, more take time for little. docs/results.md has the measurement."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -146,7 +149,8 @@ def network_spec(
         fuser: network with its weights and scale.
         tile: PAN pixels along a side of a tile; None for the network's own choice. Given for a
             local network it blends that one too.
-        overlap: PAN pixels that neighbouring tiles share; None for half of the tile.
+        overlap: PAN pixels that neighbouring tiles share; None for a quarter of the tile, for
+            half of it with diffusion networks.
 
     Raises:
         UserError: sizes that do not fit the ratio.
@@ -168,7 +172,8 @@ def network_spec(
         return WindowSpec(**common, align=math.lcm(ratio, 2))
     align = ratio if direct else math.lcm(ratio, 2)
     tile = tile or getattr(model, "inference_tile", _TILE)
-    overlap = tile // 2 // align * align if overlap is None else overlap
+    if overlap is None:
+        overlap = tile // (_SHARED if direct else 2) // align * align
     if tile < align or tile % align or overlap % align or not 0 <= overlap < tile:
         what = "the ratio" if align == ratio else "2 and the ratio, of"
         raise UserError(
