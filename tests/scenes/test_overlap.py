@@ -91,8 +91,8 @@ def test_a_loop_takes_as_long_as_its_slowest_stage():
         time.sleep(READERS * SECONDS)  # by that many threads
         return np.zeros(1), None
 
-    # One after the other they take 3 times as long; the best of a few, as others use the cores.
-    assert min(timed() for _ in range(3)) < 2 * BLOCKS * SECONDS
+    # One after the other they take 3 times as long; one of a few counts, as others use the cores.
+    assert any(timed() < 2 * BLOCKS * SECONDS for _ in range(3))
 
 
 def test_readers_do_not_run_away():
