@@ -7,10 +7,10 @@ four bands at ratio 4, uint16. Networks have random weights, on which time does 
 folders; their widths are those of configs/small.py, of the baselines the published ones. Classical
 methods are too fast for pairs of this size: scene_peers measures them.
 
-Each run is a process of its own; blocks have half the side. A method runs three times: on a pair of
-one block with an empty cache of programs ("first"), on the pair of four blocks, and on the first
-one again ("second"). The CPU seconds of these processes hardly depend on other programs. The cost
-of a megapixel is the difference between four blocks and one over their pixels: start, compilation
+Each run is a process of its own; blocks have half the side. A method runs twice on a pair of four
+blocks, with an empty cache of programs ("first") and with a filled one ("second"), and twice on a
+pair of one block. The CPU seconds of these processes hardly depend on other programs. The cost of a
+megapixel is the difference between the second runs over that of their pixels: start, compilation
 and measuring the output, whose parts do not grow with the scene, are not in it. The shares are of
 the stages of the four blocks that the command reports: reading, moving arrays to the device and
 back, waiting for the device ("compute"), storing blocks; as some overlap, they are of their sum.
@@ -81,14 +81,14 @@ def measure(method: str, pairs, folder: Path, side: int) -> dict:
     small, large = pairs
     runs = [
         fuse(pair, folder / f"{method}_{index}.tif", flags)
-        for index, pair in enumerate((small, large, small))
+        for index, pair in enumerate((large, large, small, small))
     ]
-    first, four, second = (run["cpu_seconds"] for run in runs)
+    first, second, _, one = (run["cpu_seconds"] for run in runs)
     stages = {stage: runs[1]["seconds"][name] for stage, name in STAGES.items()}
     return {
         "method": method,
         "side": side,
-        "cpu_seconds_per_megapixel": round((four - second) / (0.75 * side**2 / 1e6), 2),
+        "cpu_seconds_per_megapixel": round((second - one) / (0.75 * side**2 / 1e6), 2),
         "cpu_seconds_first": first,
         "cpu_seconds_second": second,
         "shares": {stage: round(s / sum(stages.values()), 3) for stage, s in stages.items()},
