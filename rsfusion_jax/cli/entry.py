@@ -44,14 +44,19 @@ def use_compilation_cache() -> None:
     """Keeps compiled programs between runs, where the user has not chosen a place already.
 
     Small ones too: a network's parameters are drawn by dozens, which are a start's next longest.
+    What jax traced is kept beside them.
     """
     import jax
+
+    from rsfusion_jax import traced
 
     if jax.config.jax_compilation_cache_dir is None:
         home = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
         folder = home / "rsfusion_jax" / "xla"
-        if not _is_own(folder.parent) or not _is_own(folder):
+        programs = folder.parent / "traced"
+        if not all(_is_own(path) for path in (folder.parent, folder, programs)):
             return
+        traced.keep_in(programs)
         jax.config.update("jax_compilation_cache_dir", str(folder))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 

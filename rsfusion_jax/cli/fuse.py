@@ -76,7 +76,9 @@ def make_parser(prog: str) -> Parser:
     how.add_argument("--bands", type=_integers, metavar="I,J,..", help="MS bands to fuse, from 1")
     how.add_argument("--nodata", type=float, help="value of invalid pixels; default by the files")
     how.add_argument("--tile", type=int, help="side of blended tiles, for global networks")
-    how.add_argument("--overlap", type=int, help="PAN pixels that such tiles share; default half")
+    how.add_argument(
+        "--overlap", type=int, help="PAN pixels that such tiles share; default 3/8 of a tile"
+    )
     drawn = fuse.add_argument_group("diffusion networks")
     drawn.add_argument("--sampler", help="ddim, ddpm, dpm2 or dpm3; default that of the weights")
     drawn.add_argument(

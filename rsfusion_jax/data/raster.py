@@ -5,14 +5,11 @@ import math
 import warnings
 from pathlib import Path
 
-import h5py
 import numpy as np
-import scipy.ndimage
+import scipy
 
 from rsfusion_jax.data.opening import open_dataset
 from rsfusion_jax.data.stored.families import NAMES
-from rsfusion_jax.data.stored.hdf5 import Hdf5File
-from rsfusion_jax.data.stored.matfile import MatFile
 from rsfusion_jax.errors import UserError, not_a_file
 
 _GEOTIFF = (".tif", ".tiff")
@@ -156,6 +153,12 @@ def read_geotiff(path: Path) -> Raster:
 
 
 def _read_mat(path: Path, key: str, num_bands: int | None) -> Raster:
+    # Imported where they are needed: scenes are seldom MATLAB files.
+    import h5py
+
+    from rsfusion_jax.data.stored.hdf5 import Hdf5File
+    from rsfusion_jax.data.stored.matfile import MatFile
+
     is_hdf5 = h5py.is_hdf5(path)  # MATLAB 7.3 and later
     names = NAMES[key]
     storage = Hdf5File(path) if is_hdf5 else MatFile(path, (*names, "L"))

@@ -57,7 +57,8 @@ class Fuser:
             if value is not None and not value > 0:
                 raise UserError(f"{name}={value} must be positive: 2047 for 11-bit counts")
         self.model = model
-        self.variables = jax.tree.map(jnp.asarray, dict(variables))
+        # Moved, not computed: `jnp.asarray` compiles a program for every shape.
+        self.variables = jax.device_put(dict(variables), may_alias=False)
         scale = self.sensor.max_value if self.sensor is not None else 1.0
         self.max_value = float(max_value if max_value is not None else scale)
         self.pan_value = self.max_value if pan_value is None else float(pan_value)

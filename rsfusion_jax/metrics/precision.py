@@ -39,7 +39,11 @@ def compiled_metric(function: Callable, names: Sequence[str], prepare: Callable)
         options = {k: v for k, v in arguments.items() if k not in names}
         options = prepare(function.__name__, images, options)
         if precision == "float32":
-            images = {name: jnp.asarray(image) for name, image in images.items()}
+            # NumPy converts arrays of its own: a small program per shape would be compiled for it.
+            images = {
+                name: image if isinstance(image, jax.Array) else np.asarray(image)
+                for name, image in images.items()
+            }
             dtype = jnp.promote_types(jnp.result_type(*images.values()), jnp.float32)
             return compiled(**{k: v.astype(dtype) for k, v in images.items()}, **options)
         if precision != "float64":
@@ -49,9 +53,8 @@ def compiled_metric(function: Callable, names: Sequence[str], prepare: Callable)
                 f"{function.__name__}(precision='float64') works on arrays with values and cannot "
                 "be traced by jit or vmap; drop precision= inside compiled code"
             )
-        images = {name: np.asarray(image) for name, image in images.items()}
+        images = {name: np.asarray(image, np.float64) for name, image in images.items()}
         with jax.enable_x64(True):
-            images = {name: jnp.asarray(image, jnp.float64) for name, image in images.items()}
             value = np.asarray(compiled(**images, **options))
         return value if value.ndim else float(value)
 

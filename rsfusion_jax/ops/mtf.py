@@ -9,7 +9,7 @@ import functools
 from collections.abc import Sequence
 
 import numpy as np
-import scipy.fft
+import scipy
 
 from rsfusion_jax.errors import UserError
 from rsfusion_jax.ops.fft import irfft2, rfft2

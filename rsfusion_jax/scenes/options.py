@@ -33,7 +33,8 @@ class Options:
         batch: windows that the device takes at once; None for the device's default.
         tile: PAN pixels along a side of blended tiles, for networks that see the whole image; None
             for the network's own.
-        overlap: PAN pixels that neighbouring tiles share; None for half of a tile.
+        overlap: PAN pixels that neighbouring tiles share; None for a quarter of a tile, for half
+            of it with diffusion networks.
         sampler: sampler of a diffusion network; None for that of its weights.
         steps: number of sampler steps; None for that of the weights.
         seed: seed of a diffusion network's noise; None for 0.

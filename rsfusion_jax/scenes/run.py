@@ -23,7 +23,6 @@ from rsfusion_jax.scenes.product.colours import choose_rgb
 from rsfusion_jax.scenes.product.finish import all_stores, finish, write_spread
 from rsfusion_jax.scenes.product.output import check_targets
 from rsfusion_jax.scenes.product.quality import doubts, report_notices
-from rsfusion_jax.scenes.products.find import opened_product
 from rsfusion_jax.scenes.work import memory
 from rsfusion_jax.scenes.work.choice import choose
 from rsfusion_jax.scenes.work.drawing import draw_scene
@@ -136,6 +135,8 @@ def opened_jobs(pan, ms, out, options: Options) -> Iterator[list[Job]]:
         raise UserError(
             "--drivers and --follow are for PAN and MS; a product is opened as its own format"
         )
+    from rsfusion_jax.scenes.products.find import opened_product  # reads HDF5 and XML
+
     check_targets(out, [], options)
     with opened_product(pan) as product:
         if not options.quiet:

@@ -17,7 +17,7 @@ import dask.array
 import numpy as np
 import rasterio
 import rioxarray  # noqa: F401  (gives arrays their .rio)
-import scipy.ndimage
+import scipy
 import xarray
 
 from rsfusion_jax.classical.registry import method_setting

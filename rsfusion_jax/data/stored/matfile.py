@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-import scipy.io
+import scipy
 
 from rsfusion_jax.errors import UserError
 

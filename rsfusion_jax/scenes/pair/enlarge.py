@@ -84,6 +84,12 @@ def enlarge(ms, rows: Taps, columns: Taps):
     return multiply(rows, jnp.swapaxes(ms, 0, 1))
 
 
+def enlarge_small(ms: np.ndarray, rows: Taps, columns: Taps) -> np.ndarray:
+    """`enlarge` of one small NumPy image (h, w, C), for which nothing is compiled."""
+    height, width, _ = ms.shape
+    return np.einsum("ph,hwc,qw->pqc", rows.dense(height), ms, columns.dense(width), optimize=True)
+
+
 def covered(valid: np.ndarray, rows: Reading, columns: Reading) -> np.ndarray:
     """(P, P) bool: PAN pixels on MS whose MS pixels to every side are valid.
 

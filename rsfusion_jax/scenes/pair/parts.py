@@ -4,13 +4,10 @@ import dataclasses
 import functools
 import math
 
-import jax
 import numpy as np
 
-from rsfusion_jax.scenes.pair.enlarge import Reading, covered, enlarge, reading
+from rsfusion_jax.scenes.pair.enlarge import Reading, covered, enlarge_small, reading
 from rsfusion_jax.scenes.pair.geometry import ScenePair
-
-_enlarge = jax.jit(enlarge)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,13 +37,13 @@ class ScenePart:
     def ms(self) -> np.ndarray:
         """(H / r, W / r, C): MS at the method's own phase and ratio."""
         rows, columns = self.readings
-        return np.asarray(_enlarge(self.raw, rows.coarse, columns.coarse))
+        return enlarge_small(self.raw, rows.coarse, columns.coarse)
 
     @functools.cached_property
     def lms(self) -> np.ndarray:
         """(H, W, C): MS on the PAN grid."""
         rows, columns = self.readings
-        return np.asarray(_enlarge(self.raw, rows.fine, columns.fine))
+        return enlarge_small(self.raw, rows.fine, columns.fine)
 
 
 def read_parts(

@@ -9,7 +9,7 @@ import warnings
 
 import numpy as np
 import rasterio
-import scipy.ndimage
+import scipy
 from rasterio.enums import ColorInterp, MaskFlags, Resampling
 from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window

@@ -10,7 +10,7 @@ import dataclasses
 import math
 
 import numpy as np
-import scipy.ndimage
+import scipy
 
 _BLUR = 0.45
 """Standard deviation of the blur that makes PAN as unsharp as MS, in MS pixels."""

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import rasterio
-import scipy.ndimage
+import scipy
 from rasterio.windows import Window
 
 from rsfusion_jax import metrics

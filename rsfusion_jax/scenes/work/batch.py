@@ -56,5 +56,7 @@ class WindowBatch(NamedTuple):
 
 def stack_windows(windows: Sequence[WindowBatch], batch_size: int) -> WindowBatch:
     """A batch of single windows, filled up with the last one."""
+    if batch_size == 1:
+        return jax.tree.map(lambda array: array[None], windows[0])  # a view, no copy
     windows = [*windows, *[windows[-1]] * (batch_size - len(windows))]
     return jax.tree.map(lambda *arrays: np.stack(arrays), *windows)

@@ -23,7 +23,7 @@ from rsfusion_jax.scenes.pair.geometry import ScenePair
 from rsfusion_jax.scenes.work.batch import WindowBatch, stack_windows
 from rsfusion_jax.scenes.work.engines import Engine
 from rsfusion_jax.scenes.work.field import Field, Plane
-from rsfusion_jax.scenes.work.loop import Ahead
+from rsfusion_jax.scenes.work.loop import work_off
 from rsfusion_jax.scenes.work.memory import WorkPlan, plan_work
 from rsfusion_jax.scenes.work.program import State, WindowSpec
 
@@ -38,14 +38,16 @@ class DiffusionStep:
         field: state of the draw, with its diffusion process.
         state: the network's `variables`; and `row`, the step's row of the sampler's table, with the
             number of the draw from 1 and whether this step is the draw's last.
+        identity: None: a draw compiles its step once, which is little beside its many steps.
     """
 
     spec: WindowSpec
     fuser: Fuser
     field: Field
     state: State
+    identity: None = None
 
-    def run(self, state: State, batch: WindowBatch) -> jax.Array:
+    def run(self, state: State, batch: WindowBatch) -> tuple[jax.Array]:
         """State of the field (B, P, Q, planes C) after the step."""
         row, field = state["row"], self.field
         prediction, lms = self.spec.compute(functools.partial(self._predict, state), batch)
@@ -64,7 +66,7 @@ class DiffusionStep:
             nearer = mean + (x - mean) / row["number"]
             squares = squares + jnp.where(row["last"], (x - mean) * (x - nearer), 0)
             planes += [jnp.where(row["last"], nearer, mean), squares]
-        return jnp.concatenate(planes, axis=-1)
+        return (jnp.concatenate(planes, axis=-1),)
 
     @jax.default_matmul_precision("highest")
     def _predict(self, state: State, pan, ms, lms, field):
@@ -131,27 +133,19 @@ def _draw(
 def _step(state: State, plan: WorkPlan, field: Field, stage: ProgressBar) -> None:
     """Moves the whole field by one step."""
     windows, size = plan.windows, plan.batch_size
-    reader, writer = Ahead(workers=2, depth=2), Ahead(workers=1, depth=2)
-    state = jax.device_put(state)
     groups = [windows.blocks[i : i + size] for i in range(0, len(windows.blocks), size)]
 
     def read(blocks):
-        return blocks, stack_windows([windows.read(block)[0] for block in blocks], size)
+        return stack_windows([windows.read(block)[0] for block in blocks], size), None
 
-    def store(blocks, moved):
-        for block, image in zip(blocks, np.asarray(moved), strict=False):
+    def store(blocks, _, moved):
+        for block, image in zip(blocks, moved, strict=False):
             cuts = block.rows, block.columns
             place = (slice(c.begin + c.core, c.begin + c.core + c.size) for c in cuts)
             field.write(*place, image[block.core])
             stage.advance(block.rows.size * block.columns.size)
 
-    try:
-        for blocks, batch in reader.map(read, groups):
-            writer.put(store, blocks, plan.run(state, batch))
-        writer.drain()
-    finally:
-        reader.close()
-        writer.close()
+    work_off(plan, jax.device_put(state), groups, read, store, writers=1)
     field.step_done()
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from rsfusion_jax.classical.method import Setting
 from rsfusion_jax.classical.registry import get_method
@@ -26,12 +27,15 @@ class Engine:
             the batch has a field, it takes that too.
         state: weights or coefficients.
         field: source of the batches' `field`; None.
+        identity: which computation it is, for programs that are kept between runs; None where
+            `call` has code from elsewhere.
     """
 
     spec: WindowSpec
     call: Callable[..., jax.Array]
     state: State
     field: FieldReader | None = None
+    identity: str | None = None
 
     def run(self, state: State, batch: WindowBatch) -> tuple[jax.Array, jax.Array]:
         """Fuses a batch of windows.
@@ -71,7 +75,14 @@ def network_engine(fuser: Fuser, spec: WindowSpec) -> Engine:
             f"{model.title} predicts {model.predicts!r} step by step, and no window is "
             "fused without its neighbours; use `rsfusion fuse` or another network"
         )
-    return Engine(spec, functools.partial(_network, model), fuser.variables)
+    # A network of the user's own may change without its name or its fields doing so.
+    is_ours = type(model).__module__.startswith("rsfusion_jax.models.")
+    return Engine(
+        spec,
+        functools.partial(_network, model),
+        fuser.variables,
+        identity=f"{type(model)} {model} {spec}" if is_ours else None,
+    )
 
 
 def classical_spec(name: str, setting: Setting, bands: int, guide_bands: int = 1) -> WindowSpec:
@@ -94,7 +105,8 @@ def classical_engine(spec: WindowSpec, setting: Setting, coefficients) -> Engine
     return Engine(
         spec,
         call=functools.partial(_classical, get_method(spec.name), setting),
-        state=jax.tree.map(lambda value: jnp.asarray(value, jnp.float32), coefficients),
+        state=jax.tree.map(lambda value: np.asarray(value, np.float32), coefficients),
+        identity=f"{spec} {setting}",
     )
 
 

@@ -1,7 +1,13 @@
-"""The loop over a scene's blocks: read ahead, fuse, store behind."""
+"""The loop over a scene's blocks: read ahead, compute, store behind.
+
+Reading, the device and storing never wait for each other, unless one of them is the slowest: then
+the others wait for it alone. Threads read the next blocks, the device has several batches to work
+on, whose results come back while it computes the next, and threads store what has come back.
+"""
 
 import collections
 import concurrent.futures
+import dataclasses
 import sys
 import threading
 import time
@@ -13,7 +19,7 @@ import numpy as np
 from rsfusion_jax.progress import MEGAPIXELS, ProgressBar
 from rsfusion_jax.scenes.work.batch import stack_windows
 from rsfusion_jax.scenes.work.journal import Store
-from rsfusion_jax.scenes.work.memory import WRITERS, WorkPlan
+from rsfusion_jax.scenes.work.memory import AHEAD, READERS, WRITERS, WorkPlan
 from rsfusion_jax.scenes.work.program import State
 from rsfusion_jax.scenes.work.tiles import TileCoder
 
@@ -64,6 +70,71 @@ class Ahead:
             self.seconds += time.perf_counter() - start
 
 
+@dataclasses.dataclass
+class Seconds:
+    """Where the time of a loop went: threads of reading and writing, and waits of the loop."""
+
+    read: float = 0.0
+    sent: float = 0.0
+    waited: float = 0.0
+    fetched: float = 0.0
+    write: float = 0.0
+
+
+def work_off(
+    plan: WorkPlan,
+    state: State,
+    groups: Iterable,
+    read: Callable,
+    store: Callable,
+    writers: int = WRITERS,
+) -> Seconds:
+    """Computes groups of blocks, the next of which are read while those before are stored.
+
+    Args:
+        plan: the compiled program.
+        state: weights or coefficients, on the device.
+        groups: what is to be done; the blocks of a batch each.
+        read: `group -> (batch, rest)`, in a thread.
+        store: `(group, rest, *results)`, in a thread; the results are NumPy arrays.
+        writers: threads that store.
+
+    Returns:
+        Where the time went.
+    """
+    reader, writer = Ahead(READERS, AHEAD), Ahead(writers, writers)
+    seconds, on_device = Seconds(), collections.deque()
+
+    def fetch():
+        group, rest, results = on_device.popleft()
+        start = time.perf_counter()
+        jax.block_until_ready(results)
+        ready = time.perf_counter()
+        arrays = [np.asarray(result) for result in results]
+        seconds.waited += ready - start
+        seconds.fetched += time.perf_counter() - ready
+        writer.put(store, group, rest, *arrays)
+
+    try:
+        for group, (batch, rest) in reader.map(lambda group: (group, read(group)), groups):
+            if len(on_device) == plan.in_flight:
+                fetch()
+            start = time.perf_counter()
+            results = plan.run(state, jax.device_put(batch))
+            for result in results:
+                result.copy_to_host_async()
+            seconds.sent += time.perf_counter() - start
+            on_device.append((group, rest, results))
+        while on_device:
+            fetch()
+        writer.drain()
+    finally:
+        reader.close()
+        writer.close()
+    seconds.read, seconds.write = reader.seconds, writer.seconds
+    return seconds
+
+
 def fuse_blocks(
     state: State,
     plan: WorkPlan,
@@ -93,47 +164,30 @@ def fuse_blocks(
     area = [block.rows.size * block.columns.size for block in windows.blocks]
     total = sum(area[index] for index in mine)
     done = total - sum(area[index] for group in left for index in group)
-    state = jax.device_put(state)
-    reader, writer = Ahead(workers=2, depth=2), Ahead(workers=WRITERS, depth=WRITERS)
-    sent = waited = fetched = 0.0
     counting = threading.Lock()
 
     def read(group):
-        blocks = [windows.blocks[index] for index in group]
-        inputs, valids = zip(*(windows.read(block) for block in blocks), strict=True)
-        return blocks, stack_windows(inputs, size), valids
+        inputs, valids = zip(*(windows.read(windows.blocks[i]) for i in group), strict=True)
+        return stack_windows(inputs, size), valids
 
-    def store_blocks(blocks, valids, fused, lms_sum, stage):
-        nonlocal waited, fetched
-        begin = time.perf_counter()
-        jax.block_until_ready((fused, lms_sum))
-        ready = time.perf_counter()
-        fused, lms_sum = np.asarray(fused), np.asarray(lms_sum, np.float64)
-        with counting:
-            waited, fetched = waited + ready - begin, fetched + time.perf_counter() - ready
-        for block, valid, image, sums in zip(blocks, valids, fused, lms_sum, strict=False):
-            core = image[block.core]
+    def store_blocks(group, valids, fused, lms_sum):
+        for index, valid, image, sums in zip(group, valids, fused, lms_sum, strict=False):
+            core = image[windows.blocks[index].core]
             planes, clipped = coder.pixels.convert(core, valid)
             counted = {
                 "valid": int(valid.sum()),
                 "fused": _sums(core, valid).tolist(),
-                "lms": sums.sum(axis=0).tolist(),
+                "lms": sums.astype(np.float64).sum(axis=0).tolist(),
                 "clipped": clipped,
             }
-            store.write(block.index, coder.encode(planes), counted)
+            store.write(index, coder.encode(planes), counted)
             with counting:
-                stage.advance(area[block.index])
+                stage.advance(area[index])
 
     begin = time.perf_counter()
     try:
         with ProgressBar("fusing", total, done, unit=MEGAPIXELS, quiet=quiet) as stage:
-            for blocks, batch, valids in reader.map(read, left):
-                start = time.perf_counter()
-                # The device computes the blocks before while this one is transferred.
-                batch = jax.block_until_ready(jax.device_put(batch))
-                sent += time.perf_counter() - start
-                writer.put(store_blocks, blocks, valids, *plan.run(state, batch), stage)
-            writer.drain()
+            seconds = work_off(plan, jax.device_put(state), left, read, store_blocks)
     except KeyboardInterrupt:
         share = sum(area[index] for index in store.lines) / total
         print(
@@ -142,14 +196,11 @@ def fuse_blocks(
             file=sys.stderr,
         )
         raise
-    finally:
-        reader.close()
-        writer.close()
     return {
-        "read": reader.seconds,
-        "transfer": sent + fetched,
-        "device": waited,
-        "write": writer.seconds - waited - fetched,
+        "read": seconds.read,
+        "transfer": seconds.sent + seconds.fetched,
+        "device": seconds.waited,
+        "write": seconds.write,
         "fuse": time.perf_counter() - begin,
     }
 

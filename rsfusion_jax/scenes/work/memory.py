@@ -1,15 +1,17 @@
 """How large blocks may be for a budget of memory."""
 
 import dataclasses
+import functools
 import itertools
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
 import psutil
 
+from rsfusion_jax import traced
 from rsfusion_jax.compilation import compiler_options, device_of
 from rsfusion_jax.errors import UserError
 from rsfusion_jax.scenes.pair.geometry import ScenePair
@@ -23,14 +25,17 @@ SIDES = (512, 256, 128, 64)
 _UNITS = {"": 1, "B": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 WRITERS = min(os.cpu_count() or 1, 8)
 """Threads that round and compress finished blocks."""
-_WAITING = 4 + WRITERS
-"""Windows that exist at once: being read, read, on the device, being written."""
+AHEAD = 2
+"""Windows that wait to be computed, apart from the one that is handed over."""
+READERS = 2
+"""Threads that read windows: GDAL decompresses blocks by as many more as there are cores."""
 _SLACK = 1.3
 """The compiler's count of temporary memory leaves out what its libraries take."""
 _BATCHES = (8, 4, 2, 1)
 """Windows that an accelerator takes at once; a CPU takes one."""
-_ON_DEVICE = 2
-"""Batches whose inputs and outputs lie on an accelerator at once: one is computed, one is moved."""
+_ON_ACCELERATOR = 3
+"""Batches whose inputs and outputs lie on an accelerator at once: one comes, one is computed, one
+goes."""
 _UNKNOWN_DEVICE = 4 * 2**30
 """Bytes taken to be free on an accelerator that does not tell: few for a GPU of today."""
 _PROGRAM = 600 * 2**20
@@ -47,13 +52,15 @@ class WorkPlan:
     Attributes:
         windows: its blocks.
         batch_size: windows that the device takes at once.
-        run: the compiled program: `(state, batch)` -> what its `run` returns.
+        run: the compiled program: `(state, batch)` -> arrays that its `run` returns.
+        in_flight: batches that the device has at once.
         bytes: memory expected at the peak.
     """
 
     windows: WindowReader
     batch_size: int
-    run: Callable[[State, WindowBatch], object]
+    run: Callable[[State, WindowBatch], Sequence[jax.Array]]
+    in_flight: int
     bytes: int
 
 
@@ -96,17 +103,19 @@ def plan_work(
     on_cpu = device.platform == "cpu"
     free = 0 if on_cpu else free_memory(device)
     base = resident_bytes() + CACHE + _COMPILER
-    field = 0 if program.field is None else program.field.channels
+    # A CPU works on several small programs side by side.
+    in_flight = WRITERS if on_cpu else _ON_ACCELERATOR
     sides = [side] if side else SIDES
     batches = [batch_size] if batch_size else [1] if on_cpu else _BATCHES
     sizes = list(itertools.product(sides, batches))
     while True:
         side, batch_size = sizes.pop(0)
         windows = WindowReader.of(program, scene, side)
-        run = _compile(program, windows, batch_size, device.platform)
-        host, on_device = _needed(run, windows, batch_size, field, on_cpu)
+        compiled, inputs = _compile(program, windows, batch_size, device.platform)
+        host, on_device = _needed(compiled, inputs, in_flight, on_cpu)
         if base + host <= budget and on_device <= free:
-            return WorkPlan(windows, batch_size, run, base + host)
+            run = functools.partial(_run, compiled)
+            return WorkPlan(windows, batch_size, run, in_flight, base + host)
         # Memory grows with area and batch: what will not fit need not be compiled.
         shares = [(s * s * b) / (side * side * batch_size) for s, b in sizes]
         sizes = [
@@ -146,28 +155,37 @@ def resident_bytes() -> int:
     return min(resident, _PROGRAM)
 
 
-def _compile(program: WindowProgram, windows: WindowReader, batch_size: int, platform: str):
+def _compile(
+    program: WindowProgram, windows: WindowReader, batch_size: int, platform: str
+) -> tuple[jax.stages.Compiled, int]:
+    """The compiled program, and the bytes of a batch of windows."""
     window, _ = windows.read(windows.blocks[0])
     shapes = jax.tree.map(
         lambda array: jax.ShapeDtypeStruct((batch_size, *array.shape), array.dtype), window
     )
     state = jax.tree.map(lambda x: jax.ShapeDtypeStruct(jnp.shape(x), x.dtype), program.state)
-    return jax.jit(program.run).lower(state, shapes).compile(compiler_options(platform))
+    lowered = traced.lower(program.run, (state, shapes), program.identity, platform)
+    inputs = batch_size * sum(array.nbytes for array in jax.tree.leaves(window))
+    return lowered.compile(compiler_options(platform)), inputs
+
+
+def _run(compiled: jax.stages.Compiled, state: State, batch: WindowBatch) -> Sequence[jax.Array]:
+    return compiled(*jax.tree.leaves((state, batch)))
 
 
 def _needed(
-    run, windows: WindowReader, batch_size: int, field: int, on_cpu: bool
+    compiled: jax.stages.Compiled, inputs: int, in_flight: int, on_cpu: bool
 ) -> tuple[int, int]:
     """Bytes that grow with the blocks: of this process, and of an accelerator."""
-    height, width = windows.shape
-    bands = len(windows.scene.ms.bands)
-    channels = len(windows.scene.pan.bands) + 2 * bands + 2 * field  # a field is read and written
-    host = _WAITING * batch_size * height * width * channels * 4
-    analysis = run.memory_analysis()
-    if analysis is None:
-        return host, 0
+    analysis = compiled.memory_analysis()
+    if analysis is None:  # a backend that does not tell
+        return (READERS + AHEAD + 2 * in_flight + 2 * WRITERS) * inputs, 0
     temporary, outputs = analysis.temp_size_in_bytes, analysis.output_size_in_bytes
+    # Being read, read, handed over, on the device.
+    host = (READERS + AHEAD + in_flight) * inputs
+    # Computed; and on its way to the file, where it exists as computed and as it is stored.
+    host += (in_flight + 2 * WRITERS) * outputs
     if on_cpu:
-        return host + int(_SLACK * (temporary + outputs)), 0
+        return host + int(_SLACK * temporary), 0
     moved = analysis.argument_size_in_bytes + outputs
-    return host, int(_SLACK * temporary) + _ON_DEVICE * moved
+    return host, int(_SLACK * temporary) + in_flight * moved
