@@ -64,13 +64,19 @@ def measure(sample, sensor, top: float, ratio: int, parts):
     guides, bands = (image.shape[-1] for image in images)
     if "network" in parts:
         fuser = rsf.load_default(bands, guide_bands=guides, ratio=ratio, max_value=top)
-        yield {"method": NETWORK, **scores(sample["gt"], fuser(*images, sample["lms"]), ratio)}
+        yield {"method": NETWORK, **_row(sample["gt"], fuser(*images, sample["lms"]), ratio)}
     names = classical.list_methods() if guides == 1 else ["exp", *guided_methods()]
     for name in names if "formulas" in parts else ():
         if name not in _TOO_LARGE:
             fused = classical.fuse(name, *images, sensor=sensor, lms=sample["lms"], ratio=ratio)
             fused = fused if name == "exp" else np.clip(fused, 0, top)
-            yield {"method": name, **scores(sample["gt"], fused, ratio)}
+            yield {"method": name, **_row(sample["gt"], fused, ratio)}
+
+
+def _row(truth, fused, ratio: int) -> dict:
+    """The scores, and the root mean square error of each band in counts."""
+    errors = np.sqrt(np.square(fused - truth).mean(axis=(0, 1)))
+    return {**scores(truth, fused, ratio), "RMSE": [round(float(error), 2) for error in errors]}
 
 
 def table(rows: list[dict]) -> str:

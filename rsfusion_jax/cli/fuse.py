@@ -14,7 +14,8 @@ _DEFAULT = (
     "synthetic scenes"
 )
 _NOT_DEFAULT = (
-    "notice: no --weights and no --method: a classical method, since MS has pixels of PAN's size"
+    "notice: no --weights and no --method: a classical method, since the weights that come with "
+    "the package are for a ratio of at least 2, and of at most 4 where several bands guide"
 )
 _WISH = {
     "network": None,

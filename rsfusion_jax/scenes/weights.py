@@ -12,6 +12,10 @@ from rsfusion_jax.scenes.pair.opened import Opened
 from rsfusion_jax.scenes.pair.relate import relate_grids
 from rsfusion_jax.scenes.pair.surveyed import Surveyed
 
+_MOST_GUIDED = 4
+"""Highest ratio at which the packaged weights are the default where several bands guide: at 2 they
+are better than `hyper_glp` on Sentinel-2, at 6 they are not."""
+
 
 def load_weights(
     weights: str, model: str | None, opened: Opened, options: Options, key: str | None = None
@@ -60,7 +64,10 @@ def load_weights(
 
 
 def default_weights(surveyed: Surveyed, options: Options) -> Fuser | None:
-    """Loads the packaged weights at the full scale of a pair; None where MS has PAN's pixels.
+    """Loads the packaged weights at the full scale of a pair; None where they do not apply.
+
+    That is where MS has pixels of PAN's size, or several bands guide at a higher ratio than
+    `_MOST_GUIDED`.
 
     Args:
         surveyed: the pair.
@@ -68,7 +75,7 @@ def default_weights(surveyed: Surveyed, options: Options) -> Fuser | None:
     """
     pan, ms = surveyed.pan, surveyed.ms
     ratio = relate_grids(pan, ms, options.grid).ratio
-    if ratio == 1:
+    if ratio == 1 or (len(pan.bands) > 1 and ratio > _MOST_GUIDED):
         return None
     max_value = surveyed.full_scale if options.max_value is None else options.full_scales[1]
     return load_default(len(ms.bands), guide_bands=len(pan.bands), ratio=ratio, max_value=max_value)

@@ -65,7 +65,8 @@ def test_sentinel2(tmp_path, level, zipped):
     ):
         image, known = read(path)
         assert known.descriptions == names and image.shape[:2] == (96, 96) and known.nodata == 0
-        assert known.tags["RSFUSION_METHOD"] == "anysensor"
+        method = {20: "anysensor", 60: "hyper_glp"}[resolution]
+        assert known.tags["RSFUSION_METHOD"] == method
         sensor = select_bands(get_sensor("sentinel2"), names)
         expected = prepared(
             tmp_path, images[10], images[resolution], (10, resolution), sensor=sensor
