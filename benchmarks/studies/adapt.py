@@ -31,7 +31,7 @@ from rsfusion_jax.ops.resample import interpolate_at
 
 RECIPES = {  # of adaptation/recipe.py; stored rows say theirs
     False: "batch 8, learning rate 4e-3",
-    True: "from the packaged weights, batch 4, 2e-4",
+    True: "from the packaged weights, batch 4, 5e-4",
 }
 CLASSICAL = ("exp", "brovey", "gsa", "bt_h", "bdsd_pc", "mtf_glp_hpm", "awlp")
 SHIFTS = (0.0, 0.5, 2.0)  # of PAN, in its pixels, along both axes

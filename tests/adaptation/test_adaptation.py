@@ -148,13 +148,13 @@ def test_where_an_adaptation_starts(wish, pixels, expected):
 
 @pytest.mark.slow
 def test_small_scenes_start_from_the_packaged_weights():
-    """Gently: two steps leave every weight close to where it was."""
+    """Gently: two steps of Adam move no weight further than twice the learning rate."""
     pan, ms = scene(64, 64)
     fuser = rsf.adapt(pan, ms, ms_phase=1.5, held_out=False, quiet=True, steps=2)
     moved = jax.tree.map(
         lambda a, b: np.abs(a - b).max(), fuser.variables["params"], default_params()
     )
-    assert 0 < max(jax.tree.leaves(moved)) < 1e-3
+    assert 0 < max(jax.tree.leaves(moved)) < 2 * 5e-4 * 1.01
 
 
 def test_verdict():
