@@ -71,6 +71,10 @@ def test_sentinel2(tmp_path, level, zipped):
         expected = prepared(
             tmp_path, images[10], images[resolution], (10, resolution), sensor=sensor
         )
+        if method == "anysensor":  # the default of the command
+            pair = [str(tmp_path / name) for name in ("pa.tif", "ms.tif", "prepared.tif")]
+            run(["fuse", *pair, *FLAGS])
+            expected = read(pair[2])[0]
         assert np.array_equal(image, expected)
         with rasterio.open(path) as file:
             assert float(file.tags(1)["WAVELENGTH"]) == {20: 705, 60: 443}[resolution]
