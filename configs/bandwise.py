@@ -1,10 +1,9 @@
-"""BandWise, a network of this project: the training of the packaged weights, on built-in scenes.
+"""BandWise, a small network of this project for any sensor, on built-in scenes.
 
     rsfusion train --config=bandwise
 
-Takes about ten minutes on a CPU. Every scene has a camera of its own, with 3, 4 or 8 bands and its
-own MTF, noise and misregistration of PAN. To train and store the packaged weights, run
-`python -m benchmarks.studies.default_weights --out=rsfusion_jax/weights`.
+Takes about ten minutes on a CPU. Every scene has a camera of its own, with its own bands, MTF,
+noise and misregistration of PAN. Its successor is AnySensor (configs/anysensor.py).
 The argument is "cameras" (the default) or a data set of configs/data_sets.py.
 """
 
@@ -16,7 +15,7 @@ CAMERAS = "cameras"
 
 
 def get_config(data_set: str = CAMERAS):
-    """Return the recipe of the packaged weights, or the same for one data set."""
+    """Return the recipe for many cameras, or the same for one data set."""
     config = default_config()
     config.name = f"bandwise_{data_set}"
     config.model = {"name": "bandwise"}

@@ -20,6 +20,7 @@ _WHERE = {
     "load": "rsfusion_jax.inference.load",
     "load_default": "rsfusion_jax.inference.default",
     "load_torch": "rsfusion_jax.inference.load",
+    "save_pretrained": "rsfusion_jax.inference.pretrained",
     "save_torch": "rsfusion_jax.inference.load",
 }
 _SUBPACKAGES = ("classical", "data", "metrics")

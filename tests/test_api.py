@@ -62,7 +62,7 @@ def test_parts_of_a_fuser():
     assert fuser.variables["params"] and fuser.model.predicts == "fused"
     assert fuser.sensor.name == "ge1"
     assert repr(fuser) == (
-        "<Fuser: BandWise, 4 bands guided by 1, ratio 4, counts up to 2047, sensor 'ge1'>"
+        "<Fuser: AnySensor, 4 bands guided by 1, ratio 4, counts up to 2047, sensor 'ge1'>"
     )
 
 

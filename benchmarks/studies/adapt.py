@@ -31,7 +31,7 @@ from rsfusion_jax.ops.resample import interpolate_at
 
 RECIPES = {  # of adaptation/recipe.py; stored rows say theirs
     False: "batch 8, learning rate 4e-3",
-    True: "from the packaged weights, batch 4, 2e-4",
+    True: "from the packaged weights, batch 4, 5e-4",
 }
 CLASSICAL = ("exp", "brovey", "gsa", "bt_h", "bdsd_pc", "mtf_glp_hpm", "awlp")
 SHIFTS = (0.0, 0.5, 2.0)  # of PAN, in its pixels, along both axes
@@ -72,7 +72,7 @@ def zero_shot(pan, ms, sensor: str, max_value: float, degradation: str):
         moved = {**sample, "pan": interpolate_at(sample["pan"], *places)}
         fused = fuser(moved["pan"], moved["ms"], moved["lms"])
         for row in (
-            {"method": "bandwise", **scores(sample["gt"], fused)},
+            {"method": "anysensor", **scores(sample["gt"], fused)},
             *formulas(moved, sensor, max_value, CLASSICAL),
         ):
             yield {"pan_shift": shift, **row}
@@ -80,7 +80,7 @@ def zero_shot(pan, ms, sensor: str, max_value: float, degradation: str):
 
 def recipe(options, network: str) -> str:
     """Describe how a network is adapted."""
-    parts = [RECIPES[network == "bandwise"]]
+    parts = [RECIPES[network == "anysensor"]]
     if options.score == "deployment":
         parts.append("PAN as MS")
     if options.full_resolution:

@@ -1,12 +1,13 @@
 """The pictures of docs/deliveries.md: each kind of delivery, written in its provider's layout.
 
-The scenes are parts of one Sentinel-2 tile, S2A_MSIL1C_20170527_T33UUB.mat in the folder `data` of
-https://github.com/lanha/DSen2 (contains modified Copernicus Sentinel data of 2017, CC BY 4.0), and
-for `pair` the rendered town of `rsfusion sample`. The writers are those of the tests, which draw
-synthetic bands otherwise. Each picture has the interpolated MS on the left and what the command of
-that section makes of it on the right.
-
     python -m benchmarks.studies.delivery_pictures --tile=FILE --out=docs/images
+
+Run from the clone's root. Data: the Sentinel-2 tile S2A_MSIL1C_20170527_T33UUB.mat in the folder
+`data` of https://github.com/lanha/DSen2 (contains modified Copernicus Sentinel data of 2017, CC BY
+4.0), and for `pair` the rendered town of `rsfusion sample`.
+
+The writers are those of the tests, which draw synthetic bands otherwise. Each picture has the
+interpolated MS on the left and what the command of that section makes of it on the right.
 """
 
 import argparse

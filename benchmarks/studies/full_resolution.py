@@ -39,7 +39,7 @@ METHODS = {
     "BDSD-PC": ["--method=bdsd_pc"],
     "MTF-GLP-HPM": ["--method=mtf_glp_hpm"],
     "default weights": [],
-    "default weights, adapted": ["--adapt=120", "--network=bandwise"],
+    "default weights, adapted": ["--adapt=240", "--network=anysensor"],
     "FusionNet, adapted": ["--adapt=800", "--network=fusionnet"],
 }
 REMEDIES = {  # against the gap between the scale of training and the scale of fusion

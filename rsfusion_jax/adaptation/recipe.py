@@ -8,12 +8,12 @@ from rsfusion_jax.inference.default import DEFAULT
 from rsfusion_jax.models.catalogue import SMALL_WIDTHS
 from rsfusion_jax.training.config import default_config
 
-SMALL, LARGE = "bandwise", "fusionnet"
+SMALL, LARGE = "anysensor", "fusionnet"
 """Default networks for small and for large scenes; docs/results.md has the scores."""
 ENOUGH = 20_000
 """Number of MS pixels for training from which a scene counts as large. It lies between the sizes in
 docs/results.md at which FusionNet has too few pixels and enough of them."""
-STEPS, FEW = 2000, 120
+STEPS, FEW = 2000, 240
 """Default numbers of steps, for training and for a start from the packaged weights. The latter need
 few; with more, the network overfits the degraded scale."""
 SIDE = 32
@@ -58,7 +58,7 @@ def recipe(
     config.train.update(ema_warmup=True, loss="relative" if gentle else "l1")
     config.train.update(full_resolution=full_resolution, on_bad_loss="rollback", teacher_steps=0)
     config.train.update(log_every=every, eval_every=every, checkpoint_every=every)
-    config.optim.learning_rate = 2e-4 if gentle else 1e-3 if init else 4e-3
+    config.optim.learning_rate = 5e-4 if gentle else 1e-3 if init else 4e-3
     config.optim.update(clip_norm=1.0, warmup_steps=min(50, steps // 10))
     config.eval.methods = ()
     config.mesh.devices = 1

@@ -209,7 +209,7 @@ def adapt_to(
             sets["valid"] = Windows(held_out_windows, info)
             verdict = classical_verdict(sets["valid"])
             beside = verdict.beside
-        network, init = start(wish, covered(train_windows), info.guide_bands)
+        network, init = start(wish, covered(train_windows))
         make_config = functools.partial(
             recipe,
             network,
@@ -247,13 +247,12 @@ def adapt_to(
     return adaptation
 
 
-def start(wish: Wish, pixels: int, guide_bands: int) -> tuple[str | dict, str]:
+def start(wish: Wish, pixels: int) -> tuple[str | dict, str]:
     """Choose the network and its initial weights, as arguments of `recipe`.
 
     Args:
         wish: options of the adaptation.
         pixels: number of MS pixels to train on.
-        guide_bands: number of bands of PAN; the packaged weights need one.
 
     Returns:
         The argument `network` of `recipe`, and its argument `init`.
@@ -265,8 +264,8 @@ def start(wish: Wish, pixels: int, guide_bands: int) -> tuple[str | dict, str]:
     if network is not None and not isinstance(network, str):
         network = dict(network)
     if network is None and init is None:
-        network = SMALL if pixels < ENOUGH and guide_bands == 1 else LARGE
-    if init is None and network == SMALL and guide_bands == 1:
+        network = SMALL if pixels < ENOUGH else LARGE
+    if init is None and network == SMALL:
         init = DEFAULT
     if network is None and init == DEFAULT:
         network = provenance()["network"]

@@ -15,7 +15,7 @@ _DEFAULT = (
 )
 _NOT_DEFAULT = (
     "notice: no --weights and no --method: a classical method, since the weights that come with "
-    "the package are for one PAN band and a ratio of at least 3"
+    "the package are for a ratio of at least 2, and of at most 4 where several bands guide"
 )
 _WISH = {
     "network": None,

@@ -138,5 +138,7 @@ def guide_responses(guide: str, sensor: Sensor, hyperspectral: bool) -> np.ndarr
     if guide in _GUIDES:
         return np.stack([_response(pair) for pair in _GUIDES[guide]])
     narrow = hyperspectral or sensor.name in _SPECTROMETERS
-    limits = _PAN_HYPERSPECTRAL if narrow else _PAN.get(sensor.name, _PAN_OTHERS)
+    limits = (
+        _PAN_HYPERSPECTRAL if narrow else _PAN.get(sensor.name, sensor.pan_range or _PAN_OTHERS)
+    )
     return _response(limits, _PAN_EDGE)[None]

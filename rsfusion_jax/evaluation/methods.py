@@ -15,8 +15,10 @@ from rsfusion_jax.errors import UserError
 from rsfusion_jax.evaluation.per_image import per_image
 from rsfusion_jax.evaluation.score import FuseUnit
 from rsfusion_jax.evaluation.specs import Spec, parse_spec
+from rsfusion_jax.inference.default import DEFAULT, load_default
 from rsfusion_jax.inference.fuser import Fuser
 from rsfusion_jax.inference.load import load, load_torch
+from rsfusion_jax.inference.pretrained import is_pretrained
 from rsfusion_jax.models import list_models
 
 
@@ -76,8 +78,9 @@ def find_method(text: str, info: SetInfo, *, wrap: bool = False, key: str | None
     """Find the method that an entry of `--methods` names.
 
     Args:
-        text: `exp` or another classical method, a run folder or checkpoint, or `network:file.pth`;
-            in front of it a label, as `mine=runs/a`.
+        text: `exp` or another classical method, `default` for the packaged weights, a run folder,
+            checkpoint or folder of `save_pretrained`, or `network:file.pth`; in front of it a
+            label, as `mine=runs/a`.
         info: description of the data set that the method will be scored on.
         wrap: whether classical methods enlarge with periodic borders.
         key: entry of a `file.pth` that holds the weights; see `load_torch`.
@@ -90,12 +93,14 @@ def find_method(text: str, info: SetInfo, *, wrap: bool = False, key: str | None
         method = classical_method(spec.name, info, wrap=wrap)
     elif spec.network:
         method = _torch_method(spec, info, key)
+    elif spec.name == DEFAULT:
+        method = _default_method(info)
     elif os.path.exists(spec.path):
         method = _run_method(spec, info)
     else:
         raise UserError(
             f"method {spec.name!r} is neither a classical method "
-            f"({', '.join(classical.list_methods())}), an existing run folder, nor "
+            f"({', '.join(classical.list_methods())}), {DEFAULT}, an existing run folder, nor "
             f"network:file.pth with one of {', '.join(list_models())}"
         )
     if not spec.label:
@@ -120,11 +125,25 @@ def _torch_method(spec: Spec, info: SetInfo, key: str | None) -> Method:
     return network_method(fuser, title, path=spec.path, base=title, family=f"weights {title}")
 
 
+def _default_method(info: SetInfo) -> Method:
+    fuser = load_default(
+        info.num_bands,
+        guide_bands=info.guide_bands,
+        ratio=info.ratio,
+        max_value=info.max_value,
+        ms_phase=info.ms_phase,
+    )
+    label = f"{fuser.model.title} (default weights)"
+    return network_method(fuser, label, path=DEFAULT, base=label)
+
+
 def _run_method(spec: Spec, info: SetInfo) -> Method:
     from rsfusion_jax.runs.checkpoint import find_checkpoint, read_card
 
     fuser = load(spec.path)
     check_fits(fuser, info, spec.name)
+    if is_pretrained(spec.path):
+        return network_method(fuser, fuser.model.title, path=spec.path, base=fuser.model.title)
     card = read_card(find_checkpoint(spec.path))
     config = {k: v for k, v in card.get("config", {}).items() if k not in ("seed", "name")}
     family = json.dumps([card["network"], config], sort_keys=True, default=str)

@@ -78,14 +78,22 @@ def save_torch(fuser: Fuser, path: str | Path) -> None:
 
 
 def load(path: str | Path) -> Fuser:
-    """Load the weights that training or `rsfusion port` saved.
+    """Load the weights that training, `rsfusion port` or `rsf.save_pretrained` saved.
 
     Args:
-        path: a run folder (its best checkpoint is loaded, else its latest) or one checkpoint in it.
+        path: a run folder (its best checkpoint is loaded, else its latest) or one checkpoint in it;
+            a folder of `save_pretrained` or its `.safetensors` file; or `hf://owner/name`, such a
+            folder on the Hugging Face Hub.
 
     Raises:
-        UserError: there is no checkpoint, or it is damaged.
+        UserError: there are no weights, or they are damaged.
     """
+    from rsfusion_jax.inference.pretrained import HUB, download, is_pretrained, load_pretrained
+
+    if str(path).startswith(HUB):
+        path = download(str(path))
+    if is_pretrained(Path(path)):
+        return load_pretrained(Path(path))
     from rsfusion_jax.runs.checkpoint import find_checkpoint, read_card, restore_weights
 
     checkpoint = find_checkpoint(path)

@@ -1,8 +1,8 @@
 """BandWise: one small network that sharpens each band by itself, for any sensor.
 
-Ours, without a publication: `--adapt` starts from it, and the packaged weights are its own. Every
-band is fused with the same weights, so that one set of them fits any number of bands: 13,491
-parameters. Its inputs have no units: each image is divided by its local standard deviation.
+Ours, without a publication; AnySensor, whose weights are packaged, follows it. Every band is fused
+with the same weights, so that one set of them fits any number of bands: 13,491 parameters. Its
+inputs have no units: each image is divided by its local standard deviation.
 
 The base is the local injection of the classical methods: PAN's detail, with the regression
 coefficient of the band on PAN, both blurred alike, as gain (B. Aiazzi, L. Alparone, S. Baronti,
@@ -14,17 +14,16 @@ one mean over them, as in M. Zaheer et al., "Deep Sets", NeurIPS 2017. Freshly i
 network equals the base.
 """
 
-import math
-
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from rsfusion_jax.models.fusionnet import ResBlock
 from rsfusion_jax.models.layers import Conv
 from rsfusion_jax.models.network import Network
+from rsfusion_jax.ops.gaussian import blur, gaussian
 from rsfusion_jax.ops.resample import decimate, interp23
+from rsfusion_jax.ops.windows import window_mean
 
 _GAINS = (0.25, 0.45)
 """MTF gains at the Nyquist frequency of MS with which PAN is blurred: about that of a usual sensor,
@@ -59,7 +58,7 @@ class BandWise(Network):
     @property
     def receptive_field(self) -> int:
         """Blur and upsampling, two windows one after the other, convolutions."""
-        blur = max(len(_gaussian(gain, self.ratio)) // 2 for gain in _GAINS)
+        blur = max(len(gaussian(gain, self.ratio)) // 2 for gain in _GAINS)
         reach = blur + self.ratio * (_ENLARGEMENT + 2 * _RADIUS) + self.inner_reach
         return 2 * reach + 1
 
@@ -108,19 +107,19 @@ class BandWise(Network):
         """
         pan = pan.mean(axis=-1, keepdims=True)
         lows = [
-            interp23(decimate(_blur(pan, _gaussian(gain, self.ratio)), self.ratio), self.ratio)
+            interp23(decimate(blur(pan, gaussian(gain, self.ratio)), self.ratio), self.ratio)
             for gain in _GAINS
         ]
         radius = _RADIUS * self.ratio
         seen = jnp.concatenate([lms, *lows], axis=-1)
-        level = _window_mean(seen, radius)
+        level = window_mean(seen, radius)
         seen = seen - level
         floor = _FLOOR * jnp.abs(level) + _DARK
-        deviation = jnp.sqrt(_window_mean(jnp.square(seen), radius) + jnp.square(floor))
+        deviation = jnp.sqrt(window_mean(jnp.square(seen), radius) + jnp.square(floor))
         bands = lms.shape[-1]
         sigma, spread = deviation[..., :bands], deviation[..., bands:]
         likeness = [
-            _window_mean(seen[..., :bands] * seen[..., bands + k : bands + k + 1], radius)
+            window_mean(seen[..., :bands] * seen[..., bands + k : bands + k + 1], radius)
             / (sigma * spread[..., k : k + 1])
             for k in range(len(lows))
         ]
@@ -149,48 +148,6 @@ def _cut(image, rows, columns):
     size = rows.shape[1], columns.shape[1], image.shape[-1]
     starts = rows[:, 0], columns[:, 0]
     return jax.vmap(lambda x, r, c: jax.lax.dynamic_slice(x, (r, c, 0), size))(image, *starts)
-
-
-def _gaussian(gain: float, ratio: int) -> np.ndarray:
-    """Weights along one axis, odd in number, of sum one: `gain` at the Nyquist frequency of MS."""
-    sigma = ratio * math.sqrt(-2 * math.log(gain)) / math.pi
-    reach = math.ceil(3 * sigma)
-    weights = np.exp(-((np.arange(-reach, reach + 1) / sigma) ** 2) / 2)
-    return weights / weights.sum()
-
-
-def _blur(image, weights: np.ndarray):
-    """Smooths (B, H, W, 1) along both axes; borders are replicated."""
-    reach = len(weights) // 2
-    for axis in (1, 2):
-        padding = [(0, 0)] * 4
-        padding[axis] = (reach, reach)
-        padded = jnp.pad(image, padding, mode="edge")
-        size = image.shape[axis]
-        image = sum(
-            float(weight) * jax.lax.slice_in_dim(padded, tap, tap + size, axis=axis)
-            for tap, weight in enumerate(weights)
-        )
-    return image
-
-
-def _window_mean(image, radius: int):
-    """Means over the pixels of (B, H, W, C) within `radius` along both axes, inside the image."""
-    for axis in (1, 2):
-        size = image.shape[axis]
-        window = [1] * 4
-        window[axis] = 2 * radius + 1
-        padding = [(0, 0)] * 4
-        padding[axis] = (radius, radius)
-        place = np.arange(size)
-        count = np.minimum(place + radius, size - 1) - np.maximum(place - radius, 0) + 1
-        shape = [1] * 4
-        shape[axis] = size
-        total = jax.lax.reduce_window(
-            image, np.zeros((), image.dtype), jax.lax.add, window, (1,) * 4, padding
-        )
-        image = total / jnp.asarray(count.reshape(shape), image.dtype)
-    return image
 
 
 Model = BandWise

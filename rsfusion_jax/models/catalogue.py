@@ -24,9 +24,13 @@ class Publication:
 
 
 PUBLICATIONS = {
-    "bandwise": Publication(
-        "this package", 2026, ("MS",), why="no publication; the network of the packaged weights"
+    "anysensor": Publication(
+        "this package",
+        2026,
+        ("MS", "HS"),
+        why="no publication; the network of the packaged weights",
     ),
+    "bandwise": Publication("this package", 2026, ("MS",), why="no publication"),
     "cf2n": Publication(
         "Geo-spatial Information Science",
         2024,
@@ -72,6 +76,7 @@ PUBLICATIONS = {
 }
 
 COSTS = {
+    "anysensor": (76_198, 317_702_144),
     "bandwise": (13_491, 372_768_768),
     "cf2n": (808_292, 2_238_143_488),
     "ddif": (10_397_208, 4_188_859_136),

@@ -16,14 +16,14 @@ def read_safetensors(path: Path) -> dict[str, np.ndarray]:
     The format has no checksums: only damage that changes its header or length is found.
 
     Raises:
-        UserError: the file is damaged or of another format, or the package is not installed.
+        UserError: the file is damaged or of another format.
     """
-    numpy_files = _import()
     import ml_dtypes  # noqa: F401  (makes the name bfloat16 known to NumPy)
+    import safetensors.numpy
     from safetensors import SafetensorError
 
     try:
-        return dict(numpy_files.load_file(path))
+        return dict(safetensors.numpy.load_file(path))
     except (SafetensorError, OSError, ValueError, TypeError) as error:
         raise UserError(
             f"{path} cannot be read as a safetensors file ({error}); download or save it again"
@@ -32,17 +32,9 @@ def read_safetensors(path: Path) -> dict[str, np.ndarray]:
 
 def write_safetensors(path: Path, tensors: Mapping[str, np.ndarray]) -> None:
     """Write arrays as a `.safetensors` file that PyTorch programs load."""
+    import safetensors.numpy
+
     # The package writes the memory of an array as it lies, so a transposed view must be copied.
     arrays = {name: np.array(value, order="C") for name, value in tensors.items()}
-    _import().save_file(arrays, path, metadata={"format": "pt"})
-
-
-def _import():
-    try:
-        import safetensors.numpy
-    except ImportError as error:
-        raise UserError(
-            "reading and writing .safetensors files needs the package safetensors, which is not "
-            "installed; run pip install 'rsfusion-jax[torch]'"
-        ) from error
-    return safetensors.numpy
+    # Not its `save_file`, which makes the file private.
+    path.write_bytes(safetensors.numpy.save(arrays, metadata={"format": "pt"}))

@@ -6,22 +6,24 @@ from rsfusion_jax.errors import UserError, not_a_file
 from rsfusion_jax.inference.default import load_default
 from rsfusion_jax.inference.fuser import Fuser
 from rsfusion_jax.inference.load import load, load_torch
+from rsfusion_jax.inference.pretrained import HUB, is_pretrained
 from rsfusion_jax.scenes.options import Options
 from rsfusion_jax.scenes.pair.opened import Opened
 from rsfusion_jax.scenes.pair.relate import relate_grids
 from rsfusion_jax.scenes.pair.surveyed import Surveyed
 
-_LEAST_RATIO = 3
-"""Least ratio of the packaged weights, which were trained at 4: at 2 they add twice the detail."""
+_MOST_GUIDED = 4
+"""Highest ratio at which the packaged weights are the default where several bands guide: at 2 they
+are better than `hyper_glp` on Sentinel-2, at 6 they are not."""
 
 
 def load_weights(
     weights: str, model: str | None, opened: Opened, options: Options, key: str | None = None
 ) -> Fuser:
-    """Loads a run folder, a checkpoint, or the authors' file of a named network.
+    """Loads a run folder, a checkpoint, published weights, or the authors' file of a named network.
 
     Args:
-        weights: run folder, checkpoint or `.pth`.
+        weights: run folder, checkpoint, folder of `save_pretrained`, `hf://` address, or `.pth`.
         model: network of a `.pth`; None for the others.
         opened: the pair, whose bands and ratio a `.pth` is loaded for.
         options: options of the run. The full scale of a `.pth` is that of `sensor`, else of the
@@ -32,11 +34,12 @@ def load_weights(
         UserError: no weights there, or those of another network.
     """
     path = Path(weights)
-    if path.suffix.lower() not in (".pth", ".pt", ".safetensors") and not path.is_file():
+    tensors_alone = path.suffix.lower() in (".pth", ".pt", ".safetensors") or path.is_file()
+    if weights.startswith(HUB) or is_pretrained(path) or not tensors_alone:
         for flag, value in (("--model", model), ("--key", key)):
             if value is not None:
                 raise UserError(f"--weights={weights} says itself what it is; leave out {flag}")
-        return load(path)
+        return load(weights)
     if model is None:
         raise UserError(f"--weights={weights} holds tensors alone; name their network as --model")
     if not path.is_file():
@@ -63,7 +66,8 @@ def load_weights(
 def default_weights(surveyed: Surveyed, options: Options) -> Fuser | None:
     """Loads the packaged weights at the full scale of a pair; None where they do not apply.
 
-    They are for one PAN band and a ratio of at least 3: at 2 a classical method is better.
+    That is where MS has pixels of PAN's size, or several bands guide at a higher ratio than
+    `_MOST_GUIDED`.
 
     Args:
         surveyed: the pair.
@@ -71,7 +75,7 @@ def default_weights(surveyed: Surveyed, options: Options) -> Fuser | None:
     """
     pan, ms = surveyed.pan, surveyed.ms
     ratio = relate_grids(pan, ms, options.grid).ratio
-    if ratio < _LEAST_RATIO or len(pan.bands) != 1:
+    if ratio == 1 or (len(pan.bands) > 1 and ratio > _MOST_GUIDED):
         return None
     max_value = surveyed.full_scale if options.max_value is None else options.full_scales[1]
-    return load_default(len(ms.bands), ratio=ratio, max_value=max_value)
+    return load_default(len(ms.bands), guide_bands=len(pan.bands), ratio=ratio, max_value=max_value)

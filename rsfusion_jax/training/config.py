@@ -24,7 +24,7 @@ def default_config() -> ml_collections.ConfigDict:
 
     # The weights to start from, instead of the authors' random initialisation: a run folder, one of
     # its checkpoints, the authors' .pth file, or "default", the packaged weights of the network
-    # bandwise. Every tensor must fit.
+    # anysensor. Every tensor must fit.
     config.init_from = ""
     config.init_optimizer = False  # also take Adam's moments from a .pth file that has them
 
@@ -69,9 +69,11 @@ def default_config() -> ml_collections.ConfigDict:
 
     config.train = train = ml_collections.ConfigDict()
     # Or "deep_supervision" (a loss for each stage), "diffusion", "distillation" (of a diffusion
-    # network into fewer steps). "full_resolution" works with `rsfusion fuse --adapt` only.
+    # network into fewer steps), "any_camera" (MS made anew in every step, with another blur and
+    # ratio). "full_resolution" works with `rsfusion fuse --adapt` only.
     train.objective = "supervised"
-    train.loss = "l1"  # or "mse", "l1ssim", "relative" (each band divided by its mean)
+    # Or "mse", "l1ssim", "relative" (each band divided by its mean); "of_exp" with "any_camera".
+    train.loss = "l1"
     train.full_resolution = 0.0  # weight of the loss at full resolution; with `--adapt` only
     train.teacher_steps = 8  # "distillation": teacher steps that one student step replaces
     train.batch_size = 4  # images per step, over all devices

@@ -67,7 +67,7 @@ def inconsistency(fused, pan, ms, lms, sensor: Sensor):
     ratio = sensor.ratio
     inside = _inner(_BORDER)
     low = reprojected(fused, sensor, ratio, (ratio - 1) / 2)
-    # The same offset as in `objectives.relative`.
+    # The same offset as in `distances.relative`.
     level = ms.mean(axis=(-3, -2), keepdims=True) + 0.02
     reprojection = (jnp.abs(low - ms) / level)[inside].mean()
 

@@ -236,6 +236,9 @@ def _train(
         )
         compiled, rollbacks = None, 0
         stack.enter_context(stop.at_steps())
+        if first == 0 and config.init_from and valid_set:
+            # Scored as well, so that the best checkpoint is never worse than the start.
+            bar.move_to(0, validation.run(0, state.eval_params) + beside)
         while step < steps:
             step += 1
             batch = sharding.put_batch(mesh, step_log.timed(next, batches))

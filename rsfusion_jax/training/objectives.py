@@ -6,7 +6,6 @@ further values for the log. Loss and scalars are means over the images: on sever
 computes them for its own images, and the training step averages them.
 """
 
-import functools
 from collections.abc import Callable, Sequence
 
 import jax
@@ -16,50 +15,24 @@ from rsfusion_jax.diffusion.distillation import distillation_loss
 from rsfusion_jax.diffusion.process import training_loss
 from rsfusion_jax.diffusion.schedules import make_schedule
 from rsfusion_jax.errors import UserError
-from rsfusion_jax.metrics import ssim
 from rsfusion_jax.ops.resample import bicubic_corners, decimate
 from rsfusion_jax.sensors import Sensor
+from rsfusion_jax.training.any_camera import any_camera
 from rsfusion_jax.training.consistency import SPATIAL, enlarged, inconsistency
+from rsfusion_jax.training.distances import distance_of
 
 _FINE_SHARE = 4
 """Of the n patches that a device has of a batch, ceil(n / 4) are fused at full resolution as well;
 there each has r^2 times as many pixels."""
 
 
-def l1(fused, gt):
-    """Mean absolute difference."""
-    return jnp.abs(fused - gt).mean()
-
-
-def mse(fused, gt):
-    """Mean squared difference."""
-    return jnp.square(fused - gt).mean()
-
-
-def l1ssim(fused, gt):
-    """L1 + 0.1 (1 - SSIM), the loss of FeINFN; images in [0, 1], zero padding at the borders."""
-    similarity = functools.partial(ssim, data_range=1.0, zero_padding=True)
-    return l1(fused, gt) + 0.1 * (1 - jax.vmap(similarity)(gt, fused).mean())
-
-
-def relative(fused, gt):
-    """Mean absolute difference divided by the mean of each band, as in ERGAS.
-
-    0.02 of the full scale is added to the means, so that the noise of dark bands is not amplified.
-    """
-    return (jnp.abs(fused - gt) / (gt.mean(axis=(-3, -2), keepdims=True) + 0.02)).mean()
-
-
-_LOSSES = {"l1": l1, "mse": mse, "l1ssim": l1ssim, "relative": relative}
-
-
 def supervised(loss: str) -> Callable:
     """Make the objective that compares the fused image with the ground truth.
 
     Args:
-        loss: "l1", "mse", "l1ssim" or "relative".
+        loss: a name of `distances.distance_of`.
     """
-    distance = _distance(loss)
+    distance = distance_of(loss)
 
     def objective(model, params, batch, key):
         if model.predicts != "fused":
@@ -152,7 +125,7 @@ def diffusion(loss: str, process) -> Callable:
         process: `inference.draw.Diffusion`, of which only the noise schedule is used; None for
             other networks, which this objective rejects.
     """
-    distance = _distance(loss)
+    distance = distance_of(loss)
 
     def objective(model, params, batch, key):
         if process is None or model.predicts == "fused":
@@ -199,7 +172,7 @@ def distillation(loss: str, process, teacher_steps: int) -> Callable:
             and number of steps.
         teacher_steps: number of teacher steps that one student step replaces.
     """
-    distance = _distance(loss)
+    distance = distance_of(loss)
 
     def objective(model, params, batch, key, teacher=None):
         if process is None or model.predicts == "fused" or teacher is None:
@@ -246,12 +219,6 @@ def deep_supervision_loss(returned, truths, lms, weights: Sequence[float]):
     return total
 
 
-def _distance(loss: str) -> Callable:
-    if loss not in _LOSSES:
-        raise UserError(f"train.loss={loss!r} is unknown; choose one of {', '.join(_LOSSES)}")
-    return _LOSSES[loss]
-
-
 def _apply(model, params, batch, key):
     images = batch["pan"], batch["ms"], batch["lms"]
     return model.apply({"params": params}, *images, train=True, rngs={"dropout": key})
@@ -270,6 +237,7 @@ _OBJECTIVES = {
         loss, process, teacher_steps
     ),
     "full_resolution": lambda loss, process, teacher_steps, sensor: full_resolution(sensor),
+    "any_camera": lambda loss, process, teacher_steps, sensor: any_camera(loss),
 }
 
 
@@ -285,7 +253,8 @@ def make_objective(
     """Make an objective by name, from the values in `config.train`.
 
     Args:
-        name: "supervised", "deep_supervision", "diffusion", "distillation" or "full_resolution".
+        name: "supervised", "deep_supervision", "diffusion", "distillation", "full_resolution" or
+            "any_camera".
         loss: name of the distance, such as "l1".
         process: `inference.draw.Diffusion`, needed by "diffusion" and "distillation".
         teacher_steps: see `distillation`.

@@ -7,6 +7,12 @@ import jax.numpy as jnp
 
 from rsfusion_jax.errors import UserError
 from rsfusion_jax.inference.default import DEFAULT, default_params, provenance
+from rsfusion_jax.inference.pretrained import (
+    folder_of,
+    is_pretrained,
+    read_config,
+    read_params,
+)
 from rsfusion_jax.models import abstract_params
 from rsfusion_jax.porting.convert import from_torch
 from rsfusion_jax.runs.checkpoint import find_checkpoint, read_card, restore_weights
@@ -17,8 +23,8 @@ def initial_params(path: str, model, card: dict) -> dict:
     """Load initial parameters of a network.
 
     Args:
-        path: a run folder, a checkpoint in it, a PyTorch file (`.pth`) of the network's authors, or
-            "default" for the packaged weights.
+        path: a run folder, a checkpoint in it, a folder of `rsf.save_pretrained`, a PyTorch file
+            (`.pth`) of the network's authors, or "default" for the packaged weights.
         model: the network that will be trained.
         card: card of this run's network, from `runs.card.network_card`.
 
@@ -38,6 +44,11 @@ def initial_params(path: str, model, card: dict) -> dict:
                 "make them agree or use other weights"
             )
         return jax.tree.map(jnp.asarray, default_params())
+    if is_pretrained(Path(path)):
+        folder = folder_of(Path(path))
+        config = read_config(folder)
+        check_network(folder, config["network"], card["network"])
+        return jax.tree.map(jnp.asarray, read_params(folder, config["digest"]))
     if Path(path).suffix in (".pth", ".pt", ".safetensors") or Path(path).is_file():
         from rsfusion_jax.porting.torch_file import read_state_dict
 

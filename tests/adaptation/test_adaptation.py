@@ -132,30 +132,29 @@ def test_kept_runs_of_older_versions_can_be_resumed(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("wish", "pixels", "guides", "expected"),
+    ("wish", "pixels", "expected"),
     [
-        ({}, ENOUGH - 1, 1, ("bandwise", "default")),
-        ({}, ENOUGH, 1, ("fusionnet", "")),
-        ({}, ENOUGH - 1, 3, ("fusionnet", "")),
-        ({"network": "bandwise"}, ENOUGH, 1, ("bandwise", "default")),
-        ({"network": "pnn"}, 9, 1, ("pnn", "")),
-        ({"network": NARROW}, 9, 1, (NARROW, "")),
-        ({"init": "default"}, ENOUGH, 1, ({"name": "bandwise"}, "default")),
+        ({}, ENOUGH - 1, ("anysensor", "default")),
+        ({}, ENOUGH, ("fusionnet", "")),
+        ({"network": "anysensor"}, ENOUGH, ("anysensor", "default")),
+        ({"network": "pnn"}, 9, ("pnn", "")),
+        ({"network": NARROW}, 9, (NARROW, "")),
+        ({"init": "default"}, ENOUGH, ({"name": "anysensor"}, "default")),
     ],
 )
-def test_where_an_adaptation_starts(wish, pixels, guides, expected):
-    assert start(Wish(**wish), pixels, guides) == expected
+def test_where_an_adaptation_starts(wish, pixels, expected):
+    assert start(Wish(**wish), pixels) == expected
 
 
 @pytest.mark.slow
 def test_small_scenes_start_from_the_packaged_weights():
-    """Gently: two steps leave every weight close to where it was."""
+    """Gently: two steps of Adam move no weight further than twice the learning rate."""
     pan, ms = scene(64, 64)
     fuser = rsf.adapt(pan, ms, ms_phase=1.5, held_out=False, quiet=True, steps=2)
     moved = jax.tree.map(
         lambda a, b: np.abs(a - b).max(), fuser.variables["params"], default_params()
     )
-    assert 0 < max(jax.tree.leaves(moved)) < 1e-3
+    assert 0 < max(jax.tree.leaves(moved)) < 2 * 5e-4 * 1.01
 
 
 def test_verdict():

@@ -78,7 +78,11 @@ def test_unknown_flags_show_the_usage_of_their_command(command, capsys):
         (["fuse", "a", "b", "c", "--weigths=x"], "rsfusion fuse", "did you mean --weights?"),
         (["train", "--workdr=x"], "rsfusion train", "did you mean --workdir?"),
         (["train", "x"], "rsfusion train", "'x' is not understood; flags are written --name=value"),
-        (["train", "--config=unet"], "rsfusion train", "'unet' is unknown; choose one of bandwise"),
+        (
+            ["train", "--config=unet"],
+            "rsfusion train",
+            "'unet' is unknown; choose one of anysensor",
+        ),
         (
             ["train", "--config=default:wv3"],
             "rsfusion train",

@@ -232,6 +232,7 @@ def test_options_are_documented():
         "gt",
         "fused",
         "ratio",
+        "where",
         "precision",
     ]
     with pytest.raises(TypeError, match="ratio"):

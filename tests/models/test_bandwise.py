@@ -8,8 +8,10 @@ import numpy as np
 from noise import noise_like
 
 from rsfusion_jax.models import abstract_params, create_model, init_params
-from rsfusion_jax.models.bandwise import _GAINS, _blur, _gaussian, _window_mean
+from rsfusion_jax.models.bandwise import _GAINS
+from rsfusion_jax.ops.gaussian import blur, gaussian
 from rsfusion_jax.ops.resample import decimate, interp23
+from rsfusion_jax.ops.windows import window_mean
 
 
 def _images(bands=3, ratio=4, side=8, seed=0):
@@ -79,8 +81,8 @@ def test_starts_as_local_injection():
 
     @jax.jit
     def run(noise):
-        pan = _blur(noise, _gaussian(0.3, 2))
-        ms = decimate(_blur(pan, _gaussian(_GAINS[0], 4)), 4)
+        pan = blur(noise, gaussian(0.3, 2))
+        ms = decimate(blur(pan, gaussian(_GAINS[0], 4)), 4)
         ms = jnp.concatenate([0.5 * ms, 2 * ms + 0.1], axis=-1)
         lms = interp23(ms, 4)
         fused = model.apply({"params": params}, pan, ms, lms)["fused"]
@@ -93,7 +95,7 @@ def test_starts_as_local_injection():
 
 def test_window_mean_at_the_border():
     image = np.arange(20, dtype=np.float32).reshape(1, 4, 5, 1)
-    mean = _window_mean(image, 1)[0, ..., 0]
+    mean = window_mean(image, 1)[0, ..., 0]
     assert mean[0, 0] == np.mean([0, 1, 5, 6]) and mean[2, 2] == 12
 
 

@@ -13,7 +13,7 @@ from rsfusion_jax.errors import UserError
 from rsfusion_jax.models import abstract_params, create_model, feinfn, init_params
 from rsfusion_jax.ops import fft
 from rsfusion_jax.porting.convert import from_torch
-from rsfusion_jax.training.objectives import l1, l1ssim
+from rsfusion_jax.training.distances import l1, l1ssim
 
 CASES = [
     "hsi8_msi4_32_small_taps",

@@ -65,11 +65,16 @@ def test_sentinel2(tmp_path, level, zipped):
     ):
         image, known = read(path)
         assert known.descriptions == names and image.shape[:2] == (96, 96) and known.nodata == 0
-        assert known.tags["RSFUSION_METHOD"] == "hyper_glp"
+        method = {20: "anysensor", 60: "hyper_glp"}[resolution]
+        assert known.tags["RSFUSION_METHOD"] == method
         sensor = select_bands(get_sensor("sentinel2"), names)
         expected = prepared(
             tmp_path, images[10], images[resolution], (10, resolution), sensor=sensor
         )
+        if method == "anysensor":  # the default of the command
+            pair = [str(tmp_path / name) for name in ("pa.tif", "ms.tif", "prepared.tif")]
+            run(["fuse", *pair, *FLAGS])
+            expected = read(pair[2])[0]
         assert np.array_equal(image, expected)
         with rasterio.open(path) as file:
             assert float(file.tags(1)["WAVELENGTH"]) == {20: 705, 60: 443}[resolution]

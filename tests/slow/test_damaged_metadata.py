@@ -142,7 +142,7 @@ def test_damage(kind, tmp_path, capsys):
 def test_packaged_weights(tmp_path, monkeypatch):
     shutil.copytree(default.FOLDER, tmp_path / "w")
     monkeypatch.setattr(default, "FOLDER", tmp_path / "w")
-    path = tmp_path / "w" / "bandwise.npz"
+    path = tmp_path / "w" / "model.safetensors"
     sound, params = path.read_bytes(), default.default_params()
     draw, refused = random.Random(0), 0
     for index in range(DAMAGES):
@@ -160,4 +160,4 @@ def test_packaged_weights(tmp_path, monkeypatch):
         else:
             assert jax.tree.all(jax.tree.map(np.array_equal, loaded, params)), place
     assert refused > DAMAGES // 2
-    print("npz", {"refused": refused, "same": DAMAGES - refused})
+    print("safetensors", {"refused": refused, "same": DAMAGES - refused})

@@ -88,6 +88,7 @@ class SyntheticScenes:
         nuisances: bool = False,
         pan_degradation: str = "imresize",
         resolution: str = "reduced",
+        pan_shift=None,
     ):
         """Describe the set without rendering it.
 
@@ -109,6 +110,8 @@ class SyntheticScenes:
             pan_degradation: degradation of PAN, `imresize` or `mtf_centred`; `mixed` draws one of
                 the two for every scene.
             resolution: `reduced` (with `gt`) or `full`.
+            pan_shift: (2,) displacement of the guide (y, x) in its own pixels, in addition to that
+                of the nuisances; None for none.
 
         Raises:
             UserError: an argument is outside its range or not among its choices.
@@ -161,6 +164,7 @@ class SyntheticScenes:
         self._seed = seed
         self._num_scenes = num_scenes
         self._nuisances = nuisances
+        self._pan_shift = np.zeros(2) if pan_shift is None else np.asarray(pan_shift, np.float64)
         wald = guide == "pan" and resolution == "reduced"
         self.info = SetInfo(
             name=f"synthetic {self._sensor.name} {split}",
@@ -201,6 +205,7 @@ class SyntheticScenes:
         scene = Scene(geometry, pan_size + 2 * margin, gsd)
         ideal = no_nuisances(info.sensor)
         faults = draw_nuisances(rng, info.sensor) if self._nuisances else ideal
+        faults = dataclasses.replace(faults, pan_shift=faults.pan_shift + self._pan_shift)
         if info.ratio == 1:
             return self._record_days(scene, faults, ideal, rng, margin)
         ms, truth, factor = self._record_bands(scene, faults, ideal, rng, margin, pan_size)

@@ -1,0 +1,137 @@
+"""The packaged weights beside the classical methods, on real images that nothing was trained on.
+
+    python -m benchmarks.studies.zero_shot --data=FOLDER [--ratios=4] [--parts=network,formulas]
+
+Run from the clone's root. Data: the WorldView-2, IKONOS and GeoEye-1 images that
+benchmarks/images.py names; with `--sentinel2=FILE.mat` also the Sentinel-2 tile T33UUB with bands
+of 10, 20 and 60 m (im10, im20) that the authors of DSen2 published under CC BY 4.0.
+
+Wald's protocol: the MS image is the ground truth. PAN is reduced to its grid, by bicubic
+interpolation or by PAN's own MTF; MS is degraded by the MTF of its bands to half, a third, a
+quarter or a sixth of the size. Of Sentinel-2 the bands of 20 m are degraded to 40 m and guided by
+those of 10 m, degraded to 20 m.
+
+Rows go to benchmarks/results/zero_shot.json; a table is printed.
+"""
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+import rsfusion_jax as rsf
+from benchmarks import record
+from benchmarks.command_line import numbers, parser, words
+from benchmarks.images import MAX_VALUES, NAMES, RATIO, add_flags, read
+from benchmarks.studies.scores import scores
+from rsfusion_jax import classical
+from rsfusion_jax.classical.registry import guided_methods
+from rsfusion_jax.cli.entry import use_compilation_cache
+from rsfusion_jax.data.simulation.psf import Psf, observe
+from rsfusion_jax.ops.resample import interp23
+from rsfusion_jax.sensors import get_sensor, mtf_gains
+
+KEYS = "image", "pan_degradation", "ratio", "method"
+NETWORK = "anysensor"
+_TOO_LARGE = ("c_gsa",)  # compares all pixels with each other
+_GUIDE_GAINS, _GAINS = (0.275, 0.28, 0.25, 0.24), (0.365, 0.33, 0.34, 0.32, 0.205, 0.235)
+_REFLECTANCE = 10_000.0
+
+
+def problem(pan, ms, sensor: str, pan_degradation: str, ratio: int) -> dict[str, np.ndarray]:
+    """Degrade a pair: PAN by 4 to the grid of MS, MS by `ratio`."""
+    how = {"sensor": sensor, "pan_degradation": pan_degradation}
+    guide = rsf.data.simulate(pan, ms, ratio=RATIO, **how)["pan"]
+    size = ms.shape[0] // ratio * ratio
+    truth, guide = ms[:size, :size], guide[:size, :size]
+    gains = mtf_gains(get_sensor(sensor), ms.shape[-1])
+    low = observe(truth, Psf("mtf"), ratio, gains=gains, centred=False)
+    return {"pan": guide, "ms": low, "lms": interp23(low, ratio), "gt": truth}
+
+
+def sentinel2(path: Path) -> dict[str, np.ndarray]:
+    """Degrade the tile by 2: four guides of 20 m, six bands of 40 m, in counts."""
+    with h5py.File(path) as file:
+        fine, truth = (np.moveaxis(np.array(file[name]), 0, -1) for name in ("im10", "im20"))
+    guide = observe(fine, Psf("mtf"), 2, gains=_GUIDE_GAINS, centred=True)
+    low = observe(truth, Psf("mtf"), 2, gains=_GAINS, centred=False)
+    return {"pan": guide, "ms": low, "lms": interp23(low, 2), "gt": truth}
+
+
+def measure(sample, sensor, top: float, ratio: int, parts):
+    """Yield a row for the packaged weights and for every classical method that applies."""
+    images = sample["pan"], sample["ms"]
+    guides, bands = (image.shape[-1] for image in images)
+    if "network" in parts:
+        fuser = rsf.load_default(bands, guide_bands=guides, ratio=ratio, max_value=top)
+        yield {"method": NETWORK, **_row(sample["gt"], fuser(*images, sample["lms"]), ratio)}
+    names = classical.list_methods() if guides == 1 else ["exp", *guided_methods()]
+    for name in names if "formulas" in parts else ():
+        if name not in _TOO_LARGE:
+            fused = classical.fuse(name, *images, sensor=sensor, lms=sample["lms"], ratio=ratio)
+            fused = fused if name == "exp" else np.clip(fused, 0, top)
+            yield {"method": name, **_row(sample["gt"], fused, ratio)}
+
+
+def _row(truth, fused, ratio: int) -> dict:
+    """The scores, and the root mean square error of each band in counts."""
+    errors = np.sqrt(np.square(fused - truth).mean(axis=(0, 1)))
+    return {**scores(truth, fused, ratio), "RMSE": [round(float(error), 2) for error in errors]}
+
+
+def table(rows: list[dict]) -> str:
+    """Make one line for each problem: the network, EXP, and the best classical method."""
+    lines = []
+    for what in dict.fromkeys(tuple(row[key] for key in KEYS[:3]) for row in rows):
+        here = {row["method"]: row for row in rows if tuple(row[key] for key in KEYS[:3]) == what}
+        if NETWORK not in here or len(here) < 3:
+            continue
+        network = here.pop(NETWORK)
+        best = min(here.values(), key=lambda row: row["ERGAS"])
+        sam = min(row["SAM"] for row in here.values())
+        lines.append(
+            [
+                NAMES.get(what[0], what[0]),
+                *what[1:],
+                f"{network['ERGAS']:.3f}",
+                f"{here['exp']['ERGAS']:.3f}",
+                f"{best['ERGAS']:.3f} ({best['method']})",
+                f"{100 * (network['ERGAS'] / best['ERGAS'] - 1):+.1f} %",
+                f"{network['SAM']:.3f}",
+                f"{sam:.3f}",
+            ]
+        )
+    columns = "image", "PAN degraded by", "ratio", "ERGAS", "EXP", "best classical", "against it"
+    return record.table((*columns, "SAM", "lowest classical SAM"), lines)
+
+
+def main() -> None:
+    """Measure the chosen rows and print the table."""
+    flags = parser(__doc__, "zero_shot.json")
+    add_flags(flags)
+    flags.add_argument("--ratios", type=numbers, default=[4])
+    flags.add_argument("--pan-degradations", type=words, default=["imresize", "mtf_centred"])
+    flags.add_argument("--parts", type=words, default=["network", "formulas"])
+    flags.add_argument("--sentinel2", type=Path, help="the .mat file of the tile")
+    options = flags.parse_args()
+    use_compilation_cache()
+    for image in options.images:
+        pan, ms = read(options.data, image)
+        for ratio in options.ratios:
+            for degradation in options.pan_degradations:
+                sample = problem(pan, ms, image, degradation, ratio)
+                what = dict(zip(KEYS, (image, degradation, ratio), strict=False))
+                rows = measure(sample, image, MAX_VALUES[image], ratio, options.parts)
+                record.merge(options.out, [{**what, **row} for row in rows], KEYS)
+    if options.sentinel2:
+        sample = sentinel2(options.sentinel2)
+        about = {"name": "Sentinel-2, 20 m", "bands": 6, "mtf_ms": list(_GAINS), "ratio": 2}
+        sensor = get_sensor({**about, "bit_depth": 14})
+        rows = measure(sample, sensor, _REFLECTANCE, 2, options.parts)
+        what = dict(zip(KEYS, ("Sentinel-2", "mtf", 2), strict=False))
+        record.merge(options.out, [{**what, **row} for row in rows], KEYS)
+    print(table(record.read(options.out)))
+
+
+if __name__ == "__main__":
+    main()
