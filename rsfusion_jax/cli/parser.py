@@ -38,6 +38,9 @@ class Parser(argparse.ArgumentParser):
 
     def parse_known_args(self, args: Sequence[str], namespace=None):
         """Parse the arguments that the command knows and return the others after them."""
+        for argument in args:
+            if "\0" in argument:  # only from Python: no shell hands one on
+                self.error(f"argument {argument!r} holds a NUL character; leave it out")
         return super().parse_known_args(_with_dashes(args), namespace)
 
     def refuse(self, argument: str) -> NoReturn:
