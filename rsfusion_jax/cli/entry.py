@@ -10,6 +10,7 @@ from typing import NoReturn
 
 from absl import logging
 
+from rsfusion_jax.cli.parser import one_line
 from rsfusion_jax.errors import RESTART_STATUS, Interrupted, UserError
 
 
@@ -84,9 +85,7 @@ def _show_warning(message, category, filename, lineno, file=None, line=None):
 
 
 def _fail(message) -> NoReturn:
-    # Names may have line breaks, and bytes that are no text.
-    line = " ".join(str(message).split()).encode(errors="backslashreplace").decode()
-    print(f"error: {line}", file=sys.stderr)
+    print(f"error: {one_line(message)}", file=sys.stderr)
     _leave(2)
 
 

@@ -53,7 +53,16 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Print the command's usage and one sentence, and exit with status 2."""
-        self.exit(2, f"{self.format_usage()}error: {message} (see {self.prog} --help)\n")
+        line = one_line(f"{message} (see {self.prog} --help)")
+        self.exit(2, f"{self.format_usage()}error: {line}\n")
+
+
+def one_line(message) -> str:
+    """Return a message in one line that can be printed.
+
+    Names in it may have line breaks, and bytes that are no text.
+    """
+    return " ".join(str(message).split()).encode(errors="backslashreplace").decode()
 
 
 def _with_dashes(argv: Sequence[str]) -> list[str]:

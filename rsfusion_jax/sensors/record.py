@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from rsfusion_jax.errors import UserError
+from rsfusion_jax.errors import UserError, check_name
 
 UNKNOWN_GAIN = 0.3
 """MTF gain assumed for an unknown sensor: the fallback of the MATLAB toolbox."""
@@ -45,6 +45,8 @@ class Sensor:
 
     def __post_init__(self):
         count = len(self.bands)
+        for name in (self.name, *self.bands):  # HDF5 and GeoTIFF store them
+            check_name(name)
         if len(self.mtf_ms) != count:
             raise UserError(
                 f"sensor {self.name!r}: {len(self.mtf_ms)} MTF gains for {count} bands; "

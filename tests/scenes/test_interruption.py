@@ -146,7 +146,7 @@ def test_links_at_the_place_of_own_files_are_not_followed(tmp_path, scene, name)
     (tmp_path / name).symlink_to(victim)
     # The journal is replaced as a whole, the blocks are written in place.
     is_refused = name.endswith(".partial")
-    refused = pytest.raises(rsf.UserError, match="is a link.* delete the link")
+    refused = pytest.raises(rsf.UserError, match=r"is a link.* delete the link")
     with refused if is_refused else contextlib.nullcontext():
         rsf.fuse_scene(*pair, tmp_path / "out.tif", quiet=True, **OPTIONS)
     assert victim.read_text() == "precious"
