@@ -23,6 +23,7 @@ class Parser(argparse.ArgumentParser):
             **options: of `argparse.ArgumentParser`.
         """
         super().__init__(prog=prog, usage=f"{prog} {arguments}".rstrip(), **options)
+        self.register("type", int, _integer)
         self._more_help = more_help
 
     def format_help(self) -> str:
@@ -55,6 +56,17 @@ class Parser(argparse.ArgumentParser):
         """Print the command's usage and one sentence, and exit with status 2."""
         line = one_line(f"{message} (see {self.prog} --help)")
         self.exit(2, f"{self.format_usage()}error: {line}\n")
+
+
+def _integer(text: str) -> int:
+    """Read an integer of 32 bits: libraries take no larger ones, and no flag needs them."""
+    number = int(text)
+    if abs(number) >= 2**31:
+        raise argparse.ArgumentTypeError(f"{text!r} is too large; give a number below 2**31")
+    return number
+
+
+_integer.__name__ = "int"  # which messages name
 
 
 def one_line(message) -> str:

@@ -105,6 +105,8 @@ def simulate_sets(
     pan_degradation = pan_degradation or "imresize"
     coarse, record = _read_coarse(ms, sensor, cube=pan is None)
     ratio = record.ratio if ratio is None else ratio
+    if seed < 0:
+        raise UserError(f"--seed={seed} must be at least 0")
     _check_options(out, ratio, None if patch == "auto" else patch, pan, srf, full_resolution)
     options = {"ratio": ratio, "sensor": record, "mtf": mtf, "centred": centred}
     options["psf"] = psf = psf.resolved(ratio, centred)
