@@ -25,6 +25,17 @@ It differs from the status of an error (1, 2) and of a process that a signal kil
 save (137, 143), so that a scheduler or a shell loop can restart exactly the resumable runs."""
 
 
+def check_name(name: str | Path) -> None:
+    """Raise `UserError` for a file's name that some libraries do not take: not UTF-8, or a NUL."""
+    readable = str(name).replace("\0", "\\0").encode(errors="backslashreplace").decode()
+    if "\0" in str(name):
+        raise UserError(f"the name {readable} holds a NUL character; choose another name")
+    try:
+        str(name).encode()
+    except UnicodeEncodeError as error:
+        raise UserError(f"the name {readable} is not UTF-8; rename it") from error
+
+
 def not_a_file(path: str | Path) -> str:
     """Say what is wrong with the path of an input file: it is a folder, or it does not exist."""
     return f"{path} is a folder" if Path(path).is_dir() else f"{path} does not exist"

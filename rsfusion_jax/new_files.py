@@ -18,7 +18,7 @@ from pathlib import Path
 
 import psutil
 
-from rsfusion_jax.errors import UserError
+from rsfusion_jax.errors import UserError, check_name
 
 
 @contextlib.contextmanager
@@ -36,6 +36,8 @@ def new_files(paths: Sequence[Path], overwrite: bool = False) -> Iterator[dict[P
         UserError: a file exists already, its folder does not exist, or it cannot be written.
     """
     for path in paths:
+        if "\0" in str(path):
+            check_name(path)
         # A link that leads nowhere is in the way too.
         if (path.exists() or path.is_symlink()) and not (overwrite and path.is_file()):
             raise UserError(f"{path} exists already; choose another name or delete it")
@@ -65,13 +67,30 @@ def new_folder(path: Path) -> Iterator[Path]:
     Args:
         path: the final folder.
 
+    Folders above it are made, and removed again if the block ends with an error.
+
     Raises:
         UserError: something of that name exists already, or it cannot be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with new_files([path]) as unfinished:
-        unfinished[path].mkdir()
-        yield unfinished[path]
+    check_name(path)
+    with contextlib.ExitStack() as stack:
+        for folder in [f for f in reversed(path.parents) if not f.exists()]:
+            try:
+                folder.mkdir()
+            except OSError as error:
+                raise UserError(
+                    f"{path} cannot be written ({folder}: {error.strerror}); choose another folder"
+                ) from error
+            stack.callback(_remove_empty, folder)
+        with new_files([path]) as unfinished:
+            unfinished[path].mkdir()
+            yield unfinished[path]
+
+
+def _remove_empty(folder: Path) -> None:
+    """Remove a folder in which there is nothing."""
+    with contextlib.suppress(OSError):
+        folder.rmdir()
 
 
 def check_room(folder: Path, needed: int) -> None:
@@ -117,15 +136,23 @@ def open_own(path: Path, mode: str, **options):
     """Open a file of this program's own for writing, as `open` does, but never through a link.
 
     Raises:
-        OSError: it cannot be opened, or is a link.
+        UserError: a link lies there.
+        OSError: it cannot be opened.
     """
     without_links = getattr(os, "O_NOFOLLOW", 0)  # Windows has links for privileged users only
-    return open(
-        path,
-        mode,
-        opener=lambda name, flags: os.open(name, flags | without_links, 0o666),
-        **options,
-    )
+    try:
+        return open(
+            path,
+            mode,
+            opener=lambda name, flags: os.open(name, flags | without_links, 0o666),
+            **options,
+        )
+    except OSError as error:
+        if path.is_symlink():
+            raise UserError(
+                f"{path} is a link, where a file of this program belongs; delete the link"
+            ) from error
+        raise
 
 
 def remove_leftovers(path: Path) -> None:

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 import rsfusion_jax as rsf
-from rsfusion_jax.new_files import new_files, write_text
+from rsfusion_jax.new_files import new_files, new_folder, write_text
 
 
 def test_an_error_leaves_nothing(tmp_path):
@@ -21,6 +21,28 @@ def test_an_error_leaves_nothing(tmp_path):
         for path in paths:
             unfinished[path].write_text(path.name)
     assert [path.read_text() for path in sorted(tmp_path.iterdir())] == ["a.h5", "b.h5"]
+
+
+def test_folders_above_a_new_folder(tmp_path):
+    target = tmp_path / "a" / "b" / "run"
+    with pytest.raises(RuntimeError), new_folder(target) as unfinished:
+        (unfinished / "weights").touch()
+        raise RuntimeError
+    assert not list(tmp_path.iterdir())
+    with new_folder(target) as unfinished:
+        (unfinished / "weights").touch()
+    assert [path.name for path in target.iterdir()] == ["weights"]
+    (tmp_path / "file").touch()
+    with pytest.raises(rsf.UserError, match="Not a directory"), new_folder(tmp_path / "file/a/run"):
+        pass
+
+
+def test_names_that_no_library_takes(tmp_path):
+    with pytest.raises(rsf.UserError, match="NUL"), new_files([tmp_path / "a\0b"]):
+        pass
+    with pytest.raises(rsf.UserError, match="not UTF-8"), new_folder(tmp_path / "b\udcff"):
+        pass
+    assert not list(tmp_path.iterdir())
 
 
 def test_links_are_not_followed(tmp_path):

@@ -57,7 +57,7 @@ def training(steps: int) -> list[tuple[float, float]]:
         def watch():
             seen = 0
             while not ended.wait(0.02):
-                lines = log.read_text().count('"step"') if log.exists() else 0
+                lines = log.read_text().count('"train/loss"') if log.exists() else 0
                 if lines > seen:
                     seen = lines
                     points.append((seen * EVERY, resident()))

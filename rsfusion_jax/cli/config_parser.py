@@ -36,6 +36,8 @@ class ConfigParser(Parser):
             overrides = _set_records(arguments.config, overrides)
         except UserError as error:
             self.error(str(error))
+        except OSError as error:  # a name that is too long, say
+            self.error(f"{str(error.filename)[:200]}: {error.strerror}; check the name")
         try:
             stray = _override(arguments.config, overrides)
         except (flags.Error, AttributeError, KeyError, TypeError, ValueError) as error:

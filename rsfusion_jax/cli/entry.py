@@ -10,6 +10,7 @@ from typing import NoReturn
 
 from absl import logging
 
+from rsfusion_jax.cli.parser import one_line
 from rsfusion_jax.errors import RESTART_STATUS, Interrupted, UserError
 
 
@@ -19,6 +20,7 @@ def guarded(main: Callable, *args) -> None:
     What the machine lacks, such as a right, a file, room on a disk or memory, is said in one line
     too, wherever it was missed.
     """
+    _print_any_name()
     use_compilation_cache()
     os.environ["GDAL_VRT_ENABLE_PYTHON"] = "NO"  # an image must not bring code along
     logging.set_verbosity(logging.FATAL)  # orbax tells of every file, and of what it raises
@@ -38,6 +40,13 @@ def guarded(main: Callable, *args) -> None:
             _fail(f"{name[:200]}: {error.strerror}; check the name, its rights and its disk's room")
         traceback.print_exc()
         _leave(1)
+
+
+def _print_any_name() -> None:
+    """Let names that are no text be printed, with their bytes as escapes."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # notebooks have streams of their own
+            stream.reconfigure(errors="backslashreplace")
 
 
 def use_compilation_cache() -> None:
@@ -76,9 +85,7 @@ def _show_warning(message, category, filename, lineno, file=None, line=None):
 
 
 def _fail(message) -> NoReturn:
-    # Names may have line breaks, and bytes that are no text.
-    line = " ".join(str(message).split()).encode(errors="backslashreplace").decode()
-    print(f"error: {line}", file=sys.stderr)
+    print(f"error: {one_line(message)}", file=sys.stderr)
     _leave(2)
 
 

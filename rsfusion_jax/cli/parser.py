@@ -23,6 +23,7 @@ class Parser(argparse.ArgumentParser):
             **options: of `argparse.ArgumentParser`.
         """
         super().__init__(prog=prog, usage=f"{prog} {arguments}".rstrip(), **options)
+        self.register("type", int, _integer)
         self._more_help = more_help
 
     def format_help(self) -> str:
@@ -38,6 +39,9 @@ class Parser(argparse.ArgumentParser):
 
     def parse_known_args(self, args: Sequence[str], namespace=None):
         """Parse the arguments that the command knows and return the others after them."""
+        for argument in args:
+            if "\0" in argument:  # only from Python: no shell hands one on
+                self.error(f"argument {argument!r} holds a NUL character; leave it out")
         return super().parse_known_args(_with_dashes(args), namespace)
 
     def refuse(self, argument: str) -> NoReturn:
@@ -50,7 +54,27 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Print the command's usage and one sentence, and exit with status 2."""
-        self.exit(2, f"{self.format_usage()}error: {message} (see {self.prog} --help)\n")
+        line = one_line(f"{message} (see {self.prog} --help)")
+        self.exit(2, f"{self.format_usage()}error: {line}\n")
+
+
+def _integer(text: str) -> int:
+    """Read an integer of 32 bits: libraries take no larger ones, and no flag needs them."""
+    number = int(text)
+    if abs(number) >= 2**31:
+        raise argparse.ArgumentTypeError(f"{text!r} is too large; give a number below 2**31")
+    return number
+
+
+_integer.__name__ = "int"  # which messages name
+
+
+def one_line(message) -> str:
+    """Return a message in one line that can be printed.
+
+    Names in it may have line breaks, and bytes that are no text.
+    """
+    return " ".join(str(message).split()).encode(errors="backslashreplace").decode()
 
 
 def _with_dashes(argv: Sequence[str]) -> list[str]:

@@ -16,11 +16,14 @@ from urllib.parse import urlsplit
 
 import h5py
 import rasterio
+from rasterio._err import CPLE_BaseError
 
 from rsfusion_jax.archives import check_archive
 from rsfusion_jax.data.stored.hdf5 import check_values_inside
 from rsfusion_jax.errors import UserError
 
+GDAL_ERRORS = (rasterio.errors.RasterioError, CPLE_BaseError)
+"""What rasterio raises of a damaged file; some functions pass GDAL's own errors on."""
 _PREFIX = re.compile(r"[A-Za-z][A-Za-z0-9_]+:(?!//)|vrt://|<VRTDataset")
 """Names that say their driver themselves: subdatasets such as HDF5:, and virtual datasets."""
 _RAW = ("ENVI", "EHdr")
@@ -116,7 +119,7 @@ def open_dataset(name: str, trust: Trust = Trust()):
     Raises:
         UserError: a name that says no format, or a dataset that leads to files or addresses which
             nobody named.
-        rasterio.errors.RasterioError: it cannot be opened.
+        rasterio.errors.RasterioError: it cannot be opened; or another of `GDAL_ERRORS`.
     """
     drivers = drivers_of(name, trust)
     archive = _archive(name)
@@ -154,7 +157,7 @@ def _open_by(drivers: Iterable[str] | None, name: str):
         for driver in drivers or (None,):
             try:
                 return rasterio.open(name, driver=driver)
-            except rasterio.errors.RasterioError as error:
+            except GDAL_ERRORS as error:
                 first = first or error
     raise first
 
@@ -199,7 +202,7 @@ def _check_all(references: Iterable[str], name: str, root: str, depth: int) -> N
         try:
             # GDAL will open it by its content; only what its name says is harmless.
             _open_by(drivers_of(reference, Trust()), reference).close()
-        except rasterio.errors.RasterioError as error:
+        except GDAL_ERRORS as error:
             raise UserError(
                 f"{name} leads to {reference}, which is not what its name says; get it again, or "
                 "give --follow if you trust it"

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import scipy
 
-from rsfusion_jax.data.opening import open_dataset
+from rsfusion_jax.data.opening import GDAL_ERRORS, open_dataset
 from rsfusion_jax.data.stored.families import NAMES
-from rsfusion_jax.errors import UserError, not_a_file
+from rsfusion_jax.errors import UserError, check_name, not_a_file
 
 _GEOTIFF = (".tif", ".tiff")
 _SMALLEST_COLLAR = 64
@@ -108,15 +108,6 @@ def is_number(image: np.ndarray) -> np.ndarray:
     return np.abs(image) < _LARGEST  # NaN is not below it either
 
 
-def check_name(name: str) -> None:
-    """Raise `UserError` for a file's name that GDAL cannot take because it is not UTF-8."""
-    try:
-        name.encode()
-    except UnicodeEncodeError as error:
-        readable = name.encode(errors="backslashreplace").decode()
-        raise UserError(f"the name {readable} is not UTF-8; rename the file") from error
-
-
 def read_geotiff(path: Path) -> Raster:
     """Read a GeoTIFF without its alpha bands; `valid` follows its masks and nodata values.
 
@@ -141,7 +132,7 @@ def read_geotiff(path: Path) -> Raster:
                 geometry = None if file.transform.is_identity else tuple(file.transform)[:6]
                 crs = None if file.crs is None else file.crs.to_string()
                 scaled = {*file.scales} != {1.0} or {*file.offsets} != {0.0}
-    except rasterio.errors.RasterioError as error:
+    except GDAL_ERRORS as error:
         raise UserError(
             f"{path} cannot be read as GeoTIFF ({' '.join(str(error).split())}); expected a "
             "complete file, so check the path or copy it again"

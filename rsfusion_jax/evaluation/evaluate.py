@@ -15,6 +15,9 @@ from rsfusion_jax.evaluation.several_runs import distinct_labels, find_families
 from rsfusion_jax.evaluation.specs import expand, parse_spec
 from rsfusion_jax.runs.checkpoint import LATEST
 
+_MOST_AT_ONCE = 2**16
+"""Images at most that are fused at once; more fit into no memory."""
+
 
 def evaluate(
     *,
@@ -71,8 +74,8 @@ def evaluate(
             raise UserError(
                 f"--{name}={value} is of --data, not of a run's own test set; give both"
             )
-    if batch_size < 1:
-        raise UserError(f"--batch-size={batch_size} must be at least 1")
+    if not 1 <= batch_size <= _MOST_AT_ONCE:
+        raise UserError(f"--batch-size={batch_size} must lie in 1..{_MOST_AT_ONCE}")
     card = _first_card(specs, workdir)
     if data:
         source = _open(data, sensor, max_value, ratio, axes, wrap, card)

@@ -23,6 +23,8 @@ from rsfusion_jax.ops.cudnn_attention import without_cudnn
 from rsfusion_jax.ops.resample import interp23
 
 PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
+_MOST_PIXELS = 2**31
+"""Pixels of PAN in one call; indices of more need 64 bits."""
 
 
 def export_fuser(
@@ -54,6 +56,11 @@ def export_fuser(
         raise UserError(
             f"--tile={tile} must be a multiple of the ratio {model.ratio}, and --batch={batch} at "
             "least 1"
+        )
+    if batch * tile**2 >= _MOST_PIXELS:
+        raise UserError(
+            f"--batch={batch} tiles of --tile={tile} are {batch * tile**2:.2g} pixels in one call; "
+            f"give smaller numbers, for less than {_MOST_PIXELS}"
         )
     unknown = [name for name in platforms if name not in PLATFORMS]
     if unknown:

@@ -14,7 +14,7 @@ from rsfusion_jax.inference.draw import Diffusion, draw
 from rsfusion_jax.inference.tiles import fuse_tiles
 from rsfusion_jax.ops.by_device import by_device
 from rsfusion_jax.ops.resample import interp23
-from rsfusion_jax.sensors import Sensor, get_sensor
+from rsfusion_jax.sensors import Sensor, get_sensor, is_full_scale
 
 _COUNTS_ABOVE = 2.0
 """Images in [0, 1] may exceed 1 slightly; an image with values above this must be in counts."""
@@ -54,8 +54,10 @@ class Fuser:
                 f"{model.num_bands}; name the right sensor or none"
             )
         for name, value in (("max_value", max_value), ("pan_value", pan_value)):
-            if value is not None and not value > 0:
-                raise UserError(f"{name}={value} must be positive: 2047 for 11-bit counts")
+            if value is not None and not is_full_scale(value):
+                raise UserError(
+                    f"{name}={value} must be positive, up to 1e18: 2047 for 11-bit counts"
+                )
         self.model = model
         # Moved, not computed: `jnp.asarray` compiles a program for every shape.
         self.variables = jax.device_put(dict(variables), may_alias=False)

@@ -83,5 +83,11 @@ def checkpoint_from_torch(
 
 
 def torch_from_checkpoint(source: str | Path, target: str | Path) -> None:
-    """Write a run folder's weights as a state dict that the authors' class loads strictly."""
+    """Write a run folder's weights as a state dict that the authors' class loads strictly.
+
+    Raises:
+        UserError: there is no checkpoint, or the target exists.
+    """
+    if Path(target).exists() or Path(target).is_symlink():
+        raise UserError(f"{target} exists already; choose another name or delete it")
     save_torch(load(source), target)

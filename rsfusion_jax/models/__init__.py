@@ -11,6 +11,8 @@ from jax.extend.core import Var
 from rsfusion_jax.errors import UserError
 
 _NOT_NETWORKS = ("catalogue", "cost", "ddif_condition", "layers", "network")
+_MOST = 2**16 - 1
+"""Bands that a GeoTIFF can have, which no ratio exceeds either."""
 
 
 def list_models() -> list[str]:
@@ -53,8 +55,10 @@ def create_model(
             f"{name} has no field {unknown[0]!r}; its fields are {', '.join(sorted(fields))}"
         )
     for field, value in (("num_bands", num_bands), ("guide_bands", guide_bands), ("ratio", ratio)):
-        if not isinstance(value, int) or value < 1:
-            raise UserError(f"{name}: {field} must be a positive integer, found {value!r}")
+        if not isinstance(value, int) or not 1 <= value <= _MOST:
+            raise UserError(
+                f"{name}: {field} must be a positive integer up to {_MOST}, found {value!r}"
+            )
     # Stored configurations come back with lists, and a module with a list cannot be hashed.
     overrides = {k: tuple(v) if isinstance(v, list) else v for k, v in overrides.items()}
     return network(num_bands=num_bands, guide_bands=guide_bands, ratio=ratio, **overrides)

@@ -7,7 +7,7 @@ from pathlib import Path
 import flax.traverse_util
 import ml_collections
 
-from rsfusion_jax.errors import UserError
+from rsfusion_jax.errors import UserError, check_name
 from rsfusion_jax.new_files import write_text
 from rsfusion_jax.runs import lock
 from rsfusion_jax.runs.stored_json import BadJSONError, read_object
@@ -48,6 +48,7 @@ def open_run_folder(
     Raises:
         UserError: the folder has another run, or cannot be written.
     """
+    check_name(workdir)
     changed = _changes(workdir, config, defaults)
     ended = None if changed is None else _ended_at(workdir)
     longer = changed is not None and ended is not None and not _LENGTH.isdisjoint(changed)

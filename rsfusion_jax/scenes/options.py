@@ -5,6 +5,7 @@ from pathlib import Path
 
 from rsfusion_jax.data.opening import Trust
 from rsfusion_jax.errors import UserError
+from rsfusion_jax.sensors import is_full_scale
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,10 +113,11 @@ class Options:
             raise UserError(f"--rgb={listed} must be three bands: red, green, blue")
         if self.max_value is not None:
             values = self.max_value if isinstance(self.max_value, tuple) else (self.max_value,)
-            if len(values) > 2 or not all(0 < value < float("inf") for value in values):
+            if len(values) > 2 or not all(map(is_full_scale, values)):
                 listed = ",".join(f"{value:g}" for value in values)
                 raise UserError(
-                    f"--max-value={listed} must be a positive number, or PAN's and that of MS"
+                    f"--max-value={listed} must be a positive number up to 1e18, or PAN's and "
+                    "that of MS"
                 )
         index, total = self.shard
         if not 1 <= index <= total:

@@ -12,12 +12,13 @@ from rsfusion_jax.sensors.lookup import (
     read_record,
     unnamed_sensor,
 )
-from rsfusion_jax.sensors.record import UNKNOWN_GAIN, Sensor
+from rsfusion_jax.sensors.record import UNKNOWN_GAIN, Sensor, is_full_scale
 
 __all__ = [
     "UNKNOWN_GAIN",
     "Sensor",
     "get_sensor",
+    "is_full_scale",
     "list_sensors",
     "match_bands",
     "mtf_gains",

@@ -2,10 +2,15 @@
 
 import dataclasses
 
-from rsfusion_jax.errors import UserError
+from rsfusion_jax.errors import UserError, check_name
 
 UNKNOWN_GAIN = 0.3
 """MTF gain assumed for an unknown sensor: the fallback of the MATLAB toolbox."""
+
+
+def is_full_scale(value: float) -> bool:
+    """Tell whether pixels can be divided by a number: squares of larger ones leave float32."""
+    return 0 < value <= 1e18  # which NaN is not
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,6 +50,8 @@ class Sensor:
 
     def __post_init__(self):
         count = len(self.bands)
+        for name in (self.name, *self.bands):  # HDF5 and GeoTIFF store them
+            check_name(name)
         if len(self.mtf_ms) != count:
             raise UserError(
                 f"sensor {self.name!r}: {len(self.mtf_ms)} MTF gains for {count} bands; "
@@ -66,7 +73,7 @@ class Sensor:
                 f"sensor {self.name!r}: ratio must be at least 1 and bit_depth 1 to 16, "
                 f"found {self.ratio} and {self.bit_depth}"
             )
-        if self.full_scale is not None and not 0 < self.full_scale < float("inf"):
+        if self.full_scale is not None and not is_full_scale(self.full_scale):
             raise UserError(
                 f"sensor {self.name!r}: full_scale={self.full_scale} must be a positive number; "
                 "leave it out where counts end at 2**bit_depth - 1"

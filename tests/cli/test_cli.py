@@ -46,9 +46,11 @@ def test_port_there_and_back(torch_file, tmp_path):
     assert {f"module.{name}" for name in returned} == set(original)
     for name, value in returned.items():
         assert torch.equal(value, original[f"module.{name}"])
-    with pytest.raises(SystemExit) as stop:  # never overwrites
-        run([*port, *fields])
-    assert stop.value.code == 2
+    for again in ([*port, *fields], ["port", str(there), str(torch_file), "--to-torch"]):
+        before = torch_file.read_bytes()
+        with pytest.raises(SystemExit) as stop:  # never overwrites
+            run(again)
+        assert stop.value.code == 2 and torch_file.read_bytes() == before
 
 
 def test_evaluate_ported_weights_beside_classical(torch_file, tmp_path, capsys):

@@ -1,7 +1,9 @@
 """Scenes that are interrupted: damaged files beside the output, two processes, `kill -9`."""
 
 import contextlib
+import functools
 import json
+import multiprocessing
 import os
 import random
 import socket
@@ -142,7 +144,10 @@ def test_links_at_the_place_of_own_files_are_not_followed(tmp_path, scene, name)
     victim = tmp_path / "victim"
     victim.write_text("precious")
     (tmp_path / name).symlink_to(victim)
-    with contextlib.suppress(rsf.UserError):  # refused, or the link is replaced
+    # The journal is replaced as a whole, the blocks are written in place.
+    is_refused = name.endswith(".partial")
+    refused = pytest.raises(rsf.UserError, match=r"is a link.* delete the link")
+    with refused if is_refused else contextlib.nullcontext():
         rsf.fuse_scene(*pair, tmp_path / "out.tif", quiet=True, **OPTIONS)
     assert victim.read_text() == "precious"
 
@@ -190,3 +195,53 @@ def test_killed_at_random_moments(tmp_path):
     subprocess.run([*command("out.tif"), "--resume"], env=environment, check=True)
     assert (tmp_path / "out.tif").read_bytes() == (tmp_path / "whole.tif").read_bytes()
     assert not [name for name in left_behind(tmp_path) if name.startswith(".")]
+
+
+def _race(number, pair, folder, barrier, results):
+    """Fuse with one of two methods whenever the other process begins too; say how it ended."""
+    method = ("gsa", "brovey")[number]
+    fuse = functools.partial(rsf.fuse_scene, *pair, quiet=True, **{**OPTIONS, "method": method})
+    fuse(folder / f"{method}.tif")  # alone; compiled from here on
+    for turn in range(20):
+        drawn = random.Random(2 * turn + number)
+        barrier.wait(300)
+        time.sleep(0.1 * drawn.random())
+        try:
+            fuse(folder / f"out{turn}.tif")
+        except rsf.UserError as error:
+            results.put((turn, method, str(error)))
+        else:
+            results.put((turn, method, ""))
+
+
+@pytest.mark.slow
+def test_two_processes_begin_one_output(tmp_path):
+    """Twenty rounds: one process writes the file, the other is refused."""
+    pair = write_pair(tmp_path, *counts(40, 40))
+    spawned = multiprocessing.get_context("spawn")
+    barrier, results = spawned.Barrier(2), spawned.SimpleQueue()
+    racers = [
+        spawned.Process(target=_race, args=(number, pair, tmp_path, barrier, results))
+        for number in range(2)
+    ]
+    for racer in racers:
+        racer.start()
+    ends = {}
+    for _ in range(40):
+        turn, method, error = results.get()
+        ends.setdefault(turn, {})[method] = error
+    for racer in racers:
+        racer.join(60)
+        assert racer.exitcode == 0
+    refusals = "being written by another process", "exists already"
+    winners = []
+    for turn, end in ends.items():
+        (winner,) = (method for method, error in end.items() if not error)
+        (loser,) = (method for method in end if method != winner)
+        assert any(refusal in end[loser] for refusal in refusals), end
+        out = tmp_path / f"out{turn}.tif"
+        assert out.read_bytes() == (tmp_path / f"{winner}.tif").read_bytes()
+        winners.append(winner)
+    assert len(ends) == 20 and sum("being written" in str(end) for end in ends.values()) > 5
+    assert not [name for name in left_behind(tmp_path) if name.startswith(".")]
+    print({method: winners.count(method) for method in ("gsa", "brovey")})

@@ -6,7 +6,7 @@ import numpy as np
 
 from rsfusion_jax.data.raster import Raster
 from rsfusion_jax.errors import UserError
-from rsfusion_jax.sensors import Sensor
+from rsfusion_jax.sensors import Sensor, is_full_scale
 
 _COUNTS_FROM = 0.25
 """Share of the sensor's full scale that the largest fraction must reach to be taken as a count."""
@@ -37,8 +37,8 @@ def full_scale_of_rasters(
         (float(array.max()), raster.name) for array, raster in zip(values, rasters, strict=True)
     )
     if max_value is not None:
-        if not 0 < max_value < float("inf"):
-            raise UserError(f"--max-value={max_value:g} must be a positive number")
+        if not is_full_scale(max_value):
+            raise UserError(f"--max-value={max_value:g} must be a positive number up to 1e18")
         if peak > max_value:
             return max_value, [f"{name} reaches {peak:g}, beyond --max-value={max_value:g}"]
         return max_value, []

@@ -22,7 +22,7 @@ from rsfusion_jax.data.simulation.srf import (
     spectral_response,
 )
 from rsfusion_jax.data.stored.set_file import write_set
-from rsfusion_jax.errors import UserError
+from rsfusion_jax.errors import UserError, check_name
 from rsfusion_jax.new_files import new_files
 from rsfusion_jax.sensors import UNKNOWN_GAIN, Sensor, get_sensor
 
@@ -101,9 +101,12 @@ def simulate_sets(
             output, an area without a valid patch, or options that contradict each other.
     """
     _refuse_ignored(pan, psf, mtf, srf, wavelengths, pan_degradation)
+    check_name(srf or "")  # which the sets store
     pan_degradation = pan_degradation or "imresize"
     coarse, record = _read_coarse(ms, sensor, cube=pan is None)
     ratio = record.ratio if ratio is None else ratio
+    if seed < 0:
+        raise UserError(f"--seed={seed} must be at least 0")
     _check_options(out, ratio, None if patch == "auto" else patch, pan, srf, full_resolution)
     options = {"ratio": ratio, "sensor": record, "mtf": mtf, "centred": centred}
     options["psf"] = psf = psf.resolved(ratio, centred)

@@ -29,7 +29,7 @@ from rsfusion_jax.data.stored.layout import (
 from rsfusion_jax.data.stored.matfile import MatFile, is_matlab
 from rsfusion_jax.errors import UserError, not_a_file
 from rsfusion_jax.ops.resample import imresize, interp23
-from rsfusion_jax.sensors import Sensor, get_sensor
+from rsfusion_jax.sensors import Sensor, get_sensor, is_full_scale
 
 
 class PanCollection:
@@ -158,8 +158,10 @@ def open_set(
         max_value = sensor.max_value
         depth = "" if sensor.full_scale else f", {sensor.bit_depth} bit"
         origin = f"full scale of sensor {sensor.name!r}{depth}"
-    if not 0 < float(max_value) < float("inf"):
-        raise UserError(f"{name}: max_value={max_value} ({origin}) must be a positive number")
+    if not is_full_scale(float(max_value)):
+        raise UserError(
+            f"{name}: max_value={max_value} ({origin}) must be a positive number up to 1e18"
+        )
     by_convention = ms_phase is None and "ms_phase" not in stored
     if ms_phase is None:
         ms_phase = stored.get("ms_phase", family.ms_phase(ratio))

@@ -7,6 +7,7 @@ import rasterio
 import rasterio.warp
 from rasterio.windows import Window
 
+from rsfusion_jax.data.opening import GDAL_ERRORS
 from rsfusion_jax.errors import UserError
 from rsfusion_jax.scenes.pair.raster_file import RasterFile, Warp
 from rsfusion_jax.scenes.pair.source import find_source
@@ -93,7 +94,7 @@ def _warped_grid(pan: RasterFile, ms: RasterFile) -> Warp:
     try:
         systems = horizontal(ms.crs), horizontal(pan.crs)
         box = rasterio.warp.transform_bounds(*systems, left, bottom, right, top, 21)
-    except rasterio.errors.RasterioError as error:
+    except GDAL_ERRORS as error:
         raise UserError(
             f"{ms.path} cannot be brought from {ms.crs.to_string()} to {pan.crs.to_string()} "
             f"({error}); warp it with gdalwarp -t_srs"

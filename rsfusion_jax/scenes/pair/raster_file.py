@@ -14,7 +14,7 @@ from rasterio.enums import ColorInterp, MaskFlags, Resampling
 from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
-from rsfusion_jax.data.opening import Trust, open_dataset
+from rsfusion_jax.data.opening import GDAL_ERRORS, Trust, open_dataset
 from rsfusion_jax.data.raster import fill_holes, is_number, zero_collars
 from rsfusion_jax.errors import UserError
 from rsfusion_jax.scenes.pair.image import GeoImage
@@ -322,7 +322,7 @@ class RasterFile(GeoImage):
         try:
             with self._handle.reading() as file:
                 yield file
-        except rasterio.errors.RasterioError as error:
+        except GDAL_ERRORS as error:
             raise unreadable(self.path, error, self.label) from error
 
 

@@ -13,9 +13,8 @@ import rasterio
 import rasterio.shutil
 from rasterio.enums import ColorInterp, MaskFlags
 
-from rsfusion_jax.data.opening import Trust, open_dataset
-from rsfusion_jax.data.raster import check_name
-from rsfusion_jax.errors import UserError, not_a_file
+from rsfusion_jax.data.opening import GDAL_ERRORS, Trust, open_dataset
+from rsfusion_jax.errors import UserError, check_name, not_a_file
 from rsfusion_jax.scenes.pair.metadata import find_satellite
 from rsfusion_jax.sensors import Sensor, get_sensor
 
@@ -115,7 +114,7 @@ def stack(sources: Sequence[Source], label: str, names: Sequence[str] | None = N
             dtypes += file.dtypes
             grids.append((file.shape, file.transform, file.crs))
             _check_grid(grids[0], grids[-1], sources[0], source)
-            documents.append(ElementTree.fromstring(as_vrt(file)))
+            documents.append(as_vrt(file, source, label))
     whole, count = documents[0], 0
     dtype = np.result_type(*dtypes)
     for document, name in zip(documents, own_names, strict=True):
@@ -159,7 +158,7 @@ def pick(
         text: what messages call the result; None for what they call `source`.
     """
     with opened(source, label) as file:
-        document = ElementTree.fromstring(as_vrt(file))
+        document = as_vrt(file, source, label)
     every = document.findall("VRTRasterBand")
     for band in every:
         document.remove(band)
@@ -192,7 +191,7 @@ def coarsened(source: Source, label: str, ratio: int) -> Source:
         UserError: an image smaller than a block.
     """
     with opened(source, label) as file:
-        document = ElementTree.fromstring(as_vrt(file))
+        document = as_vrt(file, source, label)
         size = file.height // ratio, file.width // ratio
         a, b, c, d, e, f, *_ = file.transform
         grid = rasterio.Affine(ratio * a, ratio * b, c, ratio * d, ratio * e, f)
@@ -233,25 +232,37 @@ _GDAL_TYPES = {
 }
 
 
-def as_vrt(file) -> str:
-    """The XML of a virtual dataset that is an open dataset."""
-    with rasterio.MemoryFile(ext=".vrt") as memory, warnings.catch_warnings():
-        warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
-        rasterio.shutil.copy(file, memory.name, driver="VRT")
-        with rasterio.open(memory.name) as virtual:
-            xml = virtual.tags(ns="xml:VRT")["xml:VRT"]
+def as_vrt(file, source: Source, label: str) -> ElementTree.Element:
+    """The XML of a virtual dataset that is an open dataset.
+
+    Args:
+        file: the open dataset.
+        source, label: what messages call it.
+
+    Raises:
+        UserError: GDAL opens it, but cannot make sense of it.
+    """
+    try:
+        with rasterio.MemoryFile(ext=".vrt") as memory, warnings.catch_warnings():
+            warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
+            rasterio.shutil.copy(file, memory.name, driver="VRT")
+            with rasterio.open(memory.name) as virtual:
+                xml = virtual.tags(ns="xml:VRT")["xml:VRT"]
+    except GDAL_ERRORS as error:
+        raise unreadable(source, error, label) from error
     # A product's own XML would stand in it undeclared; nobody reads it from here.
     xml = re.sub(r'\s*<Metadata domain="xml:[^"]*"[^>]*>.*?</Metadata>', "", xml, flags=re.DOTALL)
     # Each thread's dataset opens files of its own: handles are not safe to share.
     xml = re.sub(r'(<SourceFilename[^>]*?) shared="\d"', r"\1", xml)
-    return xml.replace("<SourceFilename", '<SourceFilename shared="0"')
+    xml = xml.replace("<SourceFilename", '<SourceFilename shared="0"')
+    return ElementTree.fromstring(xml)
 
 
 def opened(source: Source, label: str):
     """Open a source with rasterio; what GDAL says of a damaged file becomes one sentence."""
     try:
         return open_dataset(source.dataset, source.trust)
-    except rasterio.errors.RasterioError as error:
+    except GDAL_ERRORS as error:
         raise unreadable(source, error, label) from error
 
 

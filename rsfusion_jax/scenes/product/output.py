@@ -13,8 +13,7 @@ from rasterio.io import MemoryFile
 from rasterio.rpc import RPC
 from rasterio.windows import Window
 
-from rsfusion_jax.data.raster import check_name
-from rsfusion_jax.errors import UserError
+from rsfusion_jax.errors import UserError, check_name
 from rsfusion_jax.new_files import new_files
 from rsfusion_jax.scenes.options import Options
 from rsfusion_jax.scenes.pair.geometry import ScenePair

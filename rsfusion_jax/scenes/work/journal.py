@@ -16,11 +16,9 @@ import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import rasterio
-import rasterio.shutil
-
+from rsfusion_jax.data.opening import GDAL_ERRORS
 from rsfusion_jax.errors import UserError
-from rsfusion_jax.new_files import open_own, write_text
+from rsfusion_jax.new_files import is_full_disk, open_own, write_text
 
 
 class DamagedBlock(UserError):
@@ -202,11 +200,12 @@ def disk_errors(out: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        advice = "free some space" if is_full_disk(error) else f"look at {error.filename or out}"
         raise UserError(
-            f"{out} cannot be written ({error.strerror or error}); free some space or choose "
-            "another folder"
+            f"{out} cannot be written ({error.strerror or error}); {advice} or choose another "
+            "folder"
         ) from error
-    except rasterio.errors.RasterioError as error:
+    except GDAL_ERRORS as error:
         raise UserError(
             f"{out} cannot be written ({' '.join(str(error.__cause__ or error).split())}); free "
             "some space or choose another folder"
