@@ -85,6 +85,8 @@ def _show_warning(message, category, filename, lineno, file=None, line=None):
 
 
 def _fail(message) -> NoReturn:
+    # What libraries left unfinished is noticed when memory is freed, and would follow the sentence.
+    warnings.simplefilter("ignore")
     print(f"error: {one_line(message)}", file=sys.stderr)
     _leave(2)
 
