@@ -34,7 +34,7 @@ from rsfusion_jax.models.network import Layer, Network
 from rsfusion_jax.ops.gaussian import blur, gaussian
 from rsfusion_jax.ops.linear_system import solve_positive
 from rsfusion_jax.ops.resample import decimate, interp23
-from rsfusion_jax.ops.windows import linear, window_mean
+from rsfusion_jax.ops.windows import cut, linear, window_mean
 
 _GAINS = (0.15, 0.3, 0.5)
 """MTF gains at the Nyquist frequency of MS with which guides are blurred: from blurred instruments
@@ -156,12 +156,12 @@ class AnySensor(Network):
             coarse = linear(jnp.concatenate([coarse, answer], axis=-1), self.ratio)
         else:
             starts, size = self._around(inner, ms.shape[1:3])
-            answer = self._interpret(_cut(features, starts, size))
-            coarse = jnp.concatenate([_cut(coarse, starts, size), answer], axis=-1)
+            answer = self._interpret(cut(features, starts, size))
+            coarse = jnp.concatenate([cut(coarse, starts, size), answer], axis=-1)
             places, size = [at[:, 0] for at in inner], [at.shape[1] for at in inner]
-            fine = [_cut(image, places, size) for image in fine]
+            fine = [cut(image, places, size) for image in fine]
             within = [at - self.ratio * start for at, start in zip(places, starts, strict=True)]
-            coarse = _cut(linear(coarse, self.ratio), within, size)
+            coarse = cut(linear(coarse, self.ratio), within, size)
         lms, low, *details = fine
         ends = bands * np.cumsum([1, 1, count, count])
         sigma, level, shares, slopes, answer = jnp.split(coarse, ends, axis=-1)
@@ -319,16 +319,6 @@ def _box(ratio: int) -> np.ndarray:
     if ratio % 2:
         return np.full(ratio, 1 / ratio)
     return np.array([0.5, *np.ones(ratio - 1), 0.5]) / ratio
-
-
-def _cut(image, starts, size):
-    """From (B,) first rows and columns on, `size` of (B, H, W, ...)."""
-    tail = image.shape[3:]
-    return jax.vmap(
-        lambda x, row, column: jax.lax.dynamic_slice(
-            x, (row, column, *[0] * len(tail)), (*size, *tail)
-        )
-    )(image, *starts)
 
 
 Model = AnySensor

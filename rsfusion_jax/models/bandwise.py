@@ -23,7 +23,7 @@ from rsfusion_jax.models.layers import Conv
 from rsfusion_jax.models.network import Network
 from rsfusion_jax.ops.gaussian import blur, gaussian
 from rsfusion_jax.ops.resample import decimate, interp23
-from rsfusion_jax.ops.windows import window_mean
+from rsfusion_jax.ops.windows import cut, window_mean
 
 _GAINS = (0.25, 0.45)
 """MTF gains at the Nyquist frequency of MS with which PAN is blurred: about that of a usual sensor,
@@ -78,8 +78,9 @@ class BandWise(Network):
         """
         sigma, injected, details, features = self._describe(pan, lms)
         if inner is not None:
+            starts, size = [at[:, 0] for at in inner], [at.shape[1] for at in inner]
             sigma, injected, details, features, lms = jax.tree.map(
-                lambda image: _cut(image, *inner), (sigma, injected, details, features, lms)
+                lambda image: cut(image, starts, size), (sigma, injected, details, features, lms)
             )
         batch, height, width, bands = lms.shape
         # Band by band, (B, C, H, W, F): on CPUs twice as fast as moving an axis of all of them.
@@ -141,13 +142,6 @@ class BandWise(Network):
             *(jnp.broadcast_to(image, lms.shape) for image in wide),
         ]
         return sigma, injected, details, features
-
-
-def _cut(image, rows, columns):
-    """(B, H', W', C): consecutive rows (B, H') and columns (B, W') of (B, H, W, C)."""
-    size = rows.shape[1], columns.shape[1], image.shape[-1]
-    starts = rows[:, 0], columns[:, 0]
-    return jax.vmap(lambda x, r, c: jax.lax.dynamic_slice(x, (r, c, 0), size))(image, *starts)
 
 
 Model = BandWise

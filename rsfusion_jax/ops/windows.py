@@ -1,4 +1,4 @@
-"""Means over windows, and linear interpolation from the grid of MS to that of PAN."""
+"""Means over windows, parts of images, and linear interpolation to the grid of PAN."""
 
 import jax
 import jax.numpy as jnp
@@ -43,3 +43,22 @@ def linear(image, ratio: int):
         enlarged = jnp.stack(between, axis=axis + 1).reshape(shape)
         image = jax.lax.slice_in_dim(enlarged, first, first + size * ratio, axis=axis)
     return image
+
+
+def cut(image, starts, size):
+    """Takes a part of each image of (B, H, W, ...).
+
+    Args:
+        image: the images.
+        starts: first rows (B,) and first columns (B,).
+        size: number of rows and of columns.
+
+    Returns:
+        (B, *size, ...).
+    """
+    tail = image.shape[3:]
+    return jax.vmap(
+        lambda x, row, column: jax.lax.dynamic_slice(
+            x, (row, column, *[0] * len(tail)), (*size, *tail)
+        )
+    )(image, *starts)
