@@ -22,8 +22,9 @@ _MOST_PLACES = 3
 _BAND = 0.55, 0.85
 """Frequencies that are compared with those 1/N below, in units of 1/N: both have energy there."""
 _LEAST = 0.5
-"""Least coherence of an enlarged image: nine real images that were not enlarged had at most 0.22,
-enlarged by nearest, bilinear or cubic interpolation, with rounded values, at least 0.60."""
+"""Coherence above which an image counts as enlarged. Nine real images that were not had at most
+0.22. Enlarged by nearest, bilinear or cubic interpolation, with rounded values, they had at least
+0.60, but for one of 8 bits, doubled bilinearly, with 0.50: such a case may be missed."""
 _MOST_BANDS = 4
 
 
