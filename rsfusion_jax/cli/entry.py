@@ -2,6 +2,7 @@
 
 import os
 import sys
+import threading
 import traceback
 import warnings
 from collections.abc import Callable
@@ -25,6 +26,7 @@ def guarded(main: Callable, *args) -> None:
     os.environ["GDAL_VRT_ENABLE_PYTHON"] = "NO"  # an image must not bring code along
     logging.set_verbosity(logging.FATAL)  # orbax tells of every file, and of what it raises
     warnings.showwarning = _show_warning
+    _ignore_leftovers()
     try:
         main(*args)
     except UserError as error:
@@ -47,6 +49,21 @@ def _print_any_name() -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # notebooks have streams of their own
             stream.reconfigure(errors="backslashreplace")
+
+
+def _ignore_leftovers() -> None:
+    """Say nothing of errors that reach no caller, as libraries leave behind.
+
+    Of a damaged checkpoint's arrays the first raises; the others fail later, in threads of
+    TensorStore or when their memory is freed, and would print tracebacks around the sentence.
+    """
+
+    def of_this_program(*error):
+        if threading.current_thread() is threading.main_thread():
+            sys.__excepthook__(*error)
+
+    sys.excepthook = of_this_program
+    sys.unraisablehook = lambda unraisable: None
 
 
 def use_compilation_cache() -> None:

@@ -1,8 +1,10 @@
 """Flags: one spelling, and errors that show the usage of the command they belong to."""
 
+import sys
 from pathlib import Path
 
 import jax
+import programs
 import pytest
 
 from rsfusion_jax import __version__
@@ -159,9 +161,33 @@ def _raise(error):
         (ValueError("a fault of ours"), 1, "ValueError: a fault of ours"),
     ],
 )
-def test_what_the_machine_lacks_is_one_sentence(error, status, words, capsys):
+def test_what_the_machine_lacks_is_one_sentence(error, status, words, capsys, monkeypatch):
+    for hook in ("unraisablehook", "excepthook"):
+        monkeypatch.setattr(sys, hook, getattr(sys, hook))  # put back what the command sets
     with pytest.raises(SystemExit) as ended:
         guarded(_raise, error)
     said = capsys.readouterr().err.strip()
     assert ended.value.code == status and ("Traceback" in said) == (status == 1)
     assert said.splitlines()[-1].startswith(words) and (status == 1 or "\n" not in said)
+
+
+def test_what_libraries_leave_behind_is_not_said(tmp_path):
+    (tmp_path / "program.py").write_text(
+        "import sys, threading\n"
+        "from rsfusion_jax.cli.entry import guarded\n"
+        "from rsfusion_jax.errors import UserError\n"
+        "class Left:\n"
+        "    def __del__(self):\n"
+        "        raise RuntimeError('found when its memory is freed')\n"
+        "def main():\n"
+        "    Left()\n"
+        "    error = RuntimeError('of a thread of C++')\n"
+        "    report = (RuntimeError, error, None)\n"
+        "    thread = threading.Thread(target=lambda: sys.excepthook(*report))\n"
+        "    thread.start()\n"
+        "    thread.join()\n"
+        "    raise UserError('the sentence')\n"
+        "guarded(main)\n"
+    )
+    ended = programs.run([str(tmp_path / "program.py")])
+    assert (ended.returncode, ended.stderr) == (2, "error: the sentence\n")
