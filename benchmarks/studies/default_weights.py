@@ -4,8 +4,9 @@
 
 Run from the clone's root. Data: none, training is on built-in scenes.
 
-A finished run (`--workdir`) is not trained again. The three files of a folder of weights are
-written to `--out`; the library reads them from rsfusion_jax/weights/anysensor.
+A finished run (`--workdir`) is not trained again. Other seeds draw other scenes, first weights and
+order; `python -m benchmarks.studies.zero_shot --run=FOLDER` scores their runs. The three files of a
+folder of weights are written to `--out`; the library reads rsfusion_jax/weights/anysensor.
 """
 
 import datetime
@@ -51,13 +52,16 @@ def main() -> None:
     flags = parser(__doc__)
     flags.add_argument("--workdir", type=Path, default=Path("runs/anysensor_cameras"))
     flags.add_argument("--out", type=Path, required=True, help="folder of the weights")
+    flags.add_argument("--seed", type=int, default=0)
     options = flags.parse_args()
-    run = train(anysensor.get_config(), options.workdir)
+    config = anysensor.get_config()
+    config.seed = options.seed
+    run = train(config, options.workdir)
     # The last weights: the validation set has one ratio only, and a moving average needs no choice.
     checkpoint = find_checkpoint(run / LATEST)
     params = jax.device_get(rsf.load(checkpoint).variables["params"])
     card = read_card(checkpoint)
-    config = {
+    about = {
         "network": card["config"]["model"],
         "made_by": "python -m benchmarks.studies.default_weights",
         "made_on": str(datetime.date.today()),
@@ -68,15 +72,15 @@ def main() -> None:
         "config": card["config"],
     }
     count = sum(values.size for values in jax.tree.leaves(params))
-    about = _CARD.format(
+    text = _CARD.format(
         count=count,
         scenes=card["config"]["data"]["synthetic"]["train_scenes"],
         steps=card["step"],
         seed=card["config"]["seed"],
-        date=config["made_on"],
+        date=about["made_on"],
     )
     options.out.mkdir(parents=True, exist_ok=True)
-    write_folder(options.out, params, config, about)
+    write_folder(options.out, params, about, text)
     print(f"{options.out}: {count:,} parameters")
 
 

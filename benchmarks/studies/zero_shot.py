@@ -11,7 +11,9 @@ interpolation or by PAN's own MTF; MS is degraded by the MTF of its bands to hal
 quarter or a sixth of the size. Of Sentinel-2 the bands of 20 m are degraded to 40 m and guided by
 those of 10 m, degraded to 20 m.
 
-Rows go to benchmarks/results/zero_shot.json; a table is printed.
+With `--run=FOLDER` a run of another seed is scored in place of the packaged weights.
+
+Rows go to benchmarks/results/zero_shot.json; a table is printed, and one of the seeds.
 """
 
 from pathlib import Path
@@ -29,6 +31,7 @@ from rsfusion_jax.classical.registry import guided_methods
 from rsfusion_jax.cli.entry import use_compilation_cache
 from rsfusion_jax.data.simulation.psf import Psf, observe
 from rsfusion_jax.ops.resample import interp23
+from rsfusion_jax.runs.checkpoint import LATEST, find_checkpoint, read_card
 from rsfusion_jax.sensors import get_sensor, mtf_gains
 
 KEYS = "image", "pan_degradation", "ratio", "method"
@@ -58,13 +61,18 @@ def sentinel2(path: Path) -> dict[str, np.ndarray]:
     return {"pan": guide, "ms": low, "lms": interp23(low, 2), "gt": truth}
 
 
-def measure(sample, sensor, top: float, ratio: int, parts):
-    """Yield a row for the packaged weights and for every classical method that applies."""
+def measure(sample, sensor, top: float, ratio: int, parts, run: Path | None):
+    """Yield a row for the network, packaged or of a run, and for every classical method."""
     images = sample["pan"], sample["ms"]
     guides, bands = (image.shape[-1] for image in images)
     if "network" in parts:
         fuser = rsf.load_default(bands, guide_bands=guides, ratio=ratio, max_value=top)
-        yield {"method": NETWORK, **_row(sample["gt"], fuser(*images, sample["lms"]), ratio)}
+        name = NETWORK
+        if run:
+            checkpoint = find_checkpoint(run / LATEST)
+            name += f", seed {read_card(checkpoint)['config']['seed']}"
+            fuser = rsf.Fuser(fuser.model, rsf.load(checkpoint).variables, max_value=top)
+        yield {"method": name, **_row(sample["gt"], fuser(*images, sample["lms"]), ratio)}
     names = classical.list_methods() if guides == 1 else ["exp", *guided_methods()]
     for name in names if "formulas" in parts else ():
         if name not in _TOO_LARGE:
@@ -83,7 +91,8 @@ def table(rows: list[dict]) -> str:
     """Make one line for each problem: the network, EXP, and the best classical method."""
     lines = []
     for what in dict.fromkeys(tuple(row[key] for key in KEYS[:3]) for row in rows):
-        here = {row["method"]: row for row in rows if tuple(row[key] for key in KEYS[:3]) == what}
+        here = _methods(rows, what)
+        here = {name: row for name, row in here.items() if not name.startswith(f"{NETWORK}, ")}
         if NETWORK not in here or len(here) < 3:
             continue
         network = here.pop(NETWORK)
@@ -105,6 +114,35 @@ def table(rows: list[dict]) -> str:
     return record.table((*columns, "SAM", "lowest classical SAM"), lines)
 
 
+def seeds_table(rows: list[dict]) -> str:
+    """Make one line for each problem that several seeds were scored on: mean and deviation."""
+    lines = []
+    for what in dict.fromkeys(tuple(row[key] for key in KEYS[:3]) for row in rows):
+        here = _methods(rows, what)
+        seeds = [row for name, row in here.items() if name.startswith(NETWORK)]
+        formulas = [row["ERGAS"] for name, row in here.items() if not name.startswith(NETWORK)]
+        if len(seeds) > 1 and formulas:
+            scores = np.array([[row["ERGAS"], row["SAM"]] for row in seeds])
+            (ergas, sam), (spread, sam_spread) = scores.mean(axis=0), scores.std(axis=0, ddof=1)
+            lines.append(
+                [
+                    NAMES.get(what[0], what[0]),
+                    *what[1:],
+                    len(seeds),
+                    f"{ergas:.3f} ± {spread:.3f}",
+                    f"{100 * (ergas / min(formulas) - 1):+.1f} %",
+                    f"{sam:.3f} ± {sam_spread:.3f}",
+                ]
+            )
+    columns = "image", "PAN degraded by", "ratio", "seeds", "ERGAS", "against the best classical"
+    return record.table((*columns, "SAM"), lines)
+
+
+def _methods(rows, what) -> dict[str, dict]:
+    """The rows of one problem, by method."""
+    return {row["method"]: row for row in rows if tuple(row[key] for key in KEYS[:3]) == what}
+
+
 def main() -> None:
     """Measure the chosen rows and print the table."""
     flags = parser(__doc__, "zero_shot.json")
@@ -113,6 +151,7 @@ def main() -> None:
     flags.add_argument("--pan-degradations", type=words, default=["imresize", "mtf_centred"])
     flags.add_argument("--parts", type=words, default=["network", "formulas"])
     flags.add_argument("--sentinel2", type=Path, help="the .mat file of the tile")
+    flags.add_argument("--run", type=Path, help="run folder of another seed")
     options = flags.parse_args()
     use_compilation_cache()
     for image in options.images:
@@ -121,16 +160,17 @@ def main() -> None:
             for degradation in options.pan_degradations:
                 sample = problem(pan, ms, image, degradation, ratio)
                 what = dict(zip(KEYS, (image, degradation, ratio), strict=False))
-                rows = measure(sample, image, MAX_VALUES[image], ratio, options.parts)
+                rows = measure(sample, image, MAX_VALUES[image], ratio, options.parts, options.run)
                 record.merge(options.out, [{**what, **row} for row in rows], KEYS)
     if options.sentinel2:
         sample = sentinel2(options.sentinel2)
         about = {"name": "Sentinel-2, 20 m", "bands": 6, "mtf_ms": list(_GAINS), "ratio": 2}
         sensor = get_sensor({**about, "bit_depth": 14})
-        rows = measure(sample, sensor, _REFLECTANCE, 2, options.parts)
+        rows = measure(sample, sensor, _REFLECTANCE, 2, options.parts, options.run)
         what = dict(zip(KEYS, ("Sentinel-2", "mtf", 2), strict=False))
         record.merge(options.out, [{**what, **row} for row in rows], KEYS)
-    print(table(record.read(options.out)))
+    rows = record.read(options.out)
+    print(table(rows), seeds_table(rows), sep="\n\n")
 
 
 if __name__ == "__main__":
