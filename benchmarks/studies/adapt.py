@@ -5,11 +5,13 @@
 Run from the clone's root. Data: the WorldView-2, IKONOS and GeoEye-1 images that
 benchmarks/images.py names; `--data` is their folder.
 
-Three scores, never mixed:
+Four scores, never mixed:
 - zeroshot: the packaged weights without adaptation, on the whole image degraded once, also with PAN
   displaced.
 - holdout: adaptation to the image without MS [64:256, 64:256]; the square [96:224, 96:224], 31 MS
   pixels away from it, is degraded from its own crop and scored.
+- side: adaptation to the left part of the image alone, MS [:, :144]; the square [96:224, 176:304]
+  is scored likewise, so that what is scored is not surrounded by what was learnt.
 - deployment: the whole image is degraded once, a network is adapted to that pair alone (which is
   degraded once more for it), and the pair fused by it is scored against the MS.
 
@@ -36,6 +38,8 @@ RECIPES = {  # of adaptation/recipe.py; stored rows say theirs
 CLASSICAL = ("exp", "brovey", "gsa", "bt_h", "bdsd_pc", "mtf_glp_hpm", "awlp")
 SHIFTS = (0.0, 0.5, 2.0)  # of PAN, in its pixels, along both axes
 LEFT_OUT = slice(65, 255)  # one pixel less: windows need the neighbours of their pixels
+LEARNT, ASIDE = slice(144), slice(176, 304)  # columns
+SCORES = ("zeroshot", "holdout", "side", "deployment")
 WHAT = ("score", "image", "pan_degradation")
 KEYS = (*WHAT, "pan_shift", "method", "steps", "seed", "recipe")
 
@@ -47,9 +51,12 @@ def problem(kind: str, pan, ms, sensor: str, degradation: str):
         whole = rsf.data.simulate(pan, ms, **how)
         # Adaptation sees the pair alone and degrades it as it always does.
         return (whole["pan"], whole["ms"]), {"held_out": False}, whole
-    valid = np.ones(ms.shape[:2], bool)
-    valid[LEFT_OUT, LEFT_OUT] = False
-    crop = degraded(pan, ms, CENTRE, CENTRE, **how)
+    valid = np.full(ms.shape[:2], kind == "holdout")
+    if kind == "holdout":
+        valid[LEFT_OUT, LEFT_OUT] = False
+    else:
+        valid[:, LEARNT] = True
+    crop = degraded(pan, ms, CENTRE, CENTRE if kind == "holdout" else ASIDE, **how)
     options = {"valid": valid, "ms_phase": (RATIO - 1) / 2, "pan_degradation": degradation}
     return (pan, ms), options, crop
 
@@ -130,7 +137,7 @@ def main() -> None:
     """Measure the chosen rows and print a table for each image."""
     flags = parser(__doc__, "adapt.json")
     add_flags(flags)
-    flags.add_argument("--score", default="holdout", choices=("zeroshot", "holdout", "deployment"))
+    flags.add_argument("--score", default="holdout", choices=SCORES)
     flags.add_argument("--pan-degradation", default="imresize")
     flags.add_argument("--networks", type=words, default=["fusionnet"])
     flags.add_argument("--steps", type=numbers, default=[1000])
