@@ -186,7 +186,7 @@ def _train(
     def begin(params, key):
         return create_state(params, optimizer, key, ema=ema, teacher=distils)
 
-    loaded_params = None
+    loaded_params = {}
     if config.init_from and not has_checkpoint(workdir):
         loaded_params = initial_params(config.init_from, model, card)
 
@@ -207,7 +207,9 @@ def _train(
         state = checkpoints.restore(abstract, card, batches)
         if state is None:
             # Each parameter is drawn by a small program; one for all takes longer to compile.
-            params = init_params(model, params_key) if loaded_params is None else loaded_params
+            params = loaded_params
+            if params.keys() != abstract.params.keys():
+                params = {**init_params(model, params_key), **params}
             params = jax.device_put(jax.device_get(params), placed.params)
             state = jax.jit(begin, out_shardings=placed)(params, state_key)
             if config.init_from and config.init_optimizer:
