@@ -18,6 +18,6 @@ def get_config(data_set: str = "synthetic"):
     config.init_from = "default"
     config.model = {"name": "onesensor"}
     data_sets.select(config, data_set)
-    config.train.update(loss="l1", ema_decay=0.995, ema_warmup=True)
+    config.train.update(loss="relative", ema_decay=0.995, ema_warmup=True)
     config.optim.update(learning_rate=4e-3, clip_norm=1.0)
     return config

@@ -54,7 +54,7 @@ def recipe(
     config.data.update(sensor="", train=scene, valid=scene, test="")
     config.data.update(patch_size=SIDE // ratio * ratio, crops_per_sample=64, augment="d4")
     config.train.update(steps=steps, batch_size=4 if gentle else 8, ema_decay=0.995)
-    config.train.update(ema_warmup=True, loss="relative" if gentle else "l1")
+    config.train.update(ema_warmup=True, loss="relative" if init == DEFAULT else "l1")
     config.train.update(full_resolution=full_resolution, on_bad_loss="rollback", teacher_steps=0)
     config.train.update(log_every=every, eval_every=every, checkpoint_every=every)
     trained = init not in ("", DEFAULT)
