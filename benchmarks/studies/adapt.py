@@ -1,6 +1,6 @@
 """Networks adapted to a real image alone, scored on a part of it that they have not seen.
 
-    python -m benchmarks.studies.adapt --data=FOLDER --score=holdout --networks=fusionnet
+    python -m benchmarks.studies.adapt --data=FOLDER --score=holdout --networks=onesensor
 
 Run from the clone's root. Data: the WorldView-2, IKONOS and GeoEye-1 images that
 benchmarks/images.py names; `--data` is their folder.
@@ -32,8 +32,8 @@ from rsfusion_jax.cli.entry import use_compilation_cache
 from rsfusion_jax.ops.resample import interpolate_at
 
 RECIPES = {  # of adaptation/recipe.py; stored rows say theirs
-    False: "batch 8, learning rate 4e-3",
-    True: "from the packaged weights, batch 4, 5e-4",
+    "anysensor": "from the packaged weights, relative loss, batch 4, 5e-4",
+    "onesensor": "from the packaged weights, relative loss, batch 8, 4e-3",
 }
 CLASSICAL = ("exp", "brovey", "gsa", "bt_h", "bdsd_pc", "mtf_glp_hpm", "awlp")
 SHIFTS = (0.0, 0.5, 2.0)  # of PAN, in its pixels, along both axes
@@ -87,7 +87,7 @@ def zero_shot(pan, ms, sensor: str, max_value: float, degradation: str):
 
 def recipe(options, network: str) -> str:
     """Describe how a network is adapted."""
-    parts = [RECIPES[network == "anysensor"]]
+    parts = [RECIPES.get(network, "batch 8, learning rate 4e-3")]
     if options.score == "deployment":
         parts.append("PAN as MS")
     if options.full_resolution:
@@ -139,7 +139,7 @@ def main() -> None:
     add_flags(flags)
     flags.add_argument("--score", default="holdout", choices=SCORES)
     flags.add_argument("--pan-degradation", default="imresize")
-    flags.add_argument("--networks", type=words, default=["fusionnet"])
+    flags.add_argument("--networks", type=words, default=["onesensor"])
     flags.add_argument("--steps", type=numbers, default=[1000])
     flags.add_argument("--full-resolution", type=float, default=0.0)
     flags.add_argument("--fine-tune", type=int, default=0)

@@ -40,6 +40,7 @@ METHODS = {
     "MTF-GLP-HPM": ["--method=mtf_glp_hpm"],
     "default weights": [],
     "default weights, adapted": ["--adapt=240", "--network=anysensor"],
+    "OneSensor, adapted": ["--adapt"],
     "FusionNet, adapted": ["--adapt=800", "--network=fusionnet"],
 }
 REMEDIES = {  # against the gap between the scale of training and the scale of fusion

@@ -8,14 +8,13 @@ from rsfusion_jax.inference.default import DEFAULT
 from rsfusion_jax.models.catalogue import SMALL_WIDTHS
 from rsfusion_jax.training.config import default_config
 
-SMALL, LARGE = "anysensor", "fusionnet"
-"""Default networks for small and for large scenes; docs/results.md has the scores."""
+NETWORK = "onesensor"
+"""Default network; docs/results.md has the scores of others."""
+STEPS, FEW = 1000, 240
+"""Default numbers of steps: with `ENOUGH` MS pixels to train on; and from the packaged weights with
+fewer pixels, where more steps overfit the degraded scale."""
 ENOUGH = 20_000
-"""Number of MS pixels for training from which a scene counts as large. It lies between the sizes in
-docs/results.md at which FusionNet has too few pixels and enough of them."""
-STEPS, FEW = 2000, 240
-"""Default numbers of steps, for training and for a start from the packaged weights. The latter need
-few; with more, the network overfits the degraded scale."""
+"""Between the sizes in docs/results.md at which a FusionNet has too few pixels and enough."""
 SIDE = 32
 """Side of a training patch in pixels."""
 _VALIDATIONS = 5
@@ -40,14 +39,14 @@ def recipe(
         steps: number of optimiser steps.
         ratio: PAN pixels per MS pixel; the patch size is a multiple of it.
         init: run folder, checkpoint or `.pth` to start from, or "default", the packaged weights,
-            which have a gentle recipe; empty for random weights.
+            or OneSensor on top of them; empty for random weights.
         seed: seed of the weights, the patches and their order.
         full_resolution: weight of the consistency at full resolution.
     """
     if isinstance(network, str):
         network = {"name": network, **SMALL_WIDTHS.get(network, {})}
     every = -(-steps // _VALIDATIONS)
-    gentle = init == DEFAULT
+    gentle = init == DEFAULT and network["name"] != NETWORK  # all of its weights are trained
     config = default_config()
     config.update(name="adaptation", seed=seed, init_from=init)
     config.model = network
@@ -55,10 +54,11 @@ def recipe(
     config.data.update(sensor="", train=scene, valid=scene, test="")
     config.data.update(patch_size=SIDE // ratio * ratio, crops_per_sample=64, augment="d4")
     config.train.update(steps=steps, batch_size=4 if gentle else 8, ema_decay=0.995)
-    config.train.update(ema_warmup=True, loss="relative" if gentle else "l1")
+    config.train.update(ema_warmup=True, loss="relative" if init == DEFAULT else "l1")
     config.train.update(full_resolution=full_resolution, on_bad_loss="rollback", teacher_steps=0)
     config.train.update(log_every=every, eval_every=every, checkpoint_every=every)
-    config.optim.learning_rate = 5e-4 if gentle else 1e-3 if init else 4e-3
+    trained = init not in ("", DEFAULT)
+    config.optim.learning_rate = 5e-4 if gentle else 1e-3 if trained else 4e-3
     config.optim.update(clip_norm=1.0, warmup_steps=min(50, steps // 10))
     config.eval.methods = ()
     config.mesh.devices = 1

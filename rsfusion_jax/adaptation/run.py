@@ -22,8 +22,7 @@ from rsfusion_jax.adaptation.full_resolution import (
 from rsfusion_jax.adaptation.recipe import (
     ENOUGH,
     FEW,
-    LARGE,
-    SMALL,
+    NETWORK,
     STEPS,
     fine_tuning,
     recipe,
@@ -51,7 +50,7 @@ class Wish:
         steps: number of optimiser steps; None for the default, or for as many as `seconds` allows.
         seconds: approximate training time, instead of `steps`.
         network: name of the network, or a dict of its name and fields; None for the network of
-            `init`, or, without `init`, for the default for a scene of this size.
+            `init`, or, without `init`, for OneSensor.
         init: run folder, checkpoint or `.pth` to start from, or "default" for the packaged weights;
             None for the packaged weights if they fit the network, else random weights.
         mtf: sensor whose MTF gains degrade the scene, instead of the scene's own sensor.
@@ -209,7 +208,8 @@ def adapt_to(
             sets["valid"] = Windows(held_out_windows, info)
             verdict = classical_verdict(sets["valid"])
             beside = verdict.beside
-        network, init = start(wish, covered(train_windows))
+        network, init = start(wish)
+        few = init == DEFAULT and covered(train_windows) < ENOUGH
         make_config = functools.partial(
             recipe,
             network,
@@ -220,7 +220,7 @@ def adapt_to(
             seed=wish.seed,
             full_resolution=wish.full_resolution,
         )
-        config = make_config(steps=wish.steps or (FEW if init == DEFAULT else STEPS))
+        config = make_config(steps=wish.steps or (FEW if few else STEPS))
         if wish.seconds is not None:
             config = make_config(steps=steps_within(wish.seconds, config, sets))
         folder = Path(wish.keep or stack.enter_context(tempfile.TemporaryDirectory()))
@@ -247,12 +247,11 @@ def adapt_to(
     return adaptation
 
 
-def start(wish: Wish, pixels: int) -> tuple[str | dict, str]:
+def start(wish: Wish) -> tuple[str | dict, str]:
     """Choose the network and its initial weights, as arguments of `recipe`.
 
     Args:
         wish: options of the adaptation.
-        pixels: number of MS pixels to train on.
 
     Returns:
         The argument `network` of `recipe`, and its argument `init`.
@@ -264,8 +263,8 @@ def start(wish: Wish, pixels: int) -> tuple[str | dict, str]:
     if network is not None and not isinstance(network, str):
         network = dict(network)
     if network is None and init is None:
-        network = SMALL if pixels < ENOUGH else LARGE
-    if init is None and network == SMALL:
+        network = NETWORK
+    if init is None and network in (NETWORK, provenance()["network"]["name"]):
         init = DEFAULT
     if network is None and init == DEFAULT:
         network = provenance()["network"]

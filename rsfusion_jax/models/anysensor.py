@@ -108,6 +108,7 @@ class AnySensor(Network):
 
     title = "AnySensor"
     sees_units = False
+    inner_reach = 3  # the fine network: three convolutions of 3 x 3
 
     @property
     def _coarse_reach(self) -> int:
@@ -121,11 +122,6 @@ class AnySensor(Network):
         statistics = 2 * _RADIUS + _WIDE + self._coarse_reach
         reach = blurs + self.ratio * (max(_ENLARGEMENT, statistics) + 1) + self.inner_reach
         return 2 * reach + 1
-
-    @property
-    def inner_reach(self) -> int:
-        """The fine network: three convolutions of 3 x 3."""
-        return 3
 
     @nn.compact
     def __call__(self, pan, ms, lms, train: bool = False, inner=None):

@@ -188,7 +188,7 @@ def _train(
         return create_state(params, optimizer, key, ema=ema, teacher=distils)
 
     blocks = parse_blocks(config.train.log_features, model)
-    loaded_params = None
+    loaded_params = {}
     if config.init_from and not has_checkpoint(workdir):
         loaded_params = initial_params(config.init_from, model, card)
 
@@ -209,7 +209,9 @@ def _train(
         state = checkpoints.restore(abstract, card, batches)
         if state is None:
             # Each parameter is drawn by a small program; one for all takes longer to compile.
-            params = init_params(model, params_key) if loaded_params is None else loaded_params
+            params = loaded_params
+            if params.keys() != abstract.params.keys():
+                params = {**init_params(model, params_key), **params}
             params = jax.device_put(jax.device_get(params), placed.params)
             state = jax.jit(begin, out_shardings=placed)(params, state_key)
             if config.init_from and config.init_optimizer:

@@ -29,7 +29,7 @@ def initial_params(path: str, model, card: dict) -> dict:
         card: card of this run's network, from `runs.card.network_card`.
 
     Returns:
-        The parameters of `model`.
+        The parameters of `model`; of OneSensor, with "default", those of its AnySensor alone.
 
     Raises:
         UserError: the path has no weights, or those of another network or configuration.
@@ -38,6 +38,8 @@ def initial_params(path: str, model, card: dict) -> dict:
         stored = provenance()["network"]
         ignored = ("num_bands", "guide_bands", "ratio")
         network = {key: value for key, value in card["network"].items() if key not in ignored}
+        if network == {"name": "onesensor"}:
+            return {"first": jax.tree.map(jnp.asarray, default_params())}
         if network != stored:
             raise UserError(
                 f"init_from={DEFAULT!r} is for the network {stored}, this run builds {network}; "

@@ -19,7 +19,7 @@ from noise import noise_like
 from rsfusion_jax.models import abstract_params, create_model, list_models
 
 FOLDER = Path(__file__).parents[1] / "golden"
-OURS = ("anysensor", "bandwise")
+OURS = ("anysensor", "bandwise", "onesensor")
 """Networks without a publication: their goldens only keep their function as it is."""
 SMALL = {
     "ddif": {
