@@ -13,6 +13,7 @@ from rsfusion_jax.evaluation.methods import Method, classical_method, find_metho
 from rsfusion_jax.evaluation.report import REPORT
 from rsfusion_jax.evaluation.several_runs import distinct_labels, find_families
 from rsfusion_jax.evaluation.specs import expand, parse_spec
+from rsfusion_jax.inference.pretrained import folder_of, is_pretrained, read_config
 from rsfusion_jax.runs.checkpoint import LATEST
 
 _MOST_AT_ONCE = 2**16
@@ -155,11 +156,13 @@ def _dated_folder(workdir: str | None) -> Path:
 
 
 def _first_card(specs: Sequence[str], workdir: str | None) -> dict | None:
-    """Return the card of the first spec that is a run folder or checkpoint, or None."""
+    """Return the card of the first spec that has weights and a card, or None."""
     from rsfusion_jax.runs.checkpoint import find_checkpoint, read_card
 
     for spec in specs:
         path = parse_spec(spec).path
+        if is_pretrained(path):
+            return read_config(folder_of(path))
         if path.is_dir() or spec == workdir:
             return read_card(find_checkpoint(path))
     return None

@@ -204,8 +204,9 @@ def _draw_influence(methods: Sequence[Method], inputs, pixel: tuple[int, int]) -
             relative = np.maximum(image / max(image.max(), 1e-30), _DARKEST)
             axis = axes[row, column]
             drawn = axis.imshow(np.log10(relative), cmap="viridis", vmin=np.log10(_DARKEST), vmax=0)
-            step = 1 if row == 0 else method.fuser.model.ratio
-            axis.plot(pixel[1] / step, pixel[0] / step, "r+", markersize=6)
+            step, phase = (method.fuser.model.ratio, method.fuser.ms_phase) if row else (1, 0)
+            y, x = ((place - phase) / step for place in pixel)
+            axis.plot(x, y, "r+", markersize=6)
             if row == 0:
                 axis.set_title(method.label, fontsize=9)
             _label_row(axes[row, 0], f"influence of {name}")

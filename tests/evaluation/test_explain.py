@@ -10,42 +10,43 @@ from rsfusion_jax.cli.main import run
 from rsfusion_jax.data.stored.set_file import write_set
 from rsfusion_jax.evaluation.explain import draw_details, influence
 from rsfusion_jax.models import create_model, init_params
+from rsfusion_jax.ops.resample import interp23
 
 
 def _fuser(seed):
     model = create_model("fusionnet", num_bands=4)
-    return rsf.Fuser(model, {"params": init_params(model, jax.random.key(seed))}, sensor="wv4")
+    return rsf.Fuser(model, {"params": init_params(model, jax.random.key(seed))})
 
 
 def test_only_the_receptive_field_has_influence():
     draw = np.random.default_rng(2)
     pan, ms = draw.random((1, 48, 48, 1), np.float32), draw.random((1, 12, 12, 4), np.float32)
-    of_pan, of_ms = influence(_fuser(0), pan, ms, (20, 24))
+    of_pan, of_ms = influence(_fuser(0), pan, ms, (22, 26))
     assert of_pan.shape == (48, 48) and of_ms.shape == (12, 12)
     rows, columns = np.nonzero(of_pan)
-    assert (rows.min(), rows.max()) == (10, 30) and (columns.min(), columns.max()) == (14, 34)
+    assert (rows.min(), rows.max()) == (12, 32) and (columns.min(), columns.max()) == (16, 36)
     assert np.unravel_index(of_ms.argmax(), of_ms.shape) == (5, 6)
-    # The derivative, by a small step: all bands of the fused pixel together.
-    step = np.zeros_like(pan)
-    step[0, 22, 25] = 1e-2
-    model, variables = _fuser(0).model, _fuser(0).variables
-    lms = np.repeat(np.repeat(ms, 4, 1), 4, 2)
+    # The derivative by a small step.
+    fuser, step = _fuser(0), np.zeros_like(pan)
+    step[0, 22, 26] = 1e-2
     above, below = (
-        model.apply(variables, pan + sign * step, ms, lms)["fused"][0, 20, 24].sum()
+        fuser.model.apply(fuser.variables, pan + sign * step, ms, interp23(ms, 4))["fused"]
         for sign in (1, -1)
     )
-    assert abs(above - below) > 0
+    slope = (above - below)[0, 22, 26].sum() / 2e-2
+    assert abs(abs(slope) / of_pan[22, 26] - 1) < 1e-2
 
 
 def test_pictures_of_a_set(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     draw = np.random.default_rng(3)
-    sides = {"gt": (32, 4), "lms": (32, 4), "ms": (8, 4), "pan": (32, 1)}
+    sides = {"gt": (32, 4), "ms": (8, 4), "pan": (32, 1)}
     samples = [
-        {key: draw.random((s, s, c)).astype(np.float32) for key, (s, c) in sides.items()}
-        for _ in range(2)
+        {key: draw.random((s, s, c), np.float32) for key, (s, c) in sides.items()} for _ in range(2)
     ]
-    write_set("set.h5", samples)
+    for sample in samples:
+        sample["lms"] = np.asarray(interp23(sample["ms"], 4))
+    write_set(tmp_path / "set.h5", iter(samples), 2, {})
     for seed in (0, 1):
         rsf.save_pretrained(_fuser(seed), f"net{seed}")
     command = ["explain", "out", "--methods=a=net0,b=net1,gsa", "--data=set.h5", "--sensor=wv4"]
