@@ -9,10 +9,11 @@ import ml_collections
 from rsfusion_jax.data.source import Source
 from rsfusion_jax.errors import UserError
 from rsfusion_jax.evaluation.leaderboard import leaderboard
-from rsfusion_jax.evaluation.methods import classical_method, find_method
+from rsfusion_jax.evaluation.methods import Method, classical_method, find_method
 from rsfusion_jax.evaluation.report import REPORT
 from rsfusion_jax.evaluation.several_runs import distinct_labels, find_families
 from rsfusion_jax.evaluation.specs import expand, parse_spec
+from rsfusion_jax.inference.pretrained import folder_of, is_pretrained, read_config
 from rsfusion_jax.runs.checkpoint import LATEST
 
 _MOST_AT_ONCE = 2**16
@@ -60,37 +61,22 @@ def evaluate(
         UserError: there is no method or no data set, or `out` already has a report.
     """
     workdir = str(expand(workdir)) if workdir else None
-    data, out = (str(expand(path)) if path else None for path in (data, out))
-    specs = ([workdir] if workdir else []) + list(methods)
-    if not specs:
-        raise UserError(
-            "nothing to score; give --workdir=RUN or --methods=RUN,network:file.pth,gsa"
-        )
-    if key is not None and not any(parse_spec(spec).network for spec in specs):
-        raise UserError(f"--key={key} is of network:file.pth in --methods; leave it out")
-    of_data = {"sensor": sensor, "max-value": max_value, "ratio": ratio, "axes": axes}
-    for name, value in of_data.items():
-        if value is not None and not data:
-            raise UserError(
-                f"--{name}={value} is of --data, not of a run's own test set; give both"
-            )
+    out = str(expand(out)) if out else None
     if not 1 <= batch_size <= _MOST_AT_ONCE:
         raise UserError(f"--batch-size={batch_size} must lie in 1..{_MOST_AT_ONCE}")
-    card = _first_card(specs, workdir)
-    if data:
-        source = _open(data, sensor, max_value, ratio, axes, wrap, card)
-    elif wrap:
-        raise UserError("--wrap enlarges the images of a file; name it as --data")
-    elif card and "config" in card:
-        source = _own_test_set(card)
-    else:
-        raise UserError("no data set to score on; give --data=FILE and --sensor=NAME")
+    source, scored = choose(
+        workdir=workdir,
+        methods=methods,
+        data=data,
+        sensor=sensor,
+        max_value=max_value,
+        ratio=ratio,
+        axes=axes,
+        wrap=wrap,
+        key=key,
+    )
     if out and (Path(out) / REPORT).exists():
         raise UserError(f"{out} holds the report of an earlier evaluation; name another")
-    options = {"wrap": wrap, "key": key}
-    scored = [find_method(spec, source.info, **options) for spec in specs if spec != "exp"]
-    reference = classical_method("exp", source.info)
-    scored = distinct_labels([reference, *scored])[1:]
     families = find_families(scored) if over_runs else {}
     folder = Path(out) if out else _dated_folder(workdir)
     try:
@@ -111,6 +97,55 @@ def evaluate(
     print(f"report and pictures in {folder}")
 
 
+def choose(
+    *,
+    workdir: str | None,
+    methods: Sequence[str],
+    data: str | None,
+    sensor: str | None = None,
+    max_value: float | None = None,
+    ratio: int | None = None,
+    axes: str | None = None,
+    wrap: bool = False,
+    key: str | None = None,
+) -> tuple[Source, list[Method]]:
+    """Find the methods and the data set that a command names; the arguments are `evaluate`'s.
+
+    Returns:
+        The set, and the methods without EXP, with labels that differ from each other.
+
+    Raises:
+        UserError: there is no method or no data set, or they do not fit.
+    """
+    workdir, data = (str(expand(path)) if path else None for path in (workdir, data))
+    specs = ([workdir] if workdir else []) + list(methods)
+    if not specs:
+        raise UserError(
+            "nothing to score; give --workdir=RUN or --methods=RUN,network:file.pth,gsa"
+        )
+    if key is not None and not any(parse_spec(spec).network for spec in specs):
+        raise UserError(f"--key={key} is of network:file.pth in --methods; leave it out")
+    of_data = {"sensor": sensor, "max-value": max_value, "ratio": ratio, "axes": axes}
+    for name, value in of_data.items():
+        if value is not None and not data:
+            raise UserError(
+                f"--{name}={value} is of --data, not of a run's own test set; give both"
+            )
+    card = _first_card(specs, workdir)
+    if data:
+        source = _open(data, sensor, max_value, ratio, axes, wrap, card)
+    elif wrap:
+        raise UserError("--wrap enlarges the images of a file; name it as --data")
+    elif card and "config" in card:
+        source = _own_test_set(card)
+    else:
+        raise UserError("no data set to score on; give --data=FILE and --sensor=NAME")
+    options = {"wrap": wrap, "key": key}
+    scored = [find_method(spec, source.info, **options) for spec in specs if spec != "exp"]
+    reference = classical_method("exp", source.info)
+    return source, distinct_labels([reference, *scored])[1:]
+
+
 def _dated_folder(workdir: str | None) -> Path:
     """Name the folder of a report by the date, in the run folder where there is one."""
     # Only run folders get an `evaluations` folder; a checkpoint's folder is not changed.
@@ -121,11 +156,13 @@ def _dated_folder(workdir: str | None) -> Path:
 
 
 def _first_card(specs: Sequence[str], workdir: str | None) -> dict | None:
-    """Return the card of the first spec that is a run folder or checkpoint, or None."""
+    """Return the card of the first spec that has weights and a card, or None."""
     from rsfusion_jax.runs.checkpoint import find_checkpoint, read_card
 
     for spec in specs:
         path = parse_spec(spec).path
+        if is_pretrained(path):
+            return read_config(folder_of(path))
         if path.is_dir() or spec == workdir:
             return read_card(find_checkpoint(path))
     return None

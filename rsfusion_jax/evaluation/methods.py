@@ -34,6 +34,7 @@ class Method:
         base: label of all runs of this method, such as the name of its network.
         family: equal for runs of one method, which differ in the seed alone; empty for methods
             without runs.
+        fuser: the network with its weights; None for classical methods.
     """
 
     label: str
@@ -42,6 +43,7 @@ class Method:
     path: str = ""
     base: str = ""
     family: str = ""
+    fuser: Fuser | None = None
 
 
 def classical_method(name: str, info: SetInfo, *, wrap: bool = False) -> Method:
@@ -71,7 +73,7 @@ def network_method(
 ) -> Method:
     """Make a method from a network with its weights; the other arguments are those of `Method`."""
     count = sum(leaf.size for leaf in jax.tree.leaves(fuser.variables))
-    return Method(label, fuser.fuse_unit, count, str(path), base, family)
+    return Method(label, fuser.fuse_unit, count, str(path), base, family, fuser)
 
 
 def find_method(text: str, info: SetInfo, *, wrap: bool = False, key: str | None = None) -> Method:

@@ -11,6 +11,7 @@ from flax import linen as nn
 from rsfusion_jax.compilation import jit
 from rsfusion_jax.errors import UserError
 from rsfusion_jax.inference.draw import Diffusion, draw
+from rsfusion_jax.inference.intermediates import feature_maps, parse_blocks
 from rsfusion_jax.inference.tiles import fuse_tiles
 from rsfusion_jax.ops.by_device import by_device
 from rsfusion_jax.ops.resample import interp23
@@ -120,16 +121,8 @@ class Fuser:
         """
         options = {"seed": seed, "steps": steps, "sampler": sampler, "samples": samples}
         self._check_options({**options, "return_std": return_std or None})
-        pan, ms, lms, single = self._check_images(pan, ms, lms)
-        # Outside of jax: each operation on an image of a new size is another program there.
-        scale = np.float32(self.max_value)
-        pan = np.asarray(pan, np.float32) / np.float32(self.pan_value)
-        ms = np.asarray(ms, np.float32) / scale
-        if lms is None:
-            lms = _enlarged(ms, self.model.ratio)
-        else:
-            lms = np.asarray(lms, np.float32) / scale
-        std = None
+        pan, ms, lms, single = self._unit_images(pan, ms, lms)
+        scale, std = np.float32(self.max_value), None
         if self.diffusion is not None:
             fused, std = draw(
                 self.model,
@@ -150,6 +143,32 @@ class Fuser:
             for image in ((fused, std) if return_std else (fused,))
         ]
         return tuple(outputs) if return_std else outputs[0]
+
+    def intermediates(self, pan, ms, blocks: str, lms=None) -> dict[str, np.ndarray]:
+        """Return what blocks of the network compute for one image or a batch.
+
+        Of a diffusion network it is one call of the denoiser, in the middle of its schedule.
+
+        Args:
+            pan: guide image, as for a call.
+            ms: MS image, likewise.
+            blocks: names of blocks between commas, such as "fd2r,fscfm*", where `*` stands for any
+                characters; those that `inference.intermediates.list_blocks` lists.
+            lms: upsampled MS; by default computed from `ms`.
+
+        Returns:
+            By the path of the block, its output: (h, w, c) or (B, h, w, c) with its own size and
+            channels, in the network's units.
+
+        Raises:
+            UserError: as for a call, or a name fits no block whose output is an image.
+        """
+        names = parse_blocks(blocks, self.model)
+        *images, single = self._unit_images(pan, ms, lms)
+        maps = feature_maps(
+            self.model, self.variables, *images, blocks=names, diffusion=self.diffusion
+        )
+        return {name: np.asarray(image[0] if single else image) for name, image in maps.items()}
 
     def fuse_unit(self, pan, ms, lms) -> jax.Array:
         """Fuse a batch in [0, 1] with one compiled function.
@@ -182,6 +201,19 @@ class Fuser:
                 raise UserError(f"{name}={options[name]} must be at least 1")
         if "return_std" in options and options.get("samples", 1) < 2:
             raise UserError("return_std=True needs samples= of at least 2")
+
+    def _unit_images(self, pan, ms, lms):
+        """Return PAN, MS and LMS as batches over their full scales, and whether it was one image.
+
+        Outside of jax: each operation on an image of a new size is another program there.
+        """
+        pan, ms, lms, single = self._check_images(pan, ms, lms)
+        scale = np.float32(self.max_value)
+        pan = np.asarray(pan, np.float32) / np.float32(self.pan_value)
+        ms = np.asarray(ms, np.float32) / scale
+        if lms is None:
+            return pan, ms, _enlarged(ms, self.model.ratio), single
+        return pan, ms, np.asarray(lms, np.float32) / scale, single
 
     def _check_images(self, pan, ms, lms):
         """Return the images as NumPy batches, and whether the input was a single image."""

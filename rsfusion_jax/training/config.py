@@ -90,6 +90,9 @@ def default_config() -> ml_collections.ConfigDict:
     train.ema_start = 0  # until this step the average is a copy of the weights
     train.ema_warmup = False  # raise the decay to ema_decay as 1 - (1 + step)^(-2/3)
     train.log_every = 200  # steps between lines of the log
+    # Blocks of the network whose outputs each validation draws in TensorBoard, for two images, such
+    # as "fd2r,fscfm*"; "": none, which costs nothing.
+    train.log_features = ""
     train.eval_every = 500  # steps between validations; the best checkpoint is stored as well
     train.checkpoint_every = 500  # steps between checkpoints: what a killed run can lose at most
     # What happens when the loss is not finite: "stop" ends the run; "rollback" resumes the last

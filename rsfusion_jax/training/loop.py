@@ -18,6 +18,7 @@ from rsfusion_jax.data.source import Source
 from rsfusion_jax.errors import Interrupted, UserError
 from rsfusion_jax.evaluation.leaderboard import closing_report
 from rsfusion_jax.inference.draw import Diffusion
+from rsfusion_jax.inference.intermediates import parse_blocks
 from rsfusion_jax.inference.load import load
 from rsfusion_jax.models import abstract_params, create_model, init_params
 from rsfusion_jax.new_files import is_full_disk
@@ -186,6 +187,7 @@ def _train(
     def begin(params, key):
         return create_state(params, optimizer, key, ema=ema, teacher=distils)
 
+    blocks = parse_blocks(config.train.log_features, model)
     loaded_params = {}
     if config.init_from and not has_checkpoint(workdir):
         loaded_params = initial_params(config.init_from, model, card)
@@ -231,7 +233,7 @@ def _train(
         lockstep = mesh.size > 1 and mesh.devices.flat[0].platform == "cpu"
         log = stack.enter_context(contextlib.closing(RunLog(workdir, first)))
         step_log = StepLog(log, schedule, config.train.batch_size, mesh.size, config.train.spike)
-        validation = Validation(config.eval, valid_set, model, mesh, checkpoints, log, card)
+        validation = Validation(config.eval, valid_set, model, mesh, checkpoints, log, card, blocks)
         tracer = stack.enter_context(Profile(workdir, first if profile else None))
         bar = stack.enter_context(
             ProgressBar(f"training {fields['name']}", steps, first, quiet=not is_first())

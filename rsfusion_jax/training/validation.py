@@ -2,6 +2,7 @@
 
 import functools
 import math
+from collections.abc import Sequence
 
 import jax
 import numpy as np
@@ -9,10 +10,12 @@ import numpy as np
 from rsfusion_jax.classical import list_methods
 from rsfusion_jax.data.source import Source
 from rsfusion_jax.errors import UserError
+from rsfusion_jax.evaluation.channels import draw_channels
 from rsfusion_jax.evaluation.measures import REDUCED, reduced_metrics
 from rsfusion_jax.evaluation.panels import as_array, panel
 from rsfusion_jax.evaluation.score import score
 from rsfusion_jax.inference.fuser import Fuser
+from rsfusion_jax.inference.intermediates import feature_maps
 from rsfusion_jax.runs.checkpoint import Checkpoints
 from rsfusion_jax.training.sharding import fetch, put_whole_batch, replicated
 from rsfusion_jax.training.writers import RunLog
@@ -48,6 +51,7 @@ class Validation:
         checkpoints: checkpoints of the run, where the best weights are saved.
         log: the log that scores and example images are written to.
         card: card of the network, from `runs.card.network_card`.
+        blocks: blocks of the network whose outputs are drawn, from `intermediates.parse_blocks`.
     """
 
     def __init__(
@@ -59,11 +63,13 @@ class Validation:
         checkpoints: Checkpoints,
         log: RunLog,
         card: dict,
+        blocks: Sequence[str] = (),
     ):
         self._metric = options.best_metric
         self._batch_size = math.ceil(options.batch_size / mesh.size) * mesh.size
         self._source, self._model, self._mesh = source, model, mesh
         self._checkpoints, self._log, self._card = checkpoints, log, card
+        self._blocks = blocks
         best = checkpoints.best_score()
         self._best = None if best is None else best[self._metric]
 
@@ -80,6 +86,8 @@ class Validation:
         ).mean()
         self._log.scalars(step, {f"valid/{name}": value for name, value in means.items()})
         self._log.image(step, "valid/fused", self._picture(fuser))
+        for block, picture in self._features(fuser).items():
+            self._log.image(step, f"features/{block}", picture)
         value = means[self._metric]
         better = np.less if REDUCED[self._metric] else np.greater
         # A NaN score is never the best.
@@ -90,9 +98,28 @@ class Validation:
         return f"valid {self._metric} {value:.4f} (best {best})"
 
     def _picture(self, fuser: Fuser) -> np.ndarray:
-        samples = [self._source[i] for i in range(min(_PICTURES, len(self._source)))]
-        fused = [
-            fetch(fuser.fuse_unit(*(sample[key][None] for key in ("pan", "ms", "lms"))))[0]
-            for sample in samples
-        ]
+        samples = self._samples()
+        fused = [fetch(fuser.fuse_unit(*_images(sample)))[0] for sample in samples]
         return as_array(panel(samples, fused, self._source.info.sensor.rgb))
+
+    def _features(self, fuser: Fuser) -> dict[str, np.ndarray]:
+        """Draw the outputs of the named blocks, one image below the other."""
+        if not self._blocks:
+            return {}
+        options = {"blocks": self._blocks, "diffusion": fuser.diffusion}
+        maps = [
+            feature_maps(self._model, fuser.variables, *_images(sample), **options)
+            for sample in self._samples()
+        ]
+        return {
+            block: np.concatenate([draw_channels(fetch(one[block])[0]) for one in maps])
+            for block in self._blocks
+        }
+
+    def _samples(self) -> list[dict]:
+        return [self._source[i] for i in range(min(_PICTURES, len(self._source)))]
+
+
+def _images(sample: dict) -> list[np.ndarray]:
+    """A batch of one image: PAN, MS and LMS."""
+    return [sample[key][None] for key in ("pan", "ms", "lms")]

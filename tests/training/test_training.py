@@ -47,7 +47,13 @@ def _flags(config, workdir):
 @pytest.fixture(scope="module")
 def finished_run(tmp_path_factory):
     workdir = tmp_path_factory.mktemp("runs") / "tiny"
-    return train(tiny_config(), workdir)
+    return train(_finished_config(), workdir)
+
+
+def _finished_config():
+    config = tiny_config()
+    config.train.log_features = "conv3"
+    return config
 
 
 def _params(workdir, step):
@@ -68,11 +74,13 @@ def test_a_run_leaves_what_users_look_for(finished_run):
     for name in ("panel_fusionnet.png", "panel_exp.png", "config.json", "tensorboard", "best"):
         assert (finished_run / name).exists()
     assert rsf.load(finished_run).max_value == rsf.get_sensor("wv3").max_value
+    events = b"".join(path.read_bytes() for path in (finished_run / "tensorboard").iterdir())
+    assert events.count(b"features/conv3") == events.count(b"valid/fused") == 2
 
 
 def test_a_finished_run_says_so(finished_run, capsys):
     before = (finished_run / "metrics.jsonl").read_bytes()
-    train(tiny_config(), finished_run)
+    train(_finished_config(), finished_run)
     assert "finished at step 6" in capsys.readouterr().out
     assert (finished_run / "metrics.jsonl").read_bytes() == before
 
