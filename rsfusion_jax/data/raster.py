@@ -10,6 +10,8 @@ import scipy
 
 from rsfusion_jax.data.opening import GDAL_ERRORS, open_dataset
 from rsfusion_jax.data.stored.families import NAMES
+from rsfusion_jax.data.stored.npyfile import read_npy
+from rsfusion_jax.data.stored.unpacking import check_unpacked
 from rsfusion_jax.errors import UserError, check_name, not_a_file
 
 _GEOTIFF = (".tif", ".tiff")
@@ -127,6 +129,8 @@ def read_geotiff(path: Path) -> Raster:
                     for index, meaning in zip(file.indexes, file.colorinterp, strict=True)
                     if meaning != ColorInterp.alpha
                 ]
+                claimed = file.width * file.height * np.dtype(file.dtypes[0]).itemsize * len(bands)
+                check_unpacked(path, "the image", claimed, path.stat().st_size)
                 image = np.moveaxis(file.read(bands), 0, -1)
                 valid = (file.read_masks(bands) > 0).all(axis=0)
                 geometry = None if file.transform.is_identity else tuple(file.transform)[:6]
@@ -168,8 +172,8 @@ def _read_mat(path: Path, key: str, num_bands: int | None) -> Raster:
 
 def _load_npy(path: Path) -> np.ndarray:
     try:
-        return np.load(path, allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
+        return read_npy(path)
+    except (ValueError, OSError) as error:
         raise UserError(
             f"{path} cannot be read as .npy ({' '.join(str(error).split())}); expected one "
             "numerical array, so save it again"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import h5py
 
+from rsfusion_jax.data.stored.chunked import Chunked
 from rsfusion_jax.data.stored.contiguous import Contiguous, is_contiguous
 from rsfusion_jax.errors import UserError
 
@@ -18,7 +19,8 @@ class Hdf5File:
     forked handle shares its file position). So only the path is pickled, and each process opens
     the file for itself. The `h5py.Dataset` objects are cached, since looking one up takes three
     times as long as reading 64x64x8 values. Threads may share an instance: h5py serialises its
-    calls, and uncompressed arrays are read without h5py (`data.stored.contiguous`).
+    calls, and uncompressed arrays are read without h5py (`data.stored.contiguous`). Others are
+    checked before they are read (`data.stored.chunked`).
 
     Args:
         path: path of the file.
@@ -33,7 +35,7 @@ class Hdf5File:
         self._opened = None
         self.arrays()
 
-    def arrays(self) -> Mapping[str, h5py.Dataset | Contiguous]:
+    def arrays(self) -> Mapping[str, Contiguous | Chunked]:
         """Return the arrays at the root of the file by name."""
         return self._open()[2]
 
@@ -45,7 +47,7 @@ class Hdf5File:
         """Return the attributes of the file's root group."""
         return dict(self._open()[1].attrs)
 
-    def _open(self) -> tuple[int, h5py.File, dict[str, h5py.Dataset]]:
+    def _open(self) -> tuple[int, h5py.File, dict[str, Contiguous | Chunked]]:
         opened = self._opened
         if opened is not None and opened[0] == os.getpid():
             return opened
@@ -55,7 +57,7 @@ class Hdf5File:
                     file = h5py.File(self.path, "r")
                     check_values_inside(self.path, file)
                     arrays = {
-                        name: Contiguous(item) if is_contiguous(item) else item
+                        name: Contiguous(item) if is_contiguous(item) else Chunked(self.path, item)
                         for name, item in file.items()
                         if isinstance(item, h5py.Dataset)
                     }
@@ -80,6 +82,24 @@ class Hdf5File:
         self.path = state["path"]
         self._lock = threading.Lock()
         self._opened = None
+
+
+def check_file(path: Path, file: h5py.File) -> None:
+    """Check all groups of a file that another reader opens, such as GDAL.
+
+    Args:
+        path: what messages call the file.
+        file: the open file.
+
+    Raises:
+        UserError: arrays that lie in other files, or whose chunks unpack to far more than is
+            stored.
+    """
+    check_values_inside(path, file, whole=True)
+    arrays = []
+    file.visititems(lambda _, item: arrays.append(item) if isinstance(item, h5py.Dataset) else None)
+    for array in arrays:
+        Chunked(path, array).check_chunks()
 
 
 def check_values_inside(path: Path, file: h5py.File, whole: bool = False) -> None:

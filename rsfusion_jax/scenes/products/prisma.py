@@ -12,6 +12,7 @@ import h5py
 import numpy as np
 import rasterio
 
+from rsfusion_jax.data.stored.hdf5 import check_file
 from rsfusion_jax.errors import UserError
 from rsfusion_jax.scenes.pair.source import Source
 from rsfusion_jax.scenes.products.files import Files
@@ -57,6 +58,7 @@ def read(files: Files, given: str | None, folder: str | None = None) -> Product 
     path = files.root / found[0]
     try:
         with h5py.File(path) as file:
+            check_file(path, file)
             if _FIELDS.format("HCO") not in file:
                 raise UserError(
                     f"{found[0]} is no PRISMA product of level 2D; give the orthorectified L2D"
