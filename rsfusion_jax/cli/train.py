@@ -39,13 +39,13 @@ def run(arguments: argparse.Namespace) -> None:
     from rsfusion_jax.training.ignored import check_ignored
     from rsfusion_jax.training.loop import train
 
+    workdir = arguments.workdir or f"runs/{arguments.config.name}"
+    if not is_run_folder(workdir):  # a run is resumed as it was started
+        check_ignored(arguments.config, arguments.recipe)
     connect(
         arguments.coordinator,
         arguments.num_processes,
         arguments.process_id,
         arguments.distributed,
     )
-    workdir = arguments.workdir or f"runs/{arguments.config.name}"
-    if not is_run_folder(workdir):  # a run is resumed as it was started
-        check_ignored(arguments.config, arguments.recipe)
     train(arguments.config, workdir, profile=arguments.profile)

@@ -119,7 +119,7 @@ def check_ignored(config: ml_collections.ConfigDict, before: ml_collections.Conf
     """Raise `UserError` for the first field that a user set and that changes nothing.
 
     A recipe holds values for several cases; so only what differs from it is looked at, and not
-    what has its default again.
+    what is off or has its default again.
 
     Args:
         config: config of a run.
@@ -128,7 +128,7 @@ def check_ignored(config: ml_collections.ConfigDict, before: ml_collections.Conf
     default, recipe = _fields(default_config()), _fields(before)
     for path, value in _fields(config).items():
         need = NEEDS.get(path) or NEEDS.get(f"{path.partition('.')[0]}.*")
-        changed = value != recipe.get(path) and value != default.get(path)
+        changed = value and value not in (recipe.get(path), default.get(path))
         if changed and need is not None and not need.met(config):
             raise UserError(
                 f"{path}={value!r} would change nothing, since it needs {need.text}; leave it out, "

@@ -66,7 +66,7 @@ CASES = [  # a field, the other fields with which it changes nothing, and with w
     ("optim.milestones=(3,)", ["optim.schedule=step"], ["optim.schedule=milestones"]),
     ("eval.batch_size=2", ["data.valid=", "data.test="], ["data.valid="]),
     ("eval.best_metric=SAM", ["data.valid="], ["data.test="]),
-    ("eval.methods=()", ["data.test="], ["data.valid="]),
+    ("eval.methods=('exp',)", ["data.test="], ["data.valid="]),
 ]
 
 
