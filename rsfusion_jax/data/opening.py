@@ -197,6 +197,23 @@ def _check_references(name: str, root: str, depth: int = 1) -> None:
     _check_all(found, name, root, depth)
 
 
+def files_behind(path: Path) -> list[Path]:
+    """Return a file and, of a virtual dataset, the files that it leads to, each once."""
+    files = [path]
+    for file in files:  # grows meanwhile
+        driver, name = _REFERRING.get(_suffix(str(file))), str(file)
+        if driver is None or file.stat().st_size > _MOST_TEXT:
+            continue
+        try:
+            text = file.read_bytes()
+            found = _sources(text, name) if driver == "VRT" else _images(text, name, driver)
+        except UserError:  # is said where it is opened
+            continue
+        names = map(Path, dict.fromkeys(filter(os.path.isfile, found)))
+        files += [one for one in names if one not in files]
+    return files
+
+
 def _check_place(reference: str, name: str, root: str) -> None:
     if not _lies_in(reference, root):
         raise UserError(
