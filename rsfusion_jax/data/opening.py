@@ -21,7 +21,7 @@ import rasterio
 from rasterio._err import CPLE_BaseError
 
 from rsfusion_jax.archives import check_archive
-from rsfusion_jax.data.stored.hdf5 import check_file
+from rsfusion_jax.data.stored.hdf5 import check_file, is_hdf5
 from rsfusion_jax.data.stored.unpacking import check_unpacked
 from rsfusion_jax.errors import UserError
 
@@ -293,7 +293,7 @@ def _check_hdf5(name: str) -> None:
     """Refuse an HDF5 file whose values lie in other files or fill the memory."""
     quoted = re.search(r'"([^"]+)"', name)
     path = quoted[1] if quoted else re.sub(r"://?.*$", "", _PREFIX.sub("", name, count=1))
-    if not os.path.isfile(path) or not h5py.is_hdf5(path):
+    if not os.path.isfile(path) or not is_hdf5(path):
         return
     with h5py.File(path, "r") as file:
         check_file(Path(path), file)

@@ -149,14 +149,12 @@ def read_geotiff(path: Path) -> Raster:
 
 def _read_mat(path: Path, key: str, num_bands: int | None) -> Raster:
     # Imported where they are needed: scenes are seldom MATLAB files.
-    import h5py
-
-    from rsfusion_jax.data.stored.hdf5 import Hdf5File
+    from rsfusion_jax.data.stored.hdf5 import Hdf5File, is_hdf5
     from rsfusion_jax.data.stored.matfile import MatFile
 
-    is_hdf5 = h5py.is_hdf5(path)  # MATLAB 7.3 and later
+    is_new = is_hdf5(path)  # MATLAB 7.3 and later
     names = NAMES[key]
-    storage = Hdf5File(path) if is_hdf5 else MatFile(path, (*names, "L"))
+    storage = Hdf5File(path) if is_new else MatFile(path, (*names, "L"))
     arrays = storage.arrays()
     name = next((name for name in names if name in arrays), None)
     if name is None:
@@ -165,7 +163,7 @@ def _read_mat(path: Path, key: str, num_bands: int | None) -> Raster:
             f"expected one of {', '.join(names)}, so rename the array"
         )
     image = np.asarray(arrays[name])
-    raster = _from_array(path, image.T if is_hdf5 else image, num_bands)
+    raster = _from_array(path, image.T if is_new else image, num_bands)
     bits = float(np.ravel(arrays["L"])[0]) if "L" in arrays else 0
     return dataclasses.replace(raster, bit_depth=int(bits) if 1 <= bits <= 16 else None)
 

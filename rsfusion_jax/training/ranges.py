@@ -62,8 +62,8 @@ RULES = {
     "data.synthetic.num_bands": _or_none(_COUNT),
     "train.full_resolution": _NOT_NEGATIVE,
     "train.teacher_steps": _COUNT_OR_0,  # its objective checks it
-    "train.steps": _COUNT_OR_0,
-    "train.epochs": _COUNT_OR_0,
+    "train.steps": _integer(0, 2**31 - 1),  # the state counts them in 32 bits
+    "train.epochs": _integer(0, 2**31 - 1),
     "train.dtype": _one_of("float32", "bfloat16"),
     "train.precision": _one_of("default", "high", "highest"),
     "train.ema_decay": _number(lambda x: 0 <= x < 1, "from 0 to below 1"),

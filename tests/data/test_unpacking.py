@@ -16,6 +16,7 @@ from rsfusion_jax.data.raster import read_geotiff
 from rsfusion_jax.data.stored import chunked, matfile, unpacking
 from rsfusion_jax.data.stored.hdf5 import Hdf5File
 from rsfusion_jax.data.stored.matfile import MatFile
+from rsfusion_jax.data.stored.pancollection import open_set
 from rsfusion_jax.errors import UserError
 
 SHAPES = {"gt": (1, 4, 32, 32), "ms": (1, 4, 8, 8), "pan": (1, 1, 32, 32)}
@@ -220,3 +221,13 @@ def test_images_in_hdf5(small, tmp_path):
     h5_set(tmp_path / "a.h5", gt=unwritten)
     with open_dataset(f'HDF5:"{tmp_path / "a.h5"}"://ms') as file:
         assert file.shape == (8, 8)
+
+
+def test_a_file_that_cannot_be_read(monkeypatch, tmp_path):
+    def fails(path):
+        raise OSError(f"Unable to read {path}\nbuf = 0x7ff")
+
+    monkeypatch.setattr(h5py, "is_hdf5", fails)
+    h5_set(tmp_path / "a.h5")
+    with pytest.raises(UserError, match=r"a\.h5 cannot be read \(Unable to read .* copy it again"):
+        open_set(tmp_path / "a.h5", sensor="qb")

@@ -33,6 +33,7 @@ WRONG = {
     "train.on_bad_loss": "hope",
     "train.precision": "some",
     "train.spike": 0.5,
+    "train.steps": 10**20,
 }
 
 

@@ -84,6 +84,20 @@ class Hdf5File:
         self._opened = None
 
 
+def is_hdf5(path: str | os.PathLike) -> bool:
+    """Tell whether a file is HDF5, by its first bytes.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    try:
+        return h5py.is_hdf5(path)
+    except OSError as error:
+        raise UserError(
+            f"{path} cannot be read ({_one_line(error)[:100]}); copy it again"
+        ) from error
+
+
 def check_file(path: Path, file: h5py.File) -> None:
     """Check all groups of a file that another reader opens, such as GDAL.
 
