@@ -15,7 +15,6 @@ from collections.abc import Iterable, Set
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import h5py
 import numpy as np
 import rasterio
 from rasterio._err import CPLE_BaseError
@@ -295,8 +294,7 @@ def _check_hdf5(name: str) -> None:
     path = quoted[1] if quoted else re.sub(r"://?.*$", "", _PREFIX.sub("", name, count=1))
     if not os.path.isfile(path) or not is_hdf5(path):
         return
-    with h5py.File(path, "r") as file:
-        check_file(Path(path), file)
+    check_file(Path(path))
 
 
 def _archive(name: str) -> Path | None:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import rasterio
 import scipy.io
+from scene_files import counts, write_pair
 
 from rsfusion_jax.cli.main import run
 from rsfusion_jax.data.opening import open_dataset
@@ -231,3 +232,12 @@ def test_a_file_that_cannot_be_read(monkeypatch, tmp_path):
     h5_set(tmp_path / "a.h5")
     with pytest.raises(UserError, match=r"a\.h5 cannot be read \(Unable to read .* copy it again"):
         open_set(tmp_path / "a.h5", sensor="qb")
+
+
+def test_damaged_hdf5_as_an_image(tmp_path, capsys):
+    write_pair(tmp_path, *counts(8, 8))
+    h5_set(tmp_path / "a.h5")
+    (tmp_path / "a.h5").write_bytes((tmp_path / "a.h5").read_bytes()[:-900])
+    for name in (tmp_path / "a.h5", f'HDF5:"{tmp_path / "a.h5"}"://ms'):
+        argv = ["fuse", tmp_path / "pan.tif", name, tmp_path / "o.tif", "--method=exp"]
+        assert "a.h5 cannot be opened as HDF5 (" in refused(argv, capsys, tmp_path)

@@ -1,8 +1,9 @@
 """Arrays of an HDF5 file, which every process that reads them opens for itself."""
 
+import contextlib
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import h5py
@@ -53,7 +54,7 @@ class Hdf5File:
             return opened
         with self._lock:
             if self._opened is None or self._opened[0] != os.getpid():
-                try:
+                with _errors_of(self.path):
                     file = h5py.File(self.path, "r")
                     check_values_inside(self.path, file)
                     arrays = {
@@ -61,17 +62,6 @@ class Hdf5File:
                         for name, item in file.items()
                         if isinstance(item, h5py.Dataset)
                     }
-                except (OSError, RuntimeError, KeyError) as error:
-                    if _is_open_elsewhere(error):
-                        raise UserError(
-                            f"{self.path} is open for writing in another program or notebook; "
-                            "close it there and start again, or run h5clear -s on the file if the "
-                            "program that wrote it was killed"
-                        ) from error
-                    raise UserError(
-                        f"{self.path} cannot be opened as HDF5 ({_one_line(error)}): expected a "
-                        "complete .h5 or .mat set, so check the path or download the file again"
-                    ) from error
                 self._opened = (os.getpid(), file, arrays)
             return self._opened
 
@@ -98,22 +88,41 @@ def is_hdf5(path: str | os.PathLike) -> bool:
         ) from error
 
 
-def check_file(path: Path, file: h5py.File) -> None:
+def check_file(path: Path) -> None:
     """Check all groups of a file that another reader opens, such as GDAL.
 
     Args:
-        path: what messages call the file.
-        file: the open file.
+        path: an HDF5 file.
 
     Raises:
-        UserError: arrays that lie in other files, or whose chunks unpack to far more than is
-            stored.
+        UserError: it is damaged, its arrays lie in other files, or their chunks unpack to far more
+            than is stored.
     """
-    check_values_inside(path, file, whole=True)
-    arrays = []
-    file.visititems(lambda _, item: arrays.append(item) if isinstance(item, h5py.Dataset) else None)
-    for array in arrays:
-        Chunked(path, array).check_chunks()
+
+    def look(_, item) -> None:
+        if isinstance(item, h5py.Dataset):
+            Chunked(path, item).check_chunks()
+
+    with _errors_of(path), h5py.File(path, "r") as file:
+        check_values_inside(path, file, whole=True)
+        file.visititems(look)
+
+
+@contextlib.contextmanager
+def _errors_of(path: Path) -> Iterator[None]:
+    """Say in a sentence what is wrong with a file that HDF5 cannot open or understand."""
+    try:
+        yield
+    except (OSError, RuntimeError, KeyError) as error:
+        if _is_open_elsewhere(error):
+            raise UserError(
+                f"{path} is open for writing in another program or notebook; close it there and "
+                "start again, or run h5clear -s on the file if the program that wrote it was killed"
+            ) from error
+        raise UserError(
+            f"{path} cannot be opened as HDF5 ({_one_line(error)}): expected a complete file, so "
+            "check the path or download it again"
+        ) from error
 
 
 def check_values_inside(path: Path, file: h5py.File, whole: bool = False) -> None:
