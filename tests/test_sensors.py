@@ -98,6 +98,13 @@ def test_a_record_in_a_file_or_as_text(tmp_path):
         ('{"bands": 2, "mtf_ms": ["x", "y"]}', "wrong kind"),
         ('{"bands": 2, "mtf_ms": 0.3, "wavelengths": [500]}', "one positive number in nm"),
         ("gf9", "declare your own in a file"),
+        ('{"bands": 1e400, "mtf_ms": 0.3}', "bands=inf; give their names"),
+        ('{"bands": 70000000, "mtf_ms": 0.3}', "or their number, up to 65535"),
+        ('{"bands": [7, 8], "mtf_ms": 0.3}', r"bands=\[7, 8\]; give their names"),
+        ('{"bands": 2, "mtf_ms": 0.3, "ratio": 2.5}', "ratio=2.5 must be an integer"),
+        ('{"bands": ' + "[" * 100_000, "is no JSON"),
+        (None, "sensor=None is no sensor; give a name"),
+        (7, "sensor=7 is no sensor"),
     ],
 )
 def test_wrong_records_are_named(text, message):

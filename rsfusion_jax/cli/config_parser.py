@@ -1,6 +1,7 @@
 """`--config=RECIPE` and the overrides `--config.field=value`."""
 
 import argparse
+import copy
 from collections.abc import Sequence
 
 from rsfusion_jax.cli.parser import Parser
@@ -8,7 +9,11 @@ from rsfusion_jax.errors import UserError
 
 
 class ConfigParser(Parser):
-    """A parser that also reads a run's config; `parse_args` returns it, locked, as `config`."""
+    """A parser that also reads a run's config.
+
+    `parse_args` returns it, locked, as `config`, and as `recipe` what it was before fields of it
+    were set.
+    """
 
     def __init__(self, *args, **options):
         """Create a parser with the argument `--config`; arguments as of `Parser`."""
@@ -33,6 +38,7 @@ class ConfigParser(Parser):
                 self.refuse(argument)
         try:
             arguments.config = load_recipe(arguments.config)
+            arguments.recipe = copy.deepcopy(arguments.config)
             overrides = _set_records(arguments.config, overrides)
         except UserError as error:
             self.error(str(error))

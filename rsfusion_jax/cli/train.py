@@ -34,14 +34,18 @@ def make_parser(prog: str) -> ConfigParser:
 
 def run(arguments: argparse.Namespace) -> None:
     """Train as the parsed arguments say."""
+    from rsfusion_jax.runs.folder import is_run_folder
     from rsfusion_jax.runs.processes import connect
+    from rsfusion_jax.training.ignored import check_ignored
     from rsfusion_jax.training.loop import train
 
+    workdir = arguments.workdir or f"runs/{arguments.config.name}"
+    if not is_run_folder(workdir):  # a run is resumed as it was started
+        check_ignored(arguments.config, arguments.recipe)
     connect(
         arguments.coordinator,
         arguments.num_processes,
         arguments.process_id,
         arguments.distributed,
     )
-    workdir = arguments.workdir or f"runs/{arguments.config.name}"
     train(arguments.config, workdir, profile=arguments.profile)

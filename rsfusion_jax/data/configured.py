@@ -12,7 +12,9 @@ from rsfusion_jax.runs.processes import is_first
 from rsfusion_jax.sensors import Sensor, get_sensor
 
 SYNTHETIC = "synthetic"
-_CAMERAS = "sensor", "drawn"
+DRAWN = "drawn"
+"""Value of `data.synthetic.cameras` with which each scene has a camera of its own."""
+_CAMERAS = "sensor", DRAWN
 
 
 def config_sensor(data) -> Sensor:
@@ -20,6 +22,21 @@ def config_sensor(data) -> Sensor:
     if data.own_sensor is not None:
         return get_sensor(dict(data.own_sensor))
     return get_sensor(data.sensor)
+
+
+def kind_of_set(data, split: str) -> str:
+    """Return what a split of a config is: "synthetic", "folder" (SEN12MS-CR), "file", or "".
+
+    Args:
+        data: `config.data`.
+        split: "train", "valid" or "test".
+    """
+    where = data[split]
+    if not where or where == SYNTHETIC:
+        return where
+    if Path(where).is_dir() or (data.sensor == "sen12ms_cr" and not Path(where).is_file()):
+        return "folder"
+    return "file"
 
 
 def open_split(data, split: str, seed: int) -> Source | None:
@@ -36,16 +53,16 @@ def open_split(data, split: str, seed: int) -> Source | None:
     Raises:
         UserError: an unreadable or inconsistent set, or no training set.
     """
-    where = data[split]
-    if not where:
+    where, kind = data[split], kind_of_set(data, split)
+    if not kind:
         if split == "train":
             raise UserError(
                 "data.train is empty; name an .h5 or .mat file, a folder of SEN12MS-CR or synthetic"
             )
         return None
-    if where == SYNTHETIC:
+    if kind == SYNTHETIC:
         return _render(data, split, seed)
-    if Path(where).is_dir() or (data.sensor == "sen12ms_cr" and not Path(where).is_file()):
+    if kind == "folder":
         return open_folder(where, split, seed, data.ratio, data.sen12ms_cr)
     scale = {"ratio": data.ratio, "usual_max_value": data.max_value}
     axes = data.get("axes")  # configs of earlier versions do not have it
@@ -104,7 +121,7 @@ def _render(data, split: str, seed: int) -> Source:
         raise UserError(
             f"data.synthetic.cameras={options.cameras!r}; choose {' or '.join(_CAMERAS)}"
         )
-    if options.cameras == "drawn":
+    if options.cameras == DRAWN:
         scenes = ManyCameras(**common)
     else:
         scenes = SyntheticScenes(

@@ -6,6 +6,7 @@ the format, and files that nobody named lie beside the one that was, or are aske
 """
 
 import dataclasses
+import math
 import os
 import re
 import warnings
@@ -14,12 +15,13 @@ from collections.abc import Iterable, Set
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import h5py
+import numpy as np
 import rasterio
 from rasterio._err import CPLE_BaseError
 
 from rsfusion_jax.archives import check_archive
-from rsfusion_jax.data.stored.hdf5 import check_values_inside
+from rsfusion_jax.data.stored.hdf5 import check_file, is_hdf5
+from rsfusion_jax.data.stored.unpacking import check_unpacked
 from rsfusion_jax.errors import UserError
 
 GDAL_ERRORS = (rasterio.errors.RasterioError, CPLE_BaseError)
@@ -134,18 +136,28 @@ def open_dataset(name: str, trust: Trust = Trust()):
             options = {"CPL_VSIL_CURL_ALLOWED_FILENAME": "none"}
     with rasterio.Env(**options):
         file = _open_by(drivers, name)
-    if limited and file.driver in _REFERRING.values():
-        try:
+    try:
+        if os.path.isfile(name):
+            _check_blocks(file, Path(name))
+        if limited and file.driver in _REFERRING.values():
             # What GDAL understood of it, which is what it will open.
             understood = file.files[1:]
             if file.driver == "VRT":
                 understood += _sources(file.tags(ns="xml:VRT")["xml:VRT"], name)
             for reference in understood:
                 _check_place(reference, name, _folder(name))
-        except BaseException:
-            file.close()
-            raise
+    except BaseException:
+        file.close()
+        raise
     return file
+
+
+def _check_blocks(file, path: Path) -> None:
+    """Refuse an image whose blocks take far more than is stored: GDAL reads whole ones."""
+    block = max((math.prod(shape) for shape in file.block_shapes), default=0)
+    itemsize = max((np.dtype(dtype).itemsize for dtype in file.dtypes), default=0)
+    bands = file.count if file.profile.get("interleave") == "pixel" else 1
+    check_unpacked(path, "a block of it", block * itemsize * bands, path.stat().st_size)
 
 
 def _open_by(drivers: Iterable[str] | None, name: str):
@@ -182,6 +194,23 @@ def _check_references(name: str, root: str, depth: int = 1) -> None:
         raise UserError(f"{name} is too long for a {driver} file; give --follow if you trust it")
     found = _sources(text, name) if driver == "VRT" else _images(text, name, driver)
     _check_all(found, name, root, depth)
+
+
+def files_behind(path: Path) -> list[Path]:
+    """Return a file and, of a virtual dataset, the files that it leads to, each once."""
+    files = [path]
+    for file in files:  # grows meanwhile
+        driver, name = _REFERRING.get(_suffix(str(file))), str(file)
+        if driver is None or file.stat().st_size > _MOST_TEXT:
+            continue
+        try:
+            text = file.read_bytes()
+            found = _sources(text, name) if driver == "VRT" else _images(text, name, driver)
+        except UserError:  # is said where it is opened
+            continue
+        names = map(Path, dict.fromkeys(filter(os.path.isfile, found)))
+        files += [one for one in names if one not in files]
+    return files
 
 
 def _check_place(reference: str, name: str, root: str) -> None:
@@ -260,13 +289,12 @@ def _is_tiff(path: str) -> bool:
 
 
 def _check_hdf5(name: str) -> None:
-    """Refuse an HDF5 file whose values lie in other files."""
+    """Refuse an HDF5 file whose values lie in other files or fill the memory."""
     quoted = re.search(r'"([^"]+)"', name)
     path = quoted[1] if quoted else re.sub(r"://?.*$", "", _PREFIX.sub("", name, count=1))
-    if not os.path.isfile(path) or not h5py.is_hdf5(path):
+    if not os.path.isfile(path) or not is_hdf5(path):
         return
-    with h5py.File(path, "r") as file:
-        check_values_inside(Path(path), file, whole=True)
+    check_file(Path(path))
 
 
 def _archive(name: str) -> Path | None:

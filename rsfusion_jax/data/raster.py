@@ -10,6 +10,8 @@ import scipy
 
 from rsfusion_jax.data.opening import GDAL_ERRORS, open_dataset
 from rsfusion_jax.data.stored.families import NAMES
+from rsfusion_jax.data.stored.npyfile import read_npy
+from rsfusion_jax.data.stored.unpacking import check_unpacked
 from rsfusion_jax.errors import UserError, check_name, not_a_file
 
 _GEOTIFF = (".tif", ".tiff")
@@ -127,6 +129,8 @@ def read_geotiff(path: Path) -> Raster:
                     for index, meaning in zip(file.indexes, file.colorinterp, strict=True)
                     if meaning != ColorInterp.alpha
                 ]
+                claimed = file.width * file.height * np.dtype(file.dtypes[0]).itemsize * len(bands)
+                check_unpacked(path, "the image", claimed, path.stat().st_size)
                 image = np.moveaxis(file.read(bands), 0, -1)
                 valid = (file.read_masks(bands) > 0).all(axis=0)
                 geometry = None if file.transform.is_identity else tuple(file.transform)[:6]
@@ -145,14 +149,12 @@ def read_geotiff(path: Path) -> Raster:
 
 def _read_mat(path: Path, key: str, num_bands: int | None) -> Raster:
     # Imported where they are needed: scenes are seldom MATLAB files.
-    import h5py
-
-    from rsfusion_jax.data.stored.hdf5 import Hdf5File
+    from rsfusion_jax.data.stored.hdf5 import Hdf5File, is_hdf5
     from rsfusion_jax.data.stored.matfile import MatFile
 
-    is_hdf5 = h5py.is_hdf5(path)  # MATLAB 7.3 and later
+    is_new = is_hdf5(path)  # MATLAB 7.3 and later
     names = NAMES[key]
-    storage = Hdf5File(path) if is_hdf5 else MatFile(path, (*names, "L"))
+    storage = Hdf5File(path) if is_new else MatFile(path, (*names, "L"))
     arrays = storage.arrays()
     name = next((name for name in names if name in arrays), None)
     if name is None:
@@ -161,15 +163,15 @@ def _read_mat(path: Path, key: str, num_bands: int | None) -> Raster:
             f"expected one of {', '.join(names)}, so rename the array"
         )
     image = np.asarray(arrays[name])
-    raster = _from_array(path, image.T if is_hdf5 else image, num_bands)
+    raster = _from_array(path, image.T if is_new else image, num_bands)
     bits = float(np.ravel(arrays["L"])[0]) if "L" in arrays else 0
     return dataclasses.replace(raster, bit_depth=int(bits) if 1 <= bits <= 16 else None)
 
 
 def _load_npy(path: Path) -> np.ndarray:
     try:
-        return np.load(path, allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
+        return read_npy(path)
+    except (ValueError, OSError) as error:
         raise UserError(
             f"{path} cannot be read as .npy ({' '.join(str(error).split())}); expected one "
             "numerical array, so save it again"

@@ -16,6 +16,9 @@ from rsfusion_jax.runs.card import network_card
 _MARGIN = 2**18
 """Bytes that a checkpoint takes besides its arrays."""
 
+_NO_FIELDS = {"name", "num_bands", "guide_bands", "ratio", "sensor", "max_value", "key", "dtype"}
+"""What is given by other arguments, or not stored."""
+
 
 def checkpoint_from_torch(
     source: str | Path,
@@ -53,6 +56,11 @@ def checkpoint_from_torch(
     if Path(target).exists():
         raise UserError(f"{target} exists already; choose another folder or delete it")
     fields = dict(fields or {})
+    if others := sorted(fields.keys() & _NO_FIELDS):
+        raise UserError(
+            f"--set {others[0]} is no field that a network was trained with; give what its data "
+            "were as --num-bands, --guide-bands, --ratio, --sensor and --max-value"
+        )
     fuser = load_torch(
         model,
         source,

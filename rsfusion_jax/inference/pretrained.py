@@ -22,7 +22,8 @@ from rsfusion_jax.new_files import new_folder
 from rsfusion_jax.porting.safetensors_file import read_safetensors, write_safetensors
 from rsfusion_jax.runs.card import network_card
 from rsfusion_jax.runs.digest import digest_of_arrays
-from rsfusion_jax.runs.stored_json import BadJSONError, read_object
+from rsfusion_jax.runs.integrity import check_scale
+from rsfusion_jax.runs.stored_json import BadJSONError, check_entries, read_object
 
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
 HUB = "hf://"
@@ -92,7 +93,13 @@ def read_config(folder: Path) -> dict:
     """
     path = folder / CONFIG
     try:
-        return read_object(path.read_bytes(), {"network": dict, "digest": str})
+        config = read_object(path.read_bytes(), {"network": dict, "digest": str})
+        check_entries(config["network"], {"name": str})
+        check_entries(config, {"diffusion": (dict, type(None))}, optional=("diffusion",))
+        if "num_bands" in config["network"]:  # weights for any bands have the scale of their images
+            check_entries(config, {"scale": dict})
+            check_scale(config["scale"])
+        return config
     except (OSError, BadJSONError) as error:
         raise UserError(
             f"{path} does not describe weights of rsfusion_jax ({error}); save or download the "
@@ -140,8 +147,7 @@ def load_pretrained(path: Path) -> Fuser:
             f"{folder / WEIGHTS} does not hold the parameters of the network in its {CONFIG}; "
             "save or download the folder again"
         )
-    scale = config.get("scale", {})
-    return Fuser(model, {"params": params}, **scale, diffusion=config.get("diffusion"))
+    return Fuser(model, {"params": params}, **config["scale"], diffusion=config.get("diffusion"))
 
 
 def download(address: str) -> Path:

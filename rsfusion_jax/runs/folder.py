@@ -25,6 +25,11 @@ START = "start"
 """Name of the subfolder for an earlier run, whose weights this run starts from."""
 
 
+def is_run_folder(workdir: str | Path) -> bool:
+    """Tell whether a run has begun in a folder."""
+    return (Path(workdir) / _CONFIG).is_file()
+
+
 def open_run_folder(
     workdir: Path,
     config: ml_collections.ConfigDict,

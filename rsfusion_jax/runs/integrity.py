@@ -37,9 +37,7 @@ def parse_card(checkpoint: Path) -> dict:
         card = read_object((checkpoint / "card" / "metadata").read_bytes(), _CARD)
         check_entries(card, {"format": int}, optional=("format",))
         check_entries(card["network"], {"name": str, "num_bands": int})
-        check_entries(card["scale"], _SCALE, optional=_SCALE)
-        if unknown := sorted(set(card["scale"]) - set(_SCALE)):
-            raise BadJSONError(f"its scale has the unknown entry {unknown[0]!r}")
+        check_scale(card["scale"])
         check_entries(card, {_DIGESTS: dict}, optional=(_DIGESTS,))
     except (OSError, BadJSONError) as error:
         raise DamagedError(f"its card is missing or unreadable: {error}") from error
@@ -52,6 +50,13 @@ def parse_card(checkpoint: Path) -> dict:
     # Networks had the field `precision` in earlier versions.
     card["network"].pop("precision", None)
     return card
+
+
+def check_scale(scale: dict) -> None:
+    """Raise `BadJSONError` where the scale of a network's data has a wrong or unknown entry."""
+    check_entries(scale, _SCALE, optional=_SCALE)
+    if unknown := sorted(set(scale) - set(_SCALE)):
+        raise BadJSONError(f"its scale has the unknown entry {unknown[0]!r}")
 
 
 def with_digests(card: dict, digests: dict) -> dict:

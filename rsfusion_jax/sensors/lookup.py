@@ -12,6 +12,7 @@ from rsfusion_jax.sensors.spectrometers import SPECTROMETERS
 
 _SENSORS = {sensor.name: sensor for sensor in (*SATELLITES, *SPECTROMETERS)}
 _LISTS = "bands", "rgb", "mtf_ms", "wavelengths", "widths", "pan_range"
+_MOST_BANDS = 65535  # of a GeoTIFF
 
 
 def list_sensors() -> tuple[str, ...]:
@@ -34,8 +35,9 @@ def get_sensor(sensor: str | Mapping | Sensor) -> Sensor:
     """
     if isinstance(sensor, Sensor):
         return sensor
-    if isinstance(sensor, str | Path) and _is_record(str(sensor)):
-        sensor = read_record(str(sensor))
+    sensor = str(sensor) if isinstance(sensor, Path) else sensor
+    if isinstance(sensor, str) and _is_record(sensor):
+        sensor = read_record(sensor)
     if isinstance(sensor, str):
         try:
             return _SENSORS[sensor.lower()]
@@ -45,6 +47,11 @@ def get_sensor(sensor: str | Mapping | Sensor) -> Sensor:
                 "declare your own in a file, --sensor=sensor.json or its text, such as "
                 '{"bands": 4, "mtf_ms": 0.3, "bit_depth": 12}'
             ) from None
+    if not isinstance(sensor, Mapping):
+        raise UserError(
+            f"sensor={sensor!r:.100} is no sensor; give a name such as 'wv3', or the fields of "
+            "one, such as {'bands': 4, 'mtf_ms': 0.3}"
+        )
     fields = dict(sensor)
     known = {field.name for field in dataclasses.fields(Sensor)}
     unknown = sorted(set(fields) - known)
@@ -55,10 +62,10 @@ def get_sensor(sensor: str | Mapping | Sensor) -> Sensor:
     missing = [name for name in ("bands", "mtf_ms") if name not in fields]
     if missing:
         raise UserError(f"a declared sensor needs {' and '.join(missing)}")
-    if isinstance(fields["bands"], str) or not fields["bands"]:
+    if not _are_bands(fields["bands"]):
         raise UserError(
-            f"a declared sensor has bands={fields['bands']!r}; give their names in a list, or "
-            "their number"
+            f"a declared sensor has bands={fields['bands']!r:.100}; give their names in a list, or "
+            f"their number, up to {_MOST_BANDS}"
         )
     if isinstance(fields["bands"], int):
         fields["bands"] = tuple(f"b{index + 1}" for index in range(fields["bands"]))
@@ -77,6 +84,11 @@ def get_sensor(sensor: str | Mapping | Sensor) -> Sensor:
     for name in _LISTS:
         if fields.get(name) is not None:
             fields[name] = tuple(fields[name])
+    for name in ("ratio", "bit_depth"):
+        if not isinstance(fields[name], int):
+            raise UserError(
+                f"sensor {fields['name']!r}: {name}={fields[name]!r} must be an integer"
+            )
     try:
         return Sensor(**fields)
     except (TypeError, ValueError) as error:
@@ -84,6 +96,15 @@ def get_sensor(sensor: str | Mapping | Sensor) -> Sensor:
             f"sensor {fields['name']!r}: a field has a value of a wrong kind ({error}); see "
             "docs/deliveries.md for an example"
         ) from error
+
+
+def _are_bands(bands) -> bool:
+    """Whether these are names of bands, or their number."""
+    if isinstance(bands, int):
+        return not isinstance(bands, bool) and 1 <= bands <= _MOST_BANDS
+    if not isinstance(bands, list | tuple):
+        return False
+    return 1 <= len(bands) <= _MOST_BANDS and all(isinstance(name, str) for name in bands)
 
 
 def _is_record(text: str) -> bool:
@@ -108,7 +129,7 @@ def read_record(text: str) -> dict:
             f"sensor: {not_a_file(text)}; give a .json file such as "
             '{"bands": ["blue", "green"], "mtf_ms": 0.3, "bit_depth": 12}'
         ) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"sensor: {where} is no JSON ({error}); correct it there") from error
     if not isinstance(record, dict):
         raise UserError(

@@ -53,12 +53,15 @@ def any_camera(loss: str):
     if loss != "of_exp":
         raise UserError(f"train.loss={loss!r}: any_camera is defined with of_exp; set it so")
 
-    def objective(model, params, batch, key):
+    def check(model, batch):
         if model.predicts != "fused" or model.sees_units:
             raise UserError(
                 "train.objective='any_camera' needs a network without units or a fixed number of "
                 f"bands (anysensor, bandwise), found {model.title}; set it to 'supervised'"
             )
+
+    def objective(model, params, batch, key):
+        check(model, batch)
         which, key = jax.random.split(key)
         problems, shares = zip(*_PROBLEMS, strict=True)
         branches = [functools.partial(_loss, model, ratio, guides) for ratio, guides in problems]
@@ -66,6 +69,7 @@ def any_camera(loss: str):
         images = {"gt": batch["gt"], "pan": batch["pan"]}
         return jax.lax.switch(index, branches, params, images, key), {}
 
+    objective.check = check
     return objective
 
 

@@ -146,16 +146,18 @@ def _train(
     diffusion = None if model.predicts == "fused" else Diffusion(**config.diffusion)
     schedule = make_schedule(config.optim, steps, epoch)
     optimizer = make_optimizer(config.optim, schedule)
+    objective = make_objective(
+        config.train.objective,
+        config.train.loss,
+        diffusion,
+        config.train.teacher_steps,
+        full_resolution_weight=config.train.full_resolution,
+        sensor=info.sensor,
+    )
+    objective.check(model, train_set[0])
     train_step = make_train_step(
         model,
-        make_objective(
-            config.train.objective,
-            config.train.loss,
-            diffusion,
-            config.train.teacher_steps,
-            full_resolution_weight=config.train.full_resolution,
-            sensor=info.sensor,
-        ),
+        objective,
         optimizer,
         accumulate=config.train.accumulate,
         ema_decay=make_ema_decay(

@@ -2,7 +2,8 @@
 
 `batch` has "pan", "ms", "lms" (the upsampled MS) and "gt" (the ground truth), in [0, 1], and, if it
 was cut from a scene with holes, "valid", 0 where there is no ground truth; `scalars` is a dict of
-further values for the log. Loss and scalars are means over the images: on several devices each
+further values for the log. `objective.check(model, batch)` raises `UserError` for a network or
+batch that it is not for. Loss and scalars are means over the images: on several devices each
 computes them for its own images, and the training step averages them.
 """
 
@@ -34,17 +35,21 @@ def supervised(loss: str) -> Callable:
     """
     distance = distance_of(loss)
 
-    def objective(model, params, batch, key):
+    def check(model, batch):
         if model.predicts != "fused":
             raise UserError(
                 f"train.objective='supervised' needs a network that fuses in one pass, found "
                 f"{model.title}; set it to 'diffusion'"
             )
+
+    def objective(model, params, batch, key):
+        check(model, batch)
         fused = _at_least_float32(_apply(model, params, batch, key)["fused"])
         if "valid" in batch:  # other pixels count as right, so that they have no gradient
             fused = jnp.where(batch["valid"] > 0, fused, batch["gt"])
         return distance(fused, batch["gt"]), {}
 
+    objective.check = check
     return objective
 
 
@@ -58,12 +63,15 @@ def full_resolution(sensor: Sensor) -> Callable:
         sensor: sensor with the MTF gains for the degradation of the fused image.
     """
 
-    def objective(model, params, batch, key):
+    def check(model, batch):
         if "pan_full" not in batch:
             raise UserError(
                 "consistency at full resolution needs PAN at full resolution as well as degraded, "
                 "which only windows of a scene have; use `--adapt`, or train.full_resolution=0"
             )
+
+    def objective(model, params, batch, key):
+        check(model, batch)
         pan, ms = batch["pan_full"], batch["gt"]
         lms = enlarged(ms, model.ratio)
         inputs = {"pan": pan, "ms": decimate(lms, model.ratio), "lms": lms}
@@ -72,6 +80,7 @@ def full_resolution(sensor: Sensor) -> Callable:
         scalars = {"reprojection": reprojection, "spatial": spatial}
         return reprojection + SPATIAL * spatial, scalars
 
+    objective.check = check
     return objective
 
 
@@ -83,12 +92,17 @@ def with_full_resolution(objective: Callable, weight: float, sensor: Sensor) -> 
     """
     consistency = full_resolution(sensor)
 
+    def check(model, batch):
+        objective.check(model, batch)
+        consistency.check(model, batch)
+
     def both(model, params, batch, key):
         loss, scalars = objective(model, params, batch, key)
         subset = jax.tree.map(lambda x: x[: -(-len(x) // _FINE_SHARE)], batch)
         extra_loss, extra_scalars = consistency(model, params, subset, jax.random.fold_in(key, 1))
         return loss + weight * extra_loss, scalars | extra_scalars
 
+    both.check = check
     return both
 
 
@@ -101,17 +115,21 @@ def deep_supervision(loss: str) -> Callable:
     if loss != "l1":
         raise UserError(f"train.loss={loss!r}: deep supervision is defined with l1; set it so")
 
-    def objective(model, params, batch, key):
+    def check(model, batch):
         if not hasattr(model, "stage_weights"):
             raise UserError(
                 f"train.objective='deep_supervision' needs a network with stages (mmapp), found "
                 f"{model.title}; set it to 'supervised'"
             )
+
+    def objective(model, params, batch, key):
+        check(model, batch)
         outputs = jax.tree.map(_at_least_float32, _apply(model, params, batch, key))
         sizes = [stage.shape[-3:-1] for stage in outputs["stages"]]
         truths = [*(bicubic_corners(batch["gt"], size) for size in sizes), batch["gt"]]
         return deep_supervision_loss(outputs, truths, batch["lms"], model.stage_weights), {}
 
+    objective.check = check
     return objective
 
 
@@ -127,7 +145,7 @@ def diffusion(loss: str, process) -> Callable:
     """
     distance = distance_of(loss)
 
-    def objective(model, params, batch, key):
+    def check(model, batch):
         if process is None or model.predicts == "fused":
             raise UserError(
                 f"train.objective='diffusion' needs a diffusion network (ddif), found "
@@ -138,6 +156,9 @@ def diffusion(loss: str, process) -> Callable:
                 f"train.loss='l1ssim' compares images, this network predicts {model.predicts!r}; "
                 "set it to 'l1'"
             )
+
+    def objective(model, params, batch, key):
+        check(model, batch)
         pan, lms = batch["pan"], batch["lms"]
 
         def denoise(x_t, t, x_self, key):
@@ -158,6 +179,7 @@ def diffusion(loss: str, process) -> Callable:
         )
         return value, {}
 
+    objective.check = check
     return objective
 
 
@@ -174,12 +196,15 @@ def distillation(loss: str, process, teacher_steps: int) -> Callable:
     """
     distance = distance_of(loss)
 
-    def objective(model, params, batch, key, teacher=None):
+    def check(model, batch, teacher=True):
         if process is None or model.predicts == "fused" or teacher is None:
             raise UserError(
                 "train.objective='distillation' needs a diffusion network (ddif) that begins as "
                 f"its teacher, found {model.title}; set init_from to a run of that network"
             )
+
+    def objective(model, params, batch, key, teacher=None):
+        check(model, batch, teacher)
 
         def network(params):
             return lambda x_t, t: _at_least_float32(
@@ -199,6 +224,7 @@ def distillation(loss: str, process, teacher_steps: int) -> Callable:
         )
         return value, {}
 
+    objective.check = check
     return objective
 
 

@@ -1,5 +1,6 @@
 """Values that a config's fields may have; wrong ones are refused before a run folder exists."""
 
+import difflib
 import math
 from collections.abc import Callable
 from typing import NamedTuple
@@ -7,6 +8,7 @@ from typing import NamedTuple
 import ml_collections
 
 from rsfusion_jax.errors import UserError
+from rsfusion_jax.training.config import default_config
 
 
 class _Rule(NamedTuple):
@@ -60,8 +62,8 @@ RULES = {
     "data.synthetic.num_bands": _or_none(_COUNT),
     "train.full_resolution": _NOT_NEGATIVE,
     "train.teacher_steps": _COUNT_OR_0,  # its objective checks it
-    "train.steps": _COUNT_OR_0,
-    "train.epochs": _COUNT_OR_0,
+    "train.steps": _integer(0, 2**31 - 1),  # the state counts them in 32 bits
+    "train.epochs": _integer(0, 2**31 - 1),
     "train.dtype": _one_of("float32", "bfloat16"),
     "train.precision": _one_of("default", "high", "highest"),
     "train.ema_decay": _number(lambda x: 0 <= x < 1, "from 0 to below 1"),
@@ -92,13 +94,14 @@ _OF_THE_DATA = ("num_bands", "guide_bands", "ratio")
 
 
 def check_ranges(config: ml_collections.ConfigDict) -> None:
-    """Raise `UserError` for the first field of a config whose value cannot be right.
+    """Raise `UserError` for the first field of a config that is none, or whose value is wrong.
 
     Whether values fit each other and the data is checked where they are used.
 
     Args:
-        config: config of a run; a field that it does not have is not checked.
+        config: config of a run.
     """
+    _check_fields(config, default_config(), "")
     for path, rule in RULES.items():
         *groups, name = path.split(".")
         group = config
@@ -112,3 +115,21 @@ def check_ranges(config: ml_collections.ConfigDict) -> None:
                 f"model.{name} cannot be set, the data set has it; leave it out, or set data.ratio "
                 "for another ratio"
             )
+
+
+def _check_fields(config, expected, prefix: str) -> None:
+    """Raise `UserError` for a field that a config lacks or that no run reads."""
+    for name, value in expected.items():
+        is_group = isinstance(value, ml_collections.ConfigDict)
+        if name not in config or is_group > isinstance(config[name], ml_collections.ConfigDict):
+            raise UserError(
+                f"the config has no field {prefix}{name}; begin its file with default_config() of "
+                "rsfusion_jax.training.config and set what differs"
+            )
+        if is_group and name != "model":
+            _check_fields(config[name], value, f"{prefix}{name}.")
+    for name in config:
+        if name not in expected:
+            close = difflib.get_close_matches(name, expected, 1)
+            advice = f"did you mean {prefix}{close[0]}?" if close else "leave it out"
+            raise UserError(f"the config has a field {prefix}{name}, which no run reads; {advice}")

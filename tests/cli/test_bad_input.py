@@ -144,6 +144,12 @@ CASES = {
         "port",
         "--num",
     ),
+    "port to a type": (
+        None,
+        [*RSFUSION, "port", "w.pth", "o", "--model=u2net", "--num-bands=8", "--set=dtype=5"],
+        "--set dtype",
+        "--num-bands",
+    ),
     "port nothing": (
         None,
         [*RSFUSION, "port", "w.pth", "o", "--model=u2net", "--num-bands=8"],

@@ -74,6 +74,25 @@ def test_a_damaged_description(folder, text):
         rsf.load(folder)
 
 
+@pytest.mark.parametrize(
+    ("entry", "value"),
+    [
+        ("scale", None),
+        ("scale", [1]),
+        ("scale", {"max_value": "a"}),
+        ("scale", {"max_value": float("nan")}),
+        ("scale", {"widths": 3}),
+        ("diffusion", [1]),
+    ],
+)
+def test_a_wrong_entry_of_a_description(folder, entry, value):
+    config = json.loads((folder / "config.json").read_text())
+    config[entry] = value
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(rsf.UserError, match="does not describe weights"):
+        rsf.load(folder)
+
+
 def test_a_description_of_another_network(folder):
     config = json.loads((folder / "config.json").read_text())
     config["network"]["width"] = 16

@@ -1,6 +1,7 @@
 """Outputs never name an input, each other or, unasked, a file that exists."""
 
 import pytest
+import rasterio.shutil
 from scene_files import counts, left_behind, write_pair, write_tif
 
 import rsfusion_jax as rsf
@@ -21,6 +22,51 @@ def test_an_extra_output_destroys_nothing(tmp_path, extra, name):
     assert {path.name: path.read_bytes() for path in pair} == before
     assert (tmp_path / "there").read_text() == "precious"
     assert sorted(left_behind(tmp_path)) == ["link", "ms.tif", "pan.tif", "there"]
+
+
+def test_an_output_is_no_part_of_a_virtual_input(tmp_path):
+    pan, ms = write_pair(tmp_path, *counts(12, 20))
+    for source, name in ((pan, "a.vrt"), (tmp_path / "a.vrt", "b.vrt")):
+        rasterio.shutil.copy(source, tmp_path / name, driver="VRT")
+    before = pan.read_bytes()
+    with pytest.raises(rsf.UserError, match=r"pan\.tif is one of the inputs"):
+        rsf.fuse_scene(tmp_path / "b.vrt", ms, pan, overwrite=True, **OPTIONS)
+    assert pan.read_bytes() == before
+
+
+def test_one_file_under_two_names(tmp_path):
+    pair = write_pair(tmp_path, *counts(12, 20))
+    (tmp_path / "here").symlink_to(".")
+    for name in ("out.tif", "out.json"):
+        options = OPTIONS | {"report": tmp_path / "here" / name}
+        match = "named for two outputs" if name == "out.tif" else "out.json is one of the inputs"
+        (tmp_path / "out.json").write_text('{"bands": 4, "mtf_ms": 0.3}')
+        options |= {"sensor": str(tmp_path / "out.json"), "overwrite": True}
+        with pytest.raises(rsf.UserError, match=match):
+            rsf.fuse_scene(*pair, tmp_path / "out.tif", **options)
+    assert (tmp_path / "out.json").read_text().startswith("{")
+    with pytest.raises(rsf.UserError, match=r"out\.txt must end with \.json"):
+        rsf.fuse_scene(*pair, tmp_path / "out.tif", report=tmp_path / "out.txt", **OPTIONS)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "content", "what"),
+    [
+        (".msk", b"", "mask"),
+        (".ovr", b"", "overviews"),
+        (".aux.xml", b"<PAMDataset><GeoTransform> 0", "georeference"),
+        (".aux.xml", b"<PAMDataset><PAMRasterBand><Metadata><MDI>1", None),
+    ],
+)
+def test_parts_of_a_former_image_are_not_taken_for_its_own(tmp_path, suffix, content, what):
+    pair = write_pair(tmp_path, *counts(12, 20))
+    (tmp_path / f"out.tif{suffix}").write_bytes(content)
+    if what is None:
+        rsf.fuse_scene(*pair, tmp_path / "out.tif", **OPTIONS)
+        return
+    with pytest.raises(rsf.UserError, match=rf"out\.tif\{suffix} is left of .* for the {what}"):
+        rsf.fuse_scene(*pair, tmp_path / "out.tif", **OPTIONS)
+    assert sorted(left_behind(tmp_path)) == ["ms.tif", f"out.tif{suffix}", "pan.tif"]
 
 
 def test_overwriting_replaces_a_link_and_not_what_it_leads_to(tmp_path):

@@ -3,6 +3,7 @@
 import math
 
 import pytest
+from tiny_runs import tiny_config
 
 import rsfusion_jax as rsf
 from rsfusion_jax.training.config import default_config
@@ -32,6 +33,7 @@ WRONG = {
     "train.on_bad_loss": "hope",
     "train.precision": "some",
     "train.spike": 0.5,
+    "train.steps": 10**20,
 }
 
 
@@ -45,6 +47,49 @@ def test_a_wrong_value_is_named(tmp_path, field):
     with group.unlocked(), group.ignore_type():
         group[name] = WRONG[field]
     with pytest.raises(rsf.UserError, match=rf"^{field}(=| cannot)"):
+        train(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda config: config.__delattr__("eval"), "has no field eval; begin its file with"),
+        (lambda config: config.optim.__delattr__("gamma"), r"has no field optim\.gamma;"),
+        (lambda config: config.__setattr__("train", "fast"), "has no field train;"),
+        (lambda config: config.train.update(epoch=3), r"train\.epoch, .*mean train\.epochs\?"),
+        (lambda config: config.update(note="x"), "has a field note, which no run reads; leave it"),
+    ],
+)
+def test_fields_that_are_missing_or_none(tmp_path, change, said):
+    config = default_config()
+    with config.ignore_type():
+        change(config)
+    with pytest.raises(rsf.UserError, match=said):
+        train(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("others", "said"),
+    [
+        ({"train.full_resolution": 0.5}, "needs PAN at full resolution"),
+        ({"train.objective": "diffusion"}, "needs a diffusion network"),
+        (
+            {"train.objective": "deep_supervision", "train.loss": "l1"},
+            "needs a network with stages",
+        ),
+        ({"train.objective": "any_camera", "train.loss": "of_exp"}, "without units"),
+        ({"model": {"name": "ddif"}}, "fuses in one pass"),
+    ],
+)
+def test_an_objective_that_does_not_fit(tmp_path, others, said):
+    config = tiny_config()
+    config.data.valid = config.data.test = ""
+    for path, value in others.items():
+        group = config[path.partition(".")[0]] if "." in path else config
+        group[path.rpartition(".")[2]] = value
+    with pytest.raises(rsf.UserError, match=said):
         train(config, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 

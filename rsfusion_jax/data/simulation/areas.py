@@ -28,7 +28,7 @@ def split_areas(height: int, width: int, fractions: Sequence[float]) -> dict[str
         UserError: shares that are not three numbers with sum 1, or a scene that is too small.
     """
     shares = dict(zip(SPLITS, fractions, strict=False))
-    if len(fractions) != 3 or min(fractions) < 0 or abs(sum(fractions) - 1) > 1e-6:
+    if len(fractions) != 3 or not (min(fractions) >= 0 and abs(sum(fractions) - 1) <= 1e-6):
         raise UserError(
             f"--split={','.join(f'{f:g}' for f in fractions)} must be three shares (train, valid, "
             "test) that add up to 1, as in --split=0.8,0.1,0.1"

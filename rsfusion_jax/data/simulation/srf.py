@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from rsfusion_jax.data.responses import WAVELENGTHS, guide_responses, ms_responses
+from rsfusion_jax.data.stored.npyfile import read_npy
 from rsfusion_jax.errors import UserError, not_a_file
 from rsfusion_jax.sensors import Sensor, get_sensor, list_sensors
 
@@ -139,11 +140,11 @@ def _from_file(path: Path, num_bands: int) -> SpectralResponse:
         raise UserError(f"{not_a_file(path)}; give a .csv or .npy of one row per band as srf")
     try:
         if path.suffix.lower() == ".npy":
-            weights = np.load(path, allow_pickle=False)
+            weights = read_npy(path)
         else:
             weights = np.loadtxt(path, delimiter=",", ndmin=2)
         weights = np.asarray(weights, np.float64)
-    except (ValueError, EOFError, OSError) as error:
+    except (ValueError, OSError) as error:
         raise UserError(
             f"{path} cannot be read ({' '.join(str(error).split())}); expected numbers alone, one "
             "row per band and one column per channel"

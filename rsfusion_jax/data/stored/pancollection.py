@@ -11,13 +11,12 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-import h5py
 import numpy as np
 
 from rsfusion_jax.data.source import Sample, SetInfo
 from rsfusion_jax.data.stored import check
 from rsfusion_jax.data.stored.families import NAMES, find_names
-from rsfusion_jax.data.stored.hdf5 import Hdf5File
+from rsfusion_jax.data.stored.hdf5 import Hdf5File, is_hdf5
 from rsfusion_jax.data.stored.layout import (
     HDF5_ORDERS,
     MATLAB73_ORDERS,
@@ -228,7 +227,7 @@ def open_storage(path: Path, axes: str | None = None) -> tuple[Hdf5File | MatFil
         )
     if not path.is_file():
         raise UserError(f"{not_a_file(path)}; give the path of a .h5 or .mat set")
-    if h5py.is_hdf5(path):
+    if is_hdf5(path):
         storage = Hdf5File(path)
         stated = axes or storage.attributes().get("axes")
         if stated in ORDERS:

@@ -13,7 +13,7 @@ import rasterio
 import rasterio.shutil
 from rasterio.enums import ColorInterp, MaskFlags
 
-from rsfusion_jax.data.opening import GDAL_ERRORS, Trust, open_dataset
+from rsfusion_jax.data.opening import GDAL_ERRORS, Trust, files_behind, open_dataset
 from rsfusion_jax.errors import UserError, check_name, not_a_file
 from rsfusion_jax.scenes.pair.metadata import find_satellite
 from rsfusion_jax.sensors import Sensor, get_sensor
@@ -52,9 +52,10 @@ class Source:
 
     @property
     def on_disk(self) -> list[Path]:
-        """The files on this machine that it is read from."""
+        """The files on this machine that it is read from, those of virtual datasets too."""
         found = [_on_disk(name) for name in self.files]
-        return list(dict.fromkeys(path for path in found if path is not None))
+        files = [file for path in found if path is not None for file in files_behind(path)]
+        return list(dict.fromkeys(files))
 
     @property
     def marks(self) -> list:

@@ -1,6 +1,8 @@
 """The finished file: tiled, compressed GeoTIFF or COG with overviews, all of it or nothing."""
 
 import dataclasses
+import os
+import re
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -27,6 +29,12 @@ FORMATS = ("gtiff", "cog")
 _SMALLEST_OVERVIEW = 256
 _LONGEST = 200
 """Bytes of an output's name; file systems take up to 255."""
+
+_PIXELS = "mask", "overviews"
+_BESIDE = {".msk": _PIXELS[0], ".ovr": _PIXELS[1], ".aux.xml": "georeference"}
+"""What the names of files end in that GDAL reads as parts of the image beside them."""
+_PLACE = re.compile(rb"<(GeoTransform|SRS|GCPList|NoDataValue)")
+"""What goes before the image's own; most such files hold statistics alone, as viewers leave."""
 
 EncodedPart = tuple[int, int, int, int, Sequence[bytes]]
 """Row, column, height, width and compressed tiles of a part of the output."""
@@ -75,6 +83,8 @@ def check_targets(out: Path, inputs: list[Path], options: Options) -> None:
     if options.rgb is not None and options.quicklook is None:
         raise UserError(f"--rgb={','.join(map(str, options.rgb))} is of --quicklook; give both")
     outputs = [out]
+    if options.sensor is not None and Path(str(options.sensor)).suffix == ".json":
+        inputs = [*inputs, Path(options.sensor)]
     _check_raster(out)
     if options.std is not None:
         _check_raster(Path(options.std))
@@ -91,6 +101,9 @@ def check_targets(out: Path, inputs: list[Path], options: Options) -> None:
     picture = _path(options.quicklook)
     if picture is not None and picture.suffix.lower() != ".png":
         raise UserError(f"{picture} must end with .png; pictures are written as PNG")
+    report = _path(options.report)
+    if report is not None and report.suffix.lower() != ".json":
+        raise UserError(f"{report} must end with .json; reports are written as JSON")
 
 
 def _path(name) -> Path | None:
@@ -100,12 +113,19 @@ def _path(name) -> Path | None:
 def _is_same(path: Path, other: Path) -> bool:
     if path.exists() and other.exists():
         return path.samefile(other)
-    return path.absolute() == other.absolute()
+    return os.path.realpath(path) == os.path.realpath(other)
 
 
 def _check_raster(out: Path) -> None:
     if out.suffix.lower() not in (".tif", ".tiff"):
         raise UserError(f"{out} must end with .tif; scenes are written as GeoTIFF")
+    for suffix, what in _BESIDE.items():
+        beside = Path(f"{out}{suffix}")
+        if beside.is_file() and (what in _PIXELS or _PLACE.search(beside.read_bytes())):
+            raise UserError(
+                f"{beside} is left of another image and would be taken for the {what} of this one; "
+                "delete it or choose another name"
+            )
 
 
 def _check_place(out: Path, overwrite: bool) -> None:

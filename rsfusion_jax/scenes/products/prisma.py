@@ -12,6 +12,7 @@ import h5py
 import numpy as np
 import rasterio
 
+from rsfusion_jax.data.stored.hdf5 import check_file, is_hdf5
 from rsfusion_jax.errors import UserError
 from rsfusion_jax.scenes.pair.source import Source
 from rsfusion_jax.scenes.products.files import Files
@@ -56,6 +57,8 @@ def read(files: Files, given: str | None, folder: str | None = None) -> Product 
         return None
     path = files.root / found[0]
     try:
+        if is_hdf5(path):
+            check_file(path)
         with h5py.File(path) as file:
             if _FIELDS.format("HCO") not in file:
                 raise UserError(
