@@ -38,7 +38,8 @@ def parse_blocks(text: str, model) -> tuple[str, ...]:
 
     Args:
         text: patterns between commas, such as "fd2r,fscfm*"; "" for none. `*` and `?` stand for any
-            characters but "/". A pattern without "/" names the last part of a path.
+            characters but "/". A pattern without "/" names outer blocks, or, where it fits none of
+            them, the last part of any path.
         model: the network.
 
     Returns:
@@ -49,14 +50,17 @@ def parse_blocks(text: str, model) -> tuple[str, ...]:
     """
     patterns = [pattern.strip() for pattern in text.split(",") if pattern.strip()]
     blocks = list_blocks(model) if patterns else []
+    found = set()
     for pattern in patterns:
-        if not any(_matches(block, pattern) for block in blocks):
+        matching = [block for block in blocks if _matches(block, pattern)]
+        found.update([block for block in matching if "/" not in block] or matching)
+        if not matching:
             outer = dict.fromkeys(block.partition("/")[0] for block in blocks)
             raise UserError(
                 f"{model.title} has no block {pattern!r} whose output is an image; its outer "
                 f"blocks are {', '.join(outer)}"
             )
-    return tuple(b for b in blocks if any(_matches(b, pattern) for pattern in patterns))
+    return tuple(block for block in blocks if block in found)
 
 
 @functools.partial(jit, static_argnames=("model", "diffusion", "blocks"))

@@ -50,6 +50,8 @@ def test_names_of_blocks():
     assert {"fd2r", "fscfm1", "fscfm2", "fscfm2/fda", "mdi/rb_pan/conv0"} <= set(blocks)
     assert parse_blocks("fd2r,fscfm*", model) == ("fd2r", "fscfm1", "fscfm2")
     assert parse_blocks("fscfm?/fda", model) == ("fscfm1/fda", "fscfm2/fda")
+    assert parse_blocks("rb_pan", model) == ("rb_pan",)
+    assert parse_blocks("masks", model) == ("fscfm1/fsm/masks", "fscfm2/fsm/masks")
     assert parse_blocks("", model) == ()
     with pytest.raises(UserError, match=r"no block .fdr2. .* blocks are detail, fd2r"):
         parse_blocks("fd2r,fdr2", model)
