@@ -92,6 +92,7 @@ NEEDS: Mapping[str, _Need] = {
     "train.ema_start": _AVERAGED,
     "train.ema_warmup": _AVERAGED,
     "train.eval_every": _VALIDATED,
+    "train.log_features": _VALIDATED,
     "train.max_rollbacks": _Need(
         lambda config: config.train.on_bad_loss == "rollback", "train.on_bad_loss=rollback"
     ),
