@@ -4,13 +4,13 @@
 
 Run from the clone's root. Data: none, scenes are built in.
 
-Networks are trained with the same steps, seed and scenes: at scale 1 and at the deviation of gt - lms
-as configs/ddif.py trains (it predicts x_0, L1), and at that deviation predicting v. The network of
-`--teacher` is distilled into four steps. On held-out scenes, for
-every sampler: ERGAS of single draws and of the mean of 16, whether their standard deviation goes
-with the error of the mean (Spearman's correlation over pixels and bands) and is as large (its root
-mean square over that of the error), and how far samplers are from DDIM with 100 steps from the same
-noise. Training that was stopped continues where it stopped.
+Networks are trained with the same steps, seed and scenes: at scale 1 and at the deviation of
+gt - lms as configs/ddif.py trains (it predicts x_0, L1), and at that deviation predicting v. The
+network of `--teacher` is distilled into four steps. On held-out scenes, for every sampler: ERGAS of
+single draws and of the mean of 16, whether their standard deviation goes with the error of the mean
+(Spearman's correlation over pixels and bands) and is as large (its root mean square over that of
+the error), and how far samplers are from DDIM with 100 steps from the same noise. Training that was
+stopped continues where it stopped.
 
 Rows go to benchmarks/results/residual_scale.json; a table is printed.
 """
