@@ -1,7 +1,8 @@
 """The Gaussian diffusion process: the forward process, kinds of prediction, the training loss.
 
-In all functions `x_start` (B, H, W, C) is the clean image (for DDIF the residual gt - lms), `x_t`
-the noisy one, and `t` (B,) holds indices into the `schedule` argument. A network predicts one of
+In all functions `x_start` (B, H, W, C) is the clean image (for DDIF the residual gt - lms over its
+scale), `x_t` the noisy one, and `t` (B,) holds indices into the `schedule` argument. A network
+predicts one of
 
     "x0"     x_0 itself
     "noise"  the noise in x_t = s x_0 + n noise, with s = sqrt(a_t), n = sqrt(1 - a_t)
@@ -80,27 +81,38 @@ def posterior(schedule: Schedule, x0, x_t, t):
     return mean, variance, _at(schedule.posterior_log_variance, t, x_t)
 
 
-def clip_x0(x0, lms, kind: str = "absolute"):
-    """Clip a residual such that the image `x0 + lms` lies in [0, 1].
+def residual_to_x0(residual, scale: float):
+    """Divide a residual gt - lms by its scale, which gives the image that is diffused."""
+    return residual if scale == 1 else residual / scale
+
+
+def x0_to_residual(x0, scale: float):
+    """Multiply an estimate of x_0 by the scale of the residual, which gives gt - lms."""
+    return x0 if scale == 1 else scale * x0
+
+
+def clip_x0(x0, lms, kind: str = "absolute", *, scale: float = 1.0):
+    """Clip an estimate of x_0 such that the image `scale * x0 + lms` lies in [0, 1].
 
     Args:
-        x0: (B, H, W, C) estimate of the residual.
+        x0: (B, H, W, C) estimate of the residual, divided by `scale`.
         lms: (B, H, W, C) upsampled MS in [0, 1].
         kind: "absolute" clamps the image to [0, 1]; "dynamic" clamps it to [0, s] and divides by
             s, the larger of 1 and the 80% quantile of the sample's absolute values: C. Saharia et
             al., "Photorealistic Text-to-Image Diffusion Models", NeurIPS 2022, section 2.3.
+        scale: scale of the residual.
 
     Returns:
-        (B, H, W, C) clipped residual.
+        (B, H, W, C) clipped residual, divided by `scale`.
 
     Raises:
         UserError: unknown kind.
     """
-    image = x0 + lms
+    image = x0_to_residual(x0, scale) + lms
     if kind == "absolute":
-        return jnp.clip(image, 0, 1) - lms
+        return residual_to_x0(jnp.clip(image, 0, 1) - lms, scale)
     if kind == "dynamic":
-        return dynamic_threshold(image) - lms
+        return residual_to_x0(dynamic_threshold(image) - lms, scale)
     raise UserError(f"clip={kind!r} is unknown; choose absolute or dynamic")
 
 

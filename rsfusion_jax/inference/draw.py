@@ -10,11 +10,12 @@ import jax.numpy as jnp
 from rsfusion_jax.compilation import jit
 from rsfusion_jax.diffusion.ensemble import ensemble
 from rsfusion_jax.diffusion.noise import noise_field
-from rsfusion_jax.diffusion.process import clip_x0
+from rsfusion_jax.diffusion.process import clip_x0, x0_to_residual
 from rsfusion_jax.diffusion.samplers import Sampler, make_sampler
 from rsfusion_jax.diffusion.sampling import check_options, sample
 from rsfusion_jax.diffusion.schedules import make_schedule, respace
 from rsfusion_jax.diffusion.tiles import tiled
+from rsfusion_jax.errors import UserError
 from rsfusion_jax.ops.by_device import by_device
 
 _SPACING = {"ddim": "stride", "ddpm": "ends"} | dict.fromkeys(("dpm1", "dpm2", "dpm3"), "logsnr")
@@ -35,6 +36,8 @@ class Diffusion:
             authors' code, which gives other images. See `diffusion.sampling.trajectory`.
         self_condition: "none", as in the authors' code, or "x0": the estimate of x_0 of the last
             step is an input of the network.
+        residual_scale: number by which the residual gt - lms, of images in [0, 1], is divided
+            before noise is added to it. It belongs to the weights: 1 for those of the authors.
 
     Raises:
         UserError: a name is unknown or a number out of range.
@@ -46,10 +49,25 @@ class Diffusion:
     sampling_steps: int = 25
     timestep_index: str = "original"
     self_condition: str = "none"
+    residual_scale: float = 1.0
 
     def __post_init__(self):
         check_options(self.self_condition, self.timestep_index)
+        scale = self.residual_scale
+        if not isinstance(scale, (int, float)) or not 0 < scale < math.inf:
+            raise UserError(f"residual_scale={scale!r} must be a finite number above 0")
         self.make_sampler()
+
+    @property
+    def card(self) -> dict:
+        """The fields as the card of a network has them.
+
+        The scale is only stated where it is not 1, as in cards from before it could be chosen.
+        """
+        fields = dataclasses.asdict(self)
+        if self.residual_scale == 1:
+            del fields["residual_scale"]
+        return fields
 
     def replaced(self, sampler: str | None, steps: int | None) -> "Diffusion":
         """Return the same process with another sampler.
@@ -94,7 +112,7 @@ def draw(model, variables, key, pan, lms, *, diffusion: Diffusion, samples: int 
         The mean of the samples, each clipped to [0, 1], (B, H, W, C); and their standard deviation,
         of the same shape, or None for a single sample.
     """
-    sampler = diffusion.make_sampler()
+    sampler, scale = diffusion.make_sampler(), diffusion.residual_scale
 
     def one(variables, key, pan, lms):
         def network(x_t, t, pan, lms, x_self):
@@ -108,10 +126,12 @@ def draw(model, variables, key, pan, lms, *, diffusion: Diffusion, samples: int 
             align = math.lcm(model.ratio, 2)
             cut = {"tile": tile, "overlap": tile // 2 // align * align, "align": align}
             denoise = tiled(network, pan, lms, batch_size=_TILE_BATCH, **cut)
-        clip = functools.partial(clip_x0, lms=lms) if diffusion.sampler == "ddpm" else None
+        clip = None
+        if diffusion.sampler == "ddpm":
+            clip = functools.partial(clip_x0, lms=lms, scale=scale)
         first, steps = jax.random.split(key)
         x = noise_field(first, lms.shape, lms.dtype)
-        residual = sample(
+        x0 = sample(
             denoise,
             sampler,
             x,
@@ -121,7 +141,7 @@ def draw(model, variables, key, pan, lms, *, diffusion: Diffusion, samples: int 
             self_condition=diffusion.self_condition,
             timestep_index=diffusion.timestep_index,
         )
-        return jnp.clip(lms + residual, 0, 1)[0]
+        return jnp.clip(lms + x0_to_residual(x0, scale), 0, 1)[0]
 
     def of_batch(variables, key, pan, lms):
         def drawn(key):

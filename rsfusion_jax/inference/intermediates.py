@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from rsfusion_jax.compilation import jit
 from rsfusion_jax.diffusion.noise import noise_field
-from rsfusion_jax.diffusion.process import q_sample
+from rsfusion_jax.diffusion.process import q_sample, residual_to_x0
 from rsfusion_jax.diffusion.schedules import make_schedule
 from rsfusion_jax.errors import UserError
 from rsfusion_jax.inference.draw import Diffusion, draw
@@ -99,7 +99,8 @@ def _in_the_middle(model, variables, pan, lms, diffusion: Diffusion):
     fused, _ = draw(model, variables, key, pan, lms, diffusion=diffusion)
     t = jnp.full(len(lms), len(schedule) // 2, jnp.int32)
     noise = jnp.broadcast_to(noise_field(key, (1, *lms.shape[1:]), lms.dtype), lms.shape)
-    return q_sample(schedule, fused - lms, t, noise), t, pan, lms
+    x0 = residual_to_x0(fused - lms, diffusion.residual_scale)
+    return q_sample(schedule, x0, t, noise), t, pan, lms
 
 
 def _captured(model, wanted: Callable, variables, *inputs) -> dict[str, jax.Array]:

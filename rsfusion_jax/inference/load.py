@@ -36,7 +36,8 @@ def load_torch(
         max_value: divisor of the training data, in place of the published one.
         ms_phase: PAN index of the centre of MS pixel 0; default r // 2.
         diffusion: for diffusion networks: fields of `inference.draw.Diffusion` that differ from
-            those of DDIF. The published scores of DDIF used {"timestep_index": "respaced"}.
+            those of DDIF. The published scores of DDIF used {"timestep_index": "respaced"}. Files
+            that `save_torch` wrote say their `residual_scale` themselves.
         key: entry of the file that holds the weights, such as "model" where the file also has
             "ema"; None takes the only one, else a moving average, with a warning.
         **overrides: fields of the network's module that the weights were trained with.
@@ -44,7 +45,7 @@ def load_torch(
     Raises:
         UserError: the file cannot be read, or its weights are of another network or configuration.
     """
-    from rsfusion_jax.porting.torch_file import read_state_dict
+    from rsfusion_jax.porting.torch_file import read_residual_scale, read_state_dict
 
     model = create_model(
         name, num_bands=num_bands, guide_bands=guide_bands, ratio=ratio, **overrides
@@ -52,6 +53,9 @@ def load_torch(
     variables = from_torch(model, read_state_dict(path, key))
     if max_value is None and sensor is not None:
         max_value = published_max_value(model, get_sensor(sensor).name)
+    if model.predicts != "fused":
+        scale = read_residual_scale(path)
+        diffusion = {**({} if scale is None else {"residual_scale": scale}), **(diffusion or {})}
     return Fuser(
         model,
         variables,
@@ -66,7 +70,8 @@ def save_torch(fuser: Fuser, path: str | Path) -> None:
     """Write a Fuser's weights as a PyTorch state dict that the authors' class loads strictly.
 
     Parameters are written bit by bit, constant buffers are computed again, and parameters that the
-    authors' network has but never uses are zeros.
+    authors' network has but never uses are zeros. A scale of a diffusion network's residual other
+    than 1, which the authors' program does not know, is noted in the file for `load_torch`.
 
     Args:
         fuser: the Fuser.
@@ -74,7 +79,8 @@ def save_torch(fuser: Fuser, path: str | Path) -> None:
     """
     from rsfusion_jax.porting.torch_file import write_state_dict
 
-    write_state_dict(path, to_torch(fuser.model, fuser.variables))
+    scale = 1.0 if fuser.diffusion is None else fuser.diffusion.residual_scale
+    write_state_dict(path, to_torch(fuser.model, fuser.variables), residual_scale=scale)
 
 
 def load(path: str | Path) -> Fuser:

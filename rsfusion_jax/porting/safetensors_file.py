@@ -30,11 +30,26 @@ def read_safetensors(path: Path) -> dict[str, np.ndarray]:
         ) from error
 
 
-def write_safetensors(path: Path, tensors: Mapping[str, np.ndarray]) -> None:
-    """Write arrays as a `.safetensors` file that PyTorch programs load."""
+def read_notes(path: Path) -> dict[str, str]:
+    """Read the notes that stand beside the arrays of a `.safetensors` file."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "numpy") as file:
+            return dict(file.metadata() or {})
+    except (SafetensorError, OSError, ValueError, TypeError) as error:
+        raise UserError(
+            f"{path} cannot be read as a safetensors file ({error}); download or save it again"
+        ) from error
+
+
+def write_safetensors(
+    path: Path, tensors: Mapping[str, np.ndarray], notes: Mapping[str, str] | None = None
+) -> None:
+    """Write arrays, and notes beside them, as a `.safetensors` file that PyTorch programs load."""
     import safetensors.numpy
 
     # The package writes the memory of an array as it lies, so a transposed view must be copied.
     arrays = {name: np.array(value, order="C") for name, value in tensors.items()}
     # Not its `save_file`, which makes the file private.
-    path.write_bytes(safetensors.numpy.save(arrays, metadata={"format": "pt"}))
+    path.write_bytes(safetensors.numpy.save(arrays, metadata={"format": "pt", **(notes or {})}))

@@ -5,6 +5,7 @@ import pickle
 import struct
 import zipfile
 import zlib
+from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,8 +14,17 @@ import numpy as np
 from rsfusion_jax.archives import check_archive
 from rsfusion_jax.errors import UserError, not_a_file
 from rsfusion_jax.new_files import new_files
-from rsfusion_jax.porting.safetensors_file import SUFFIX, read_safetensors, write_safetensors
+from rsfusion_jax.porting.safetensors_file import (
+    SUFFIX,
+    read_notes,
+    read_safetensors,
+    write_safetensors,
+)
 from rsfusion_jax.porting.saved_forms import find_state_dict
+
+_SCALE, _NOTES = "residual_scale", "rsfusion_jax"
+"""Name of the scale in a file, and of our entry in the notes that PyTorch keeps with a state dict:
+it passes over entries that are of none of its modules."""
 
 
 def read_state_dict(path: str | Path, key: str | None = None) -> dict[str, np.ndarray]:
@@ -59,6 +69,31 @@ def _single(array: np.ndarray) -> np.ndarray:
     return array.astype(np.float32) if half else array
 
 
+def read_residual_scale(path: str | Path) -> float | None:
+    """Read the scale of the residual that `write_state_dict` noted.
+
+    Returns:
+        The scale; None where the file has no such note, as those of other programs.
+
+    Raises:
+        UserError: the file cannot be read (see `read_state_dict`).
+    """
+    path = Path(path)
+    if path.suffix.lower() == SUFFIX:
+        notes = read_notes(path)
+    else:
+        notes = getattr(_load(path), "_metadata", None)
+        notes = notes.get(_NOTES) if isinstance(notes, Mapping) else None
+    if not isinstance(notes, Mapping) or _SCALE not in notes:
+        return None
+    try:
+        return float(notes[_SCALE])
+    except (TypeError, ValueError) as error:
+        raise UserError(
+            f"{path} notes the residual scale {notes[_SCALE]!r}, which is no number; save it again"
+        ) from error
+
+
 def read_adam_moments(path: str | Path) -> tuple[int, list[dict[str, np.ndarray]]]:
     """Read the state of Adam from a checkpoint of a training program.
 
@@ -90,12 +125,16 @@ def read_adam_moments(path: str | Path) -> tuple[int, list[dict[str, np.ndarray]
     return steps, moments
 
 
-def write_state_dict(path: str | Path, tensors: Mapping[str, np.ndarray]) -> None:
+def write_state_dict(
+    path: str | Path, tensors: Mapping[str, np.ndarray], *, residual_scale: float = 1.0
+) -> None:
     """Write arrays as a PyTorch state dict; an existing file is replaced only at the end.
 
     Args:
         path: path of the `.pth` file, or of a `.safetensors` file.
         tensors: arrays by name.
+        residual_scale: scale of a diffusion network's residual. It is noted in the file where it is
+            not 1; PyTorch loads the state dict as it does without the note.
 
     Raises:
         UserError: the folder does not exist, or the package that writes the file is missing.
@@ -103,10 +142,14 @@ def write_state_dict(path: str | Path, tensors: Mapping[str, np.ndarray]) -> Non
     path = Path(path)
     with new_files([path], overwrite=True) as unfinished:
         if path.suffix.lower() == SUFFIX:
-            write_safetensors(unfinished[path], tensors)
+            notes = {} if residual_scale == 1 else {_SCALE: str(residual_scale)}
+            write_safetensors(unfinished[path], tensors, notes)
             return
         torch = _import_torch()
         state = {name: torch.from_numpy(np.array(value)) for name, value in tensors.items()}
+        if residual_scale != 1:
+            state = OrderedDict(state)
+            state._metadata = OrderedDict({_NOTES: {_SCALE: residual_scale}})
         try:
             torch.save(state, unfinished[path])
         except RuntimeError as error:  # what PyTorch makes of a disk that is full or broken

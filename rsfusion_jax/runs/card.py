@@ -46,5 +46,5 @@ def network_card(
             "ms_phase": ms_phase,
             **({} if pan_value is None else {"pan_value": pan_value}),
         },
-        "diffusion": None if diffusion is None else dataclasses.asdict(diffusion),
+        "diffusion": None if diffusion is None else diffusion.card,
     }

@@ -5,7 +5,7 @@ on two CPU cores. Recipes (`configs/`) and adaptation state what differs from th
 """
 
 import ml_collections
-from ml_collections.config_dict import placeholder
+from ml_collections.config_dict import FieldReference, placeholder
 
 
 def default_config() -> ml_collections.ConfigDict:
@@ -109,6 +109,10 @@ def default_config() -> ml_collections.ConfigDict:
     diffusion.sampling_steps = 25  # number of sampler steps; 0: as many as the schedule has
     diffusion.timestep_index = "original"  # or "respaced", as in the authors' code
     diffusion.self_condition = "none"  # or "x0": the network sees its estimate of the last step
+    # Divisor of the residual gt - lms before noise is added: 1 as published, another number, or
+    # "data" for its standard deviation in the training set. It is stored with the weights, and runs
+    # with init_from take it from there.
+    diffusion.residual_scale = FieldReference(1.0, field_type=object)
 
     config.optim = optim = ml_collections.ConfigDict()
     optim.name = "adam"  # or "adamw", "sgd"

@@ -41,6 +41,7 @@ from rsfusion_jax.training.objectives import make_objective
 from rsfusion_jax.training.optimizer import make_optimizer, make_schedule
 from rsfusion_jax.training.profile import Profile
 from rsfusion_jax.training.ranges import check_ranges
+from rsfusion_jax.training.residual_scale import find_residual_scale
 from rsfusion_jax.training.start import initial_params
 from rsfusion_jax.training.step import make_ema_decay, make_train_step
 from rsfusion_jax.training.step_log import BadLossError, StepLog
@@ -143,7 +144,10 @@ def _train(
         ratio=info.ratio,
         dtype=_DTYPES[config.train.dtype],
     )
-    diffusion = None if model.predicts == "fused" else Diffusion(**config.diffusion)
+    diffusion = None
+    if model.predicts != "fused":
+        scale = find_residual_scale(config, train_set, workdir)
+        diffusion = Diffusion(**{**config.diffusion, "residual_scale": scale})
     schedule = make_schedule(config.optim, steps, epoch)
     optimizer = make_optimizer(config.optim, schedule)
     objective = make_objective(

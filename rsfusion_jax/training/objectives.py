@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from rsfusion_jax.diffusion.distillation import distillation_loss
-from rsfusion_jax.diffusion.process import training_loss
+from rsfusion_jax.diffusion.process import residual_to_x0, training_loss, x0_to_residual
 from rsfusion_jax.diffusion.schedules import make_schedule
 from rsfusion_jax.errors import UserError
 from rsfusion_jax.ops.resample import bicubic_corners, decimate
@@ -136,12 +136,12 @@ def deep_supervision(loss: str) -> Callable:
 def diffusion(loss: str, process) -> Callable:
     """Make the objective of diffusion networks, which denoise the residual gt - lms.
 
-    The loss is `diffusion.process.training_loss`.
+    The loss is `diffusion.process.training_loss` of the residual divided by its scale.
 
     Args:
         loss: "l1" (DDIF), "mse", or, for a network that predicts x_0, "l1ssim" of the fused image.
-        process: `inference.draw.Diffusion`, of which only the noise schedule is used; None for
-            other networks, which this objective rejects.
+        process: `inference.draw.Diffusion`, of which only the noise schedule and the scale of the
+            residual are used; None for other networks, which this objective rejects.
     """
     distance = distance_of(loss)
 
@@ -159,19 +159,20 @@ def diffusion(loss: str, process) -> Callable:
 
     def objective(model, params, batch, key):
         check(model, batch)
-        pan, lms = batch["pan"], batch["lms"]
+        pan, lms, scale = batch["pan"], batch["lms"], process.residual_scale
 
         def denoise(x_t, t, x_self, key):
             inputs = {"params": params}, x_t, t, pan, lms, x_self
             return _at_least_float32(model.apply(*inputs, train=True, rngs={"dropout": key}))
 
         def image_distance(prediction, truth):
-            return distance(lms + prediction, lms + truth)
+            images = (lms + x0_to_residual(x0, scale) for x0 in (prediction, truth))
+            return distance(*images)
 
         value = training_loss(
             denoise,
             make_schedule(process.schedule, process.steps),
-            batch["gt"] - lms,
+            residual_to_x0(batch["gt"] - lms, scale),
             key,
             predicts=model.predicts,
             distance=image_distance if loss == "l1ssim" else distance,
@@ -190,8 +191,8 @@ def distillation(loss: str, process, teacher_steps: int) -> Callable:
 
     Args:
         loss: "l1" or "mse".
-        process: `inference.draw.Diffusion` with the noise schedule and with the student's sampler
-            and number of steps.
+        process: `inference.draw.Diffusion` with the noise schedule, the scale of the residual, and
+            the student's sampler and number of steps.
         teacher_steps: number of teacher steps that one student step replaces.
     """
     distance = distance_of(loss)
@@ -216,7 +217,7 @@ def distillation(loss: str, process, teacher_steps: int) -> Callable:
             network(teacher),
             make_schedule(process.schedule, process.steps),
             process.make_sampler().schedule,
-            batch["gt"] - batch["lms"],
+            residual_to_x0(batch["gt"] - batch["lms"], process.residual_scale),
             key,
             teacher_steps=teacher_steps,
             predicts=model.predicts,

@@ -41,6 +41,10 @@ def _all(rule: _Rule) -> _Rule:
     )
 
 
+def _or_word(rule: _Rule, word: str) -> _Rule:
+    return _Rule(lambda x: x == word or rule.holds(x), f"{rule.text}, or {word!r}")
+
+
 def _or_none(rule: _Rule) -> _Rule:
     return _Rule(lambda x: x is None or rule.holds(x), rule.text)
 
@@ -76,6 +80,7 @@ RULES = {
     "train.max_rollbacks": _COUNT_OR_0,
     "diffusion.steps": _COUNT,
     "diffusion.sampling_steps": _COUNT_OR_0,
+    "diffusion.residual_scale": _or_word(_POSITIVE, "data"),
     "optim.learning_rate": _NOT_NEGATIVE,
     "optim.weight_decay": _NOT_NEGATIVE,
     "optim.clip_norm": _NOT_NEGATIVE,

@@ -1,4 +1,4 @@
-"""Load the weights that training starts from: `config.init_from`."""
+"""Load what training starts from, `config.init_from`: weights and the scale of their residual."""
 
 from pathlib import Path
 
@@ -51,7 +51,7 @@ def initial_params(path: str, model, card: dict) -> dict:
         config = read_config(folder)
         check_network(folder, config["network"], card["network"])
         return jax.tree.map(jnp.asarray, read_params(folder, config["digest"]))
-    if Path(path).suffix in (".pth", ".pt", ".safetensors") or Path(path).is_file():
+    if _is_torch_file(path):
         from rsfusion_jax.porting.torch_file import read_state_dict
 
         params = from_torch(model, read_state_dict(path))["params"]
@@ -59,3 +59,32 @@ def initial_params(path: str, model, card: dict) -> dict:
     checkpoint = find_checkpoint(path)
     check_network(checkpoint, read_card(checkpoint)["network"], card["network"])
     return restore_weights(checkpoint, abstract_params(model))
+
+
+def initial_residual_scale(path: str) -> float | None:
+    """Read the scale of the residual that a diffusion network was trained with.
+
+    Args:
+        path: as for `initial_params`.
+
+    Returns:
+        `Diffusion.residual_scale`; None where the weights do not say it.
+
+    Raises:
+        UserError: the path has no weights.
+    """
+    if path == DEFAULT:
+        return None
+    if is_pretrained(Path(path)):
+        card = read_config(folder_of(Path(path)))
+    elif _is_torch_file(path):
+        from rsfusion_jax.porting.torch_file import read_residual_scale
+
+        return read_residual_scale(path)
+    else:
+        card = read_card(find_checkpoint(path))
+    return (card.get("diffusion") or {}).get("residual_scale", 1.0)
+
+
+def _is_torch_file(path: str) -> bool:
+    return Path(path).suffix in (".pth", ".pt", ".safetensors") or Path(path).is_file()

@@ -41,7 +41,8 @@ def fused(fuser, folder, pair, **options):
 @pytest.mark.parametrize(
     ("fields", "options", "drawn"),
     [
-        ({}, {"batch": 3}, {"sampler": "ddpm", "steps": 3, "seed": 5}),
+        ({"residual_scale": 0.5}, {"batch": 3}, {"sampler": "ddpm", "steps": 3, "seed": 5}),
+        pytest.param({}, {}, {"sampler": "ddpm", "steps": 3}, marks=pytest.mark.slow),
         pytest.param({}, {}, {"sampler": "dpm3", "steps": 5}, marks=pytest.mark.slow),
         pytest.param({"self_condition": "x0"}, {}, {"seed": 1}, marks=pytest.mark.slow),
     ],
@@ -59,8 +60,11 @@ def test_scene_equals_the_image(fuser, tmp_path, fields, options, drawn):
 
 
 @pytest.mark.slow
-def test_ensemble(fuser, tmp_path):
+@pytest.mark.parametrize("scale", [1, 0.5])
+def test_ensemble(fuser, tmp_path, scale):
     pan, ms = counts(20, 20)
+    process = {"steps": 20, "sampling_steps": 3, "residual_scale": scale}
+    fuser = rsf.Fuser(fuser.model, fuser.variables, sensor="qb", diffusion=process)
     pair, std = write_pair(tmp_path, pan, ms, offset=SPOT), tmp_path / "std.tif"
     image, _ = fused(fuser, tmp_path, pair, extent="pan", draws=3, std=std)
     mean, expected = fuser(pan, ms, tile=16, samples=3, return_std=True)

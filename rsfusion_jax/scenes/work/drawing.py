@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rsfusion_jax.diffusion.process import clip_x0
+from rsfusion_jax.diffusion.process import clip_x0, x0_to_residual
 from rsfusion_jax.diffusion.sampling import move, table
 from rsfusion_jax.inference.fuser import Fuser
 from rsfusion_jax.progress import MEGAPIXELS, ProgressBar
@@ -54,11 +54,13 @@ class DiffusionStep:
         images = jnp.split(batch.field, field.channels // field.bands, axis=-1)
         x, earlier = images[0], images[1 : 1 + field.earlier]
         noise = images[-1] if field.sampler.is_random else None
-        clips = self.field.process.sampler == "ddpm"
-        clip = functools.partial(clip_x0, lms=lms) if clips else None
+        scale = field.process.residual_scale
+        within_range = functools.partial(clip_x0, lms=lms, scale=scale)
+        clip = within_range if field.process.sampler == "ddpm" else None
         predicts = self.fuser.model.predicts
         x, x0 = move(row, x, prediction, earlier, noise, predicts=predicts, clip=clip)
-        x = jnp.where(row["last"], clip_x0(x, lms), x)
+        # A draw that has ended is the residual itself, in which the statistics are taken.
+        x = jnp.where(row["last"], x0_to_residual(within_range(x), scale), x)
         planes = [x, *(x0, *earlier)[: field.earlier]]
         if field.draws > 1:
             mean, squares = images[1 + field.earlier : 3 + field.earlier]
