@@ -17,6 +17,7 @@ from rsfusion_jax.cli import (
     sensors,
     simulate,
     train,
+    view,
 )
 from rsfusion_jax.cli.entry import guarded
 from rsfusion_jax.cli.parser import Parser
@@ -24,6 +25,7 @@ from rsfusion_jax.cli.parser import Parser
 COMMANDS = {
     "sample": sample,
     "fuse": fuse,
+    "view": view,
     "train": train,
     "evaluate": evaluate,
     "port": port,
