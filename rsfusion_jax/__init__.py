@@ -22,6 +22,7 @@ _WHERE = {
     "load_torch": "rsfusion_jax.inference.load",
     "save_pretrained": "rsfusion_jax.inference.pretrained",
     "save_torch": "rsfusion_jax.inference.load",
+    "view": "rsfusion_jax.viewer",
 }
 _SUBPACKAGES = ("classical", "data", "metrics")
 
