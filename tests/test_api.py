@@ -76,7 +76,7 @@ def test_classical_methods():
 
 @pytest.mark.parametrize(
     "command",
-    "train evaluate fuse port simulate models sensors sample check convert export view".split(),
+    "train evaluate fuse port simulate models sensors sample check convert export view compare".split(),
 )
 def test_commands(command, capsys):
     with pytest.raises(SystemExit) as ended:

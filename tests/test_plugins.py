@@ -39,6 +39,8 @@ NETWORK = """
 def package(tmp_path, monkeypatch):
     """Installs a package of a name: its module's text, and its entry points by group."""
     monkeypatch.syspath_prepend(tmp_path / "site")
+    for registry in (rsf.models.own_models, rsf.sensors.own_sensors):
+        monkeypatch.setattr(registry, "_loaded", {})
 
     def install(name, text=NETWORK, **groups):
         site = tmp_path / "site"
@@ -62,16 +64,16 @@ def test_a_network_of_a_package_trains_is_scored_and_fuses(package, tmp_path, ca
     config = tiny_config()
     with config.unlocked():
         config.model = {"name": "ownnet", "width": 4}
-    config.train.steps = 3
+    config.train.steps, config.data.valid = 2, ""
     train(config, "run")
     fuser = rsf.load("run")
     assert type(fuser.model).__module__ == "theirs" and fuser.model.width == 4
     run(["evaluate", "--workdir=run", "--out=scores"])
     assert "OwnNet" in capsys.readouterr().out
-    pan, ms = counts(8, 9, bands=4)
+    pan, ms = counts(8, 9, bands=8)
     pair = write_pair(tmp_path, pan, ms)
     run(["fuse", *map(str, pair), "out.tif", "--weights=run", "--samples=0", "--shift=none"])
-    assert read("out.tif")[0].shape == (32, 36, 4)
+    assert read("out.tif")[0].shape == (32, 36, 8)
     rsf.save_pretrained(fuser, "weights")
     images = np.float32(pan), np.float32(ms)
     np.testing.assert_array_equal(rsf.load("weights")(*images), fuser(*images))

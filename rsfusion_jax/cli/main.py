@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from rsfusion_jax import __version__
 from rsfusion_jax.cli import (
     check,
+    compare,
     convert,
     evaluate,
     export,
@@ -28,6 +29,7 @@ COMMANDS = {
     "view": view,
     "train": train,
     "evaluate": evaluate,
+    "compare": compare,
     "port": port,
     "simulate": simulate,
     "check": check,

@@ -17,7 +17,7 @@ _PLACES = {f"data.{split}": split for split in ("train", "valid", "test")}
 """Fields that say where a data set lies: it may lie elsewhere when a run is resumed."""
 _LENGTH = frozenset({"train.steps", "train.epochs"})
 """Fields that may be raised when a finished run is continued."""
-_FREE = ("mesh.", "data.workers")
+_FREE = ("mesh.", "data.workers", "train.trackers")
 """Fields that may differ when a run is resumed: on other devices, with other workers."""
 _RENDERED = "synthetic"
 START = "start"

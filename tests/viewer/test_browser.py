@@ -33,7 +33,7 @@ def open_page(browser):
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.on("request", lambda request: errors.append(request.url) if remote(request) else None)
         page.goto(address)
-        page.wait_for_function("document.body.dataset.drawn")
+        page.wait_for_selector("body[data-drawn]")
         return page
 
     def remote(request):
@@ -119,7 +119,7 @@ def test_values_under_the_cursor_are_those_of_the_files(tmp_path, open_page):
             np.testing.assert_allclose(values["difference"], difference, rtol=1e-6)
     x, y = center(page)
     page.mouse.move(x, y)
-    page.wait_for_function("document.querySelectorAll('#values tr').length === 6")
+    page.wait_for_selector("#values tr:nth-child(6)")
     cells = page.inner_text("#values").split("\n")[1].split("\t")
     assert np.float32(cells[1]) == out[100, 100, 0] and np.float32(cells[2]) == pan[108, 104, 0]
     assert page.locator("#spectrum polyline").count() == 3
