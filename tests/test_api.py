@@ -76,7 +76,8 @@ def test_classical_methods():
 
 @pytest.mark.parametrize(
     "command",
-    "train evaluate fuse port simulate models sensors sample check convert export view compare".split(),
+    "train evaluate compare fuse view port simulate models sensors sample check convert "
+    "export".split(),
 )
 def test_commands(command, capsys):
     with pytest.raises(SystemExit) as ended:

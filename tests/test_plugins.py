@@ -69,7 +69,9 @@ def test_a_network_of_a_package_trains_is_scored_and_fuses(package, tmp_path, ca
     fuser = rsf.load("run")
     assert type(fuser.model).__module__ == "theirs" and fuser.model.width == 4
     run(["evaluate", "--workdir=run", "--out=scores"])
-    assert "OwnNet" in capsys.readouterr().out
+    run(["compare", "run"])
+    printed = capsys.readouterr().out
+    assert "OwnNet" in printed and "seeds" in printed
     pan, ms = counts(8, 9, bands=8)
     pair = write_pair(tmp_path, pan, ms)
     run(["fuse", *map(str, pair), "out.tif", "--weights=run", "--samples=0", "--shift=none"])

@@ -1,4 +1,4 @@
-"""`rsfusion compare`: finished runs side by side, runs that differ in their seeds taken together."""
+"""`rsfusion compare`: finished runs side by side, those that differ in the seed taken together."""
 
 import argparse
 
