@@ -231,9 +231,12 @@
     const lines = [`row ${Math.floor(y)}, column ${Math.floor(x)}`];
     if (scene.transform) {
       const [a, b, c, d, e, f] = scene.transform;
-      lines.push(`x ${(a * x + b * y + c).toPrecision(10)}, y ${(d * x + e * y + f).toPrecision(10)}`);
+      const digits = Math.min(Math.max(Math.ceil(-Math.log10(Math.hypot(a, d))) + 1, 0), 10);
+      lines.push(`x ${(a * x + b * y + c).toFixed(digits)}, y ${(d * x + e * y + f).toFixed(digits)}`);
     }
     if (scene.system) lines.push(scene.system);
+    const coarse = 2 ** scene.layers[0].finest;
+    if (coarse > 1) lines.push(`means of ${coarse} x ${coarse} pixels`);
     document.getElementById("place").textContent = lines.join("; ") + (held ? " (held)" : "");
     const many = found.filter(({ layer }) => layer.names.length > 1 && layer.role !== "difference");
     const plotted = many.map(({ layer, values }) => ({
