@@ -38,9 +38,9 @@ function drawSpectrum(lines) {
     d: `M${FRAME.left} ${FRAME.top}V${FRAME.bottom}H${FRAME.right}`, fill: "none", stroke: "#888" }));
   for (const y of [y0, (y0 + y1) / 2, y1])
     plot.append(element("text", { x: FRAME.left - 4, y: toY(y) + 3, "text-anchor": "end" }, shortNumber(y)));
-  for (const x of [x0, (x0 + x1) / 2, x1])
+  for (const [x, anchor] of [[x0, "middle"], [(x0 + x1) / 2, "middle"], [x1, "end"]])
     if (inNm || Number.isInteger(x))
-      plot.append(element("text", { x: toX(x), y: FRAME.bottom + 12, "text-anchor": "middle" }, Math.round(x)));
+      plot.append(element("text", { x: toX(x), y: FRAME.bottom + 12, "text-anchor": anchor }, Math.round(x)));
   plot.append(element("text", { x: (FRAME.left + FRAME.right) / 2, y: FRAME.bottom + 23, "text-anchor": "middle" },
     inNm ? "wavelength in nm" : "band"));
   lines.forEach((line, index) => {
