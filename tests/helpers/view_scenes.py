@@ -1,12 +1,19 @@
 """A fused scene, its PAN and its MS as files, and a page's tiles as Python reads them."""
 
 import base64
+import contextlib
 import json
 import re
+import threading
 import zlib
 
 import numpy as np
 from scene_files import write_tif
+
+from rsfusion_jax.data.opening import Trust
+from rsfusion_jax.viewer.layers import open_layers
+from rsfusion_jax.viewer.page import page_html, scene_description
+from rsfusion_jax.viewer.server import PageServer
 
 
 def write_scene(folder, *, dtype=np.uint16, size=(300, 270), bands=4, seed=0, **options):
@@ -20,6 +27,17 @@ def write_scene(folder, *, dtype=np.uint16, size=(300, 270), bands=4, seed=0, **
         write_tif(folder / "pan.tif", pan, pixel=0.5, origin=(-4, -2), **options),
         write_tif(folder / "ms.tif", ms, pixel=2.0, origin=(0.5, 1.0), **options),
     )
+
+
+@contextlib.contextmanager
+def served(out, *others):
+    """Yields a running server of a scene's page."""
+    with open_layers(out, others, Trust()) as (file, layers):
+        page = page_html(scene_description(file, layers, {}, None))
+        with PageServer(page, layers) as server:
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+            yield server
+            server.shutdown()
 
 
 def described(html):

@@ -5,7 +5,7 @@ import shutil
 import numpy as np
 import pytest
 from scene_files import read, write_tif
-from view_scenes import write_scene
+from view_scenes import served, write_scene
 
 import rsfusion_jax as rsf
 
@@ -124,6 +124,21 @@ def test_values_under_the_cursor_are_those_of_the_files(tmp_path, open_page):
     assert np.float32(cells[1]) == out[100, 100, 0] and np.float32(cells[2]) == pan[108, 104, 0]
     assert page.locator("#spectrum polyline").count() == 3
     assert "row 100, column 100; x 400050.0" in page.inner_text("#place")
+
+
+def test_a_served_page_reads_the_files(tmp_path, open_page):
+    files = write_scene(tmp_path, size=(300, 280), dtype=np.int64, bands=2)
+    out, pan, _ = (read(path)[0] for path in files)
+    with served(*files) as server:
+        page = open_page(server.address)
+        found = page.evaluate(
+            "async () => (await viewer.valuesAt(270.5, 3.5)).slice(0, 2)"
+            ".map(({ values }) => values.map(String))"
+        )
+        assert [list(map(int, values)) for values in found] == [[*out[270, 3]], [*pan[278, 7]]]
+        x, y = center(page)
+        page.evaluate("viewer.swipe(0)")
+        assert shown(page, x, y)[3] == 255
 
 
 def test_an_enlarged_ramp_stays_a_ramp(tmp_path, open_page):

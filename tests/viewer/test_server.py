@@ -2,17 +2,11 @@
 
 import contextlib
 import http.client
-import threading
 
 import numpy as np
 import pytest
 from scene_files import read, write_tif
-from view_scenes import decoded, described, write_scene
-
-from rsfusion_jax.data.opening import Trust
-from rsfusion_jax.viewer.layers import open_layers
-from rsfusion_jax.viewer.page import page_html, scene_description
-from rsfusion_jax.viewer.server import PageServer
+from view_scenes import decoded, described, served, write_scene
 
 
 @pytest.fixture(scope="module")
@@ -28,19 +22,31 @@ def ask(scene):
 
 @contextlib.contextmanager
 def serving(scene):
-    with open_layers(scene[0], scene[1:], Trust()) as (file, layers):
-        page = page_html(scene_description(file, layers, {}, None))
-        with PageServer(page, layers) as server:
-            threading.Thread(target=server.serve_forever, daemon=True).start()
+    """Yields a function that asks the server of a scene."""
+    with served(*scene) as server:
 
-            def answer(path, host=None, method="GET"):
-                connection = http.client.HTTPConnection("127.0.0.1", server.server_port)
+        def answer(path, host=None, method="GET"):
+            place = "127.0.0.1", server.server_port
+            with contextlib.closing(http.client.HTTPConnection(*place)) as connection:
                 connection.request(method, path, headers={} if host is None else {"Host": host})
                 with connection.getresponse() as response:
                     return response.status, response.read()
 
-            yield answer
-            server.shutdown()
+        yield answer
+
+
+@contextlib.contextmanager
+def serving(scene):
+    """Yields a function that asks the server of a scene."""
+    with served(*scene) as server:
+
+        def answer(path, host=None, method="GET"):
+            connection = http.client.HTTPConnection("127.0.0.1", server.server_port)
+            connection.request(method, path, headers={} if host is None else {"Host": host})
+            with connection.getresponse() as response:
+                return response.status, response.read()
+
+        yield answer
 
 
 def test_tiles_and_pixels_are_those_of_the_files(ask, scene):
