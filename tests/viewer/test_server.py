@@ -35,20 +35,6 @@ def serving(scene):
         yield answer
 
 
-@contextlib.contextmanager
-def serving(scene):
-    """Yields a function that asks the server of a scene."""
-    with served(*scene) as server:
-
-        def answer(path, host=None, method="GET"):
-            connection = http.client.HTTPConnection("127.0.0.1", server.server_port)
-            connection.request(method, path, headers={} if host is None else {"Host": host})
-            with connection.getresponse() as response:
-                return response.status, response.read()
-
-        yield answer
-
-
 def test_tiles_and_pixels_are_those_of_the_files(ask, scene):
     status, page = ask("/")
     layers = described(page.decode())["layers"]
