@@ -4,6 +4,7 @@ import dataclasses
 import sys
 import textwrap
 
+import jax
 import numpy as np
 import pytest
 from scene_files import counts, read, write_pair
@@ -12,6 +13,8 @@ from tiny_runs import tiny_config
 import rsfusion_jax as rsf
 from rsfusion_jax.cli.main import run
 from rsfusion_jax.errors import UserError
+from rsfusion_jax.evaluation.specs import parse_spec
+from rsfusion_jax.models import init_params
 from rsfusion_jax.models.network import Network
 from rsfusion_jax.training.loop import train
 
@@ -57,6 +60,22 @@ def package(tmp_path, monkeypatch):
         del sys.modules[name]
 
 
+def test_a_network_of_a_package_is_found_by_its_weights(package, tmp_path):
+    package("theirs", models="ownnet = theirs:OwnNet")
+    assert "ownnet" in rsf.list_models() and "theirs" not in sys.modules
+    model = rsf.create_model("ownnet", num_bands=3, ratio=2, width=4)
+    fuser = rsf.Fuser(model, {"params": init_params(model, jax.random.key(0))}, max_value=2047)
+    rsf.save_pretrained(fuser, tmp_path / "weights")
+    loaded = rsf.load(tmp_path / "weights")
+    assert type(loaded.model).__module__ == "theirs" and loaded.model.width == 4
+    images = [np.float32(image) for image in counts(4, 5, bands=3, ratio=2)]
+    np.testing.assert_array_equal(loaded(*images), fuser(*images))
+    assert parse_spec("ownnet:weights.pth").network == "ownnet"
+    with pytest.raises(UserError, match=r"ownnet has no field 'depth'; its fields are .*width"):
+        rsf.create_model("ownnet", num_bands=3, depth=3)
+
+
+@pytest.mark.slow
 def test_a_network_of_a_package_trains_is_scored_and_fuses(package, tmp_path, capsys, monkeypatch):
     package("theirs", models="ownnet = theirs:OwnNet")
     assert "ownnet" in rsf.list_models() and "theirs" not in sys.modules
