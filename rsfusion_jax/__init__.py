@@ -20,8 +20,11 @@ _WHERE = {
     "load": "rsfusion_jax.inference.load",
     "load_default": "rsfusion_jax.inference.default",
     "load_torch": "rsfusion_jax.inference.load",
+    "register_model": "rsfusion_jax.models",
+    "register_sensor": "rsfusion_jax.sensors",
     "save_pretrained": "rsfusion_jax.inference.pretrained",
     "save_torch": "rsfusion_jax.inference.load",
+    "view": "rsfusion_jax.viewer",
 }
 _SUBPACKAGES = ("classical", "data", "metrics")
 

@@ -36,6 +36,7 @@ CALLS = {
     "classical.fuse": (("name", "pan", "ms"), ("sensor", "lms")),
     "classical.list_methods": ((), ()),
     "fuse_scene": (("pan", "ms", "out"), ("fuser",)),
+    "view": (("out",), ("page", "report", "limit", "overwrite")),
     "data.simulate": (("pan", "ms"), ("sensor", "ratio")),
 }
 """Positional arguments in their order, and keywords, of every call that programs rely on."""
@@ -75,7 +76,8 @@ def test_classical_methods():
 
 @pytest.mark.parametrize(
     "command",
-    "train evaluate fuse port simulate models sensors sample check convert export".split(),
+    "train evaluate compare fuse view port simulate models sensors sample check convert "
+    "export".split(),
 )
 def test_commands(command, capsys):
     with pytest.raises(SystemExit) as ended:

@@ -5,7 +5,7 @@ import sys
 import textwrap
 from pathlib import Path
 
-from rsfusion_jax.cli.parser import Parser
+from rsfusion_jax.cli.parser import IntermixedParser
 from rsfusion_jax.errors import UserError
 
 HELP = "a PAN and an MS image, or a product as delivered, to a sharpened GeoTIFF"
@@ -30,20 +30,9 @@ ADAPT = "auto"
 """`--adapt` alone: as many steps as its recipe has."""
 
 
-class _FuseParser(Parser):
-    """A parser whose images may have flags between them, although their number is open."""
-
-    def parse_args(self, args, namespace=None) -> argparse.Namespace:
-        """Parse all arguments; those that the command does not know end the program."""
-        arguments, unknown = self.parse_known_intermixed_args(args, namespace)
-        if unknown:
-            self.refuse(unknown[0])
-        return arguments
-
-
-def make_parser(prog: str) -> Parser:
+def make_parser(prog: str) -> IntermixedParser:
     """Build the command's parser."""
-    fuse = _FuseParser(
+    fuse = IntermixedParser(
         prog, "PAN MS... OUT | PRODUCT OUT [options]", _methods_and_sensors, description=HELP
     )
     fuse.add_argument(

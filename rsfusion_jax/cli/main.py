@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from rsfusion_jax import __version__
 from rsfusion_jax.cli import (
     check,
+    compare,
     convert,
     evaluate,
     explain,
@@ -18,6 +19,7 @@ from rsfusion_jax.cli import (
     sensors,
     simulate,
     train,
+    view,
 )
 from rsfusion_jax.cli.entry import guarded
 from rsfusion_jax.cli.parser import Parser
@@ -25,9 +27,11 @@ from rsfusion_jax.cli.parser import Parser
 COMMANDS = {
     "sample": sample,
     "fuse": fuse,
+    "view": view,
     "train": train,
     "evaluate": evaluate,
     "explain": explain,
+    "compare": compare,
     "port": port,
     "simulate": simulate,
     "check": check,

@@ -29,8 +29,7 @@ def run(arguments: argparse.Namespace) -> None:
     ]
     for name in list_models():
         if name not in PUBLICATIONS or name not in COSTS:
-            # A network of the user's own, whose file is all that there needs to be.
-            table.add_row(name, *("-",) * 5)
+            table.add_row(name, *_own_row(name, notes))
             continue
         publication = PUBLICATIONS[name]
         parameters, cost = COSTS[name]
@@ -43,3 +42,21 @@ def run(arguments: argparse.Namespace) -> None:
     console.print(table)
     for note in notes:
         console.print(note, highlight=False)
+
+
+def _own_row(name: str, notes: list[str]) -> tuple[str, ...]:
+    """The cells of a network of the user's own; what is wrong with it is added to the notes."""
+    from rsfusion_jax.errors import UserError
+    from rsfusion_jax.models import own_models
+    from rsfusion_jax.models.cost import size_and_cost
+
+    origin = own_models.origin(name) if name in own_models.names() else "-"
+    try:
+        parameters, cost = size_and_cost(name, 8)
+    except UserError as error:
+        notes.append(str(error))
+    except Exception as error:
+        notes.append(f"{name}: does not run at 8 bands and ratio 4 ({type(error).__name__})")
+    else:
+        return origin, "-", "-", f"{parameters:,}", f"{cost / 1e9:.3f}"
+    return origin, *("-",) * 4

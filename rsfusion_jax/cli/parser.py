@@ -58,6 +58,17 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.format_usage()}error: {line}\n")
 
 
+class IntermixedParser(Parser):
+    """A parser whose images may have flags between them, although their number is open."""
+
+    def parse_args(self, args, namespace=None) -> argparse.Namespace:
+        """Parse all arguments; those that the command does not know end the program."""
+        arguments, unknown = self.parse_known_intermixed_args(args, namespace)
+        if unknown:
+            self.refuse(unknown[0])
+        return arguments
+
+
 def _integer(text: str) -> int:
     """Read an integer of 32 bits: libraries take no larger ones, and no flag needs them."""
     number = int(text)

@@ -17,6 +17,7 @@ def run(arguments: argparse.Namespace) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from rsfusion_jax.errors import UserError
     from rsfusion_jax.sensors import get_sensor, list_sensors
 
     table = Table()
@@ -24,8 +25,13 @@ def run(arguments: argparse.Namespace) -> None:
     for name in ("bands, centres in nm", "PAN in nm", "ratio", "bits", "MTF gain of MS", "of PAN"):
         table.add_column(name, justify="right" if name in ("ratio", "bits") else "left")
     table.add_column("source")
+    broken = []
     for name in list_sensors():
-        sensor = get_sensor(name)
+        try:
+            sensor = get_sensor(name)
+        except UserError as error:  # of a user's own package
+            broken.append(str(error))
+            continue
         table.add_row(
             name,
             _bands(sensor),
@@ -38,6 +44,8 @@ def run(arguments: argparse.Namespace) -> None:
         )
     console = Console()
     console.print(table)
+    for sentence in broken:
+        console.print(sentence, highlight=False)
     console.print("MTF gain: modulation transfer function at the Nyquist frequency.")
     console.print(
         "A sensor of your own: --sensor=sensor.json in every command, --config.data.own_sensor="

@@ -1,5 +1,10 @@
-"""The networks: one paper, one file. `create_model` finds a network by the name of its file."""
+"""The networks: one paper, one file. `create_model` finds a network by the name of its file.
 
+Networks of users' own are registered by `register_model`, or declared by an installed package as
+entry points of the group `rsfusion_jax.models`.
+"""
+
+import functools
 import importlib
 import pkgutil
 
@@ -9,17 +14,62 @@ from flax import linen as nn
 from jax.extend.core import Var
 
 from rsfusion_jax.errors import UserError
+from rsfusion_jax.models.network import Network
+from rsfusion_jax.plugins import Registry
 
 _NOT_NETWORKS = ("catalogue", "cost", "ddif_condition", "layers", "network")
 _MOST = 2**16 - 1
 """Bands that a GeoTIFF can have, which no ratio exceeds either."""
 
 
+@functools.cache
+def _packaged() -> frozenset[str]:
+    """The names of the package's own networks."""
+    names = {module.name for module in pkgutil.iter_modules(__path__)}
+    return frozenset(names.difference(_NOT_NETWORKS))
+
+
+def _accept(name: str, network: object) -> type[Network]:
+    if not (isinstance(network, type) and issubclass(network, Network)):
+        raise UserError(
+            f"network {name!r} must be a subclass of rsfusion_jax.models.network.Network, found "
+            f"{network!r}"
+        )
+    title = getattr(network, "title", None)
+    if not isinstance(title, str) or not title.isidentifier() or title.lower() != name:
+        raise UserError(
+            f"network {name!r} must have its name as its title, in any case, such as "
+            f"title = {name.upper()!r}; found {title!r}"
+        )
+    return network
+
+
+own_models = Registry("rsfusion_jax.models", "network", _packaged, _accept)
+"""Networks that users added."""
+
+
 def list_models() -> list[str]:
-    """Lists the names of the networks, sorted."""
-    return sorted(
-        module.name for module in pkgutil.iter_modules(__path__) if module.name not in _NOT_NETWORKS
-    )
+    """Lists the names of the networks, those that users added among them, sorted."""
+    return sorted(_packaged() | own_models.names())
+
+
+def register_model(name: str, network: type[Network]) -> None:
+    """Adds a network of the user's own, for this process.
+
+    A package that declares it as an entry point needs no such call, and its network is known to
+    the commands too:
+
+        [project.entry-points."rsfusion_jax.models"]
+        mynet = "mypackage.networks:MyNet"
+
+    Args:
+        name: its name in configs, commands and checkpoints; the class's `title` in lower case.
+        network: the class, a subclass of `models.network.Network`, which documents its call.
+
+    Raises:
+        UserError: the name is taken, or the class is no such network.
+    """
+    own_models.add(name, network)
 
 
 def create_model(
@@ -39,11 +89,9 @@ def create_model(
         `module.apply(variables, pan, ms, lms, train=False)` returns a dict with "fused".
 
     Raises:
-        UserError: unknown network, unknown field, or a field out of range.
+        UserError: unknown network, one of a broken package, unknown field, or a field out of range.
     """
-    if name not in list_models():
-        raise UserError(f"network {name!r} is unknown; choose one of {', '.join(list_models())}")
-    network = importlib.import_module(f"{__name__}.{name}").Model
+    network = _find(name)
     fields = {
         field
         for field, spec in network.__dataclass_fields__.items()
@@ -62,6 +110,18 @@ def create_model(
     # Stored configurations come back with lists, and a module with a list cannot be hashed.
     overrides = {k: tuple(v) if isinstance(v, list) else v for k, v in overrides.items()}
     return network(num_bands=num_bands, guide_bands=guide_bands, ratio=ratio, **overrides)
+
+
+def _find(name: str) -> type[Network]:
+    if name in _packaged():
+        return importlib.import_module(f"{__name__}.{name}").Model
+    network = own_models.find(name)
+    if network is None:
+        raise UserError(
+            f"network {name!r} is unknown; choose one of {', '.join(list_models())}, or install "
+            "the package that has it"
+        )
+    return network
 
 
 def input_shapes(model: nn.Module, height: int, width: int, batch: int = 1) -> tuple:

@@ -17,9 +17,9 @@ _PLACES = {f"data.{split}": split for split in ("train", "valid", "test")}
 """Fields that say where a data set lies: it may lie elsewhere when a run is resumed."""
 _LENGTH = frozenset({"train.steps", "train.epochs"})
 """Fields that may be raised when a finished run is continued."""
-_FREE = ("mesh.", "data.workers", "train.log_features")
-"""Fields that may differ when a run is resumed: on other devices, with other workers or
-pictures."""
+_FREE = ("mesh.", "data.workers", "train.log_features", "train.trackers")
+"""Fields that may differ when a run is resumed: on other devices, with other workers, pictures or
+trackers."""
 _RENDERED = "synthetic"
 START = "start"
 """Name of the subfolder for an earlier run, whose weights this run starts from."""

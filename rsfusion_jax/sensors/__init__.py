@@ -9,7 +9,9 @@ from rsfusion_jax.sensors.lookup import (
     get_sensor,
     list_sensors,
     mtf_gains,
+    own_sensors,
     read_record,
+    register_sensor,
     unnamed_sensor,
 )
 from rsfusion_jax.sensors.record import UNKNOWN_GAIN, Sensor, is_full_scale
@@ -22,7 +24,9 @@ __all__ = [
     "list_sensors",
     "match_bands",
     "mtf_gains",
+    "own_sensors",
     "read_record",
+    "register_sensor",
     "rgb_by_wavelength",
     "select_bands",
     "unnamed_sensor",

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from rsfusion_jax.errors import UserError, not_a_file
+from rsfusion_jax.plugins import Registry
 from rsfusion_jax.sensors.record import UNKNOWN_GAIN, Sensor
 from rsfusion_jax.sensors.satellites import SATELLITES
 from rsfusion_jax.sensors.spectrometers import SPECTROMETERS
@@ -15,16 +16,51 @@ _LISTS = "bands", "rgb", "mtf_ms", "wavelengths", "widths", "pan_range"
 _MOST_BANDS = 65535  # of a GeoTIFF
 
 
+def _accept(name: str, given: object) -> Sensor:
+    if not isinstance(given, Sensor | Mapping):
+        raise UserError(
+            f"sensor {name!r} must be a rsfusion_jax.sensors.Sensor or a mapping of its fields, "
+            f"found {given!r}"
+        )
+    record = given if isinstance(given, Sensor) else get_sensor({"name": name, **given})
+    if record.name != name or name != name.lower():
+        raise UserError(
+            f"sensor {name!r} must have its name, in lower case, in its record; found "
+            f"{record.name!r}"
+        )
+    return record
+
+
+own_sensors = Registry("rsfusion_jax.sensors", "sensor", lambda: _SENSORS, _accept)
+"""Sensors that users added."""
+
+
 def list_sensors() -> tuple[str, ...]:
-    """Return the names of the built-in sensors, sorted."""
-    return tuple(sorted(_SENSORS))
+    """Return the names of the sensors, those that users added among them, sorted."""
+    return tuple(sorted(_SENSORS.keys() | own_sensors.names()))
+
+
+def register_sensor(name: str, sensor: Mapping | Sensor) -> None:
+    """Add a sensor of the user's own, for this process.
+
+    A package that declares it as an entry point of the group `rsfusion_jax.sensors` needs no such
+    call, and its sensor is known to the commands too.
+
+    Args:
+        name: its name, in lower case.
+        sensor: the record, or a mapping of its fields, as for `get_sensor`.
+
+    Raises:
+        UserError: the name is taken, or the fields are wrong.
+    """
+    own_sensors.add(name, sensor)
 
 
 def get_sensor(sensor: str | Mapping | Sensor) -> Sensor:
     """Return a sensor record by name or from a mapping of its fields.
 
     Args:
-        sensor: name of a built-in sensor; a mapping that declares a custom sensor, in which `bands`
+        sensor: one of `list_sensors()`; a mapping that declares a custom sensor, in which `bands`
             (band names, or their number) and `mtf_ms` (one gain per band, or one for all) are
             required and the other fields of `Sensor` have defaults; path of a .json file with such
             a mapping, or its text; or a `Sensor`, which is returned unchanged.
@@ -39,14 +75,15 @@ def get_sensor(sensor: str | Mapping | Sensor) -> Sensor:
     if isinstance(sensor, str) and _is_record(sensor):
         sensor = read_record(sensor)
     if isinstance(sensor, str):
-        try:
-            return _SENSORS[sensor.lower()]
-        except KeyError:
+        name = sensor.lower()
+        record = _SENSORS[name] if name in _SENSORS else own_sensors.find(name)
+        if record is None:
             raise UserError(
                 f"sensor {sensor!r} is unknown; choose one of {', '.join(list_sensors())} or "
                 "declare your own in a file, --sensor=sensor.json or its text, such as "
                 '{"bands": 4, "mtf_ms": 0.3, "bit_depth": 12}'
-            ) from None
+            )
+        return record
     if not isinstance(sensor, Mapping):
         raise UserError(
             f"sensor={sensor!r:.100} is no sensor; give a name such as 'wv3', or the fields of "

@@ -89,6 +89,9 @@ def default_config() -> ml_collections.ConfigDict:
     train.ema_decay = 0.0  # decay of the moving average of the weights; 0: no average
     train.ema_start = 0  # until this step the average is a copy of the weights
     train.ema_warmup = False  # raise the decay to ema_decay as 1 - (1 + step)^(-2/3)
+    # Who gets losses, scores and pictures besides metrics.jsonl: "tensorboard", "wandb" (Weights &
+    # Biases) and "mlflow", each with its package installed; (): nobody.
+    train.trackers = ("tensorboard",)
     train.log_every = 200  # steps between lines of the log
     # Blocks of the network whose outputs each validation draws in TensorBoard, for two images, such
     # as "fd2r,fscfm*"; "": none, which costs nothing.

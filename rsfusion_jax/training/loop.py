@@ -45,6 +45,7 @@ from rsfusion_jax.training.residual_scale import find_residual_scale
 from rsfusion_jax.training.start import initial_params
 from rsfusion_jax.training.step import make_ema_decay, make_train_step
 from rsfusion_jax.training.step_log import BadLossError, StepLog
+from rsfusion_jax.training.trackers import check_trackers
 from rsfusion_jax.training.validation import Validation, check_options
 from rsfusion_jax.training.writers import RunLog
 
@@ -81,6 +82,7 @@ def train(
     """
     workdir = Path(workdir)
     check_ranges(config)
+    check_trackers(config.train.trackers)
     finished = finished_step(workdir, config, default_config())
     if finished is not None:
         print(
@@ -237,7 +239,7 @@ def _train(
         # Several CPU devices share one thread pool. If steps were queued ahead, reductions that
         # wait for another device could occupy all threads, and that device could never run.
         lockstep = mesh.size > 1 and mesh.devices.flat[0].platform == "cpu"
-        log = stack.enter_context(contextlib.closing(RunLog(workdir, first)))
+        log = stack.enter_context(contextlib.closing(_open_log(config, workdir, first)))
         step_log = StepLog(log, schedule, config.train.batch_size, mesh.size, config.train.spike)
         validation = Validation(config.eval, valid_set, model, mesh, checkpoints, log, card, blocks)
         tracer = stack.enter_context(Profile(workdir, first if profile else None))
@@ -305,6 +307,10 @@ def _train(
                     "start the same command again to resume"
                 )
     return steps
+
+
+def _open_log(config, workdir: Path, first_step: int) -> RunLog:
+    return RunLog(workdir, first_step, config.train.trackers, config.to_dict())
 
 
 @contextlib.contextmanager

@@ -72,6 +72,7 @@ RULES = {
     "train.precision": _one_of("default", "high", "highest"),
     "train.ema_decay": _number(lambda x: 0 <= x < 1, "from 0 to below 1"),
     "train.ema_start": _COUNT_OR_0,
+    "train.trackers": _all(_one_of("tensorboard", "wandb", "mlflow")),
     "train.log_every": _COUNT,
     "train.eval_every": _COUNT,
     "train.checkpoint_every": _COUNT,

@@ -1,6 +1,7 @@
-"""Write the metrics of a run to metrics.jsonl and TensorBoard."""
+"""Write the metrics of a run to metrics.jsonl and to trackers, such as TensorBoard."""
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import numpy as np
 from rsfusion_jax.new_files import write_text
 from rsfusion_jax.runs.processes import is_first
 from rsfusion_jax.runs.stored_json import BadJSONError, read_object
+from rsfusion_jax.training.trackers import open_trackers
 
 
 class RunLog:
@@ -18,44 +20,53 @@ class RunLog:
     Args:
         workdir: the run folder.
         first_step: number of steps already taken; entries of later steps are deleted.
+        trackers: names of `trackers.TRACKERS` that get all entries as well.
+        config: config of the run, for trackers that show it.
     """
 
-    def __init__(self, workdir: Path, first_step: int):
-        self._path, self._boards = workdir / "metrics.jsonl", workdir / "tensorboard"
-        self._file = self._board = None
+    def __init__(
+        self,
+        workdir: Path,
+        first_step: int,
+        trackers: Sequence[str] = ("tensorboard",),
+        config: Mapping | None = None,
+    ):
+        self._path, self._file = workdir / "metrics.jsonl", None
+        self._trackers = open_trackers(trackers, workdir, config or {}) if is_first() else []
         self.go_back(first_step)
 
     def go_back(self, step: int) -> None:
         """Delete the entries of steps after `step`, which will be taken again."""
         if not is_first():
             return
-        from tensorboardX import SummaryWriter
-
-        self.close()
+        if self._file is not None:
+            self._file.close()
         self._drop_after(step)
         self._file = self._path.open("a")
-        self._board = SummaryWriter(str(self._boards), purge_step=step + 1)
+        for tracker in self._trackers:
+            tracker.go_back(step)
 
     def scalars(self, step: int, values: dict[str, float]) -> None:
-        """Write one line of metrics.jsonl, and each value to TensorBoard."""
+        """Write one line of metrics.jsonl, and the values to the trackers."""
         if self._file is None:
             return
         values = {name: float(value) for name, value in values.items()}
         self._file.write(json.dumps({"step": step, **values}) + "\n")
         self._file.flush()
-        for name, value in values.items():
-            self._board.add_scalar(name, value, step)
+        for tracker in self._trackers:
+            tracker.scalars(step, values)
 
     def image(self, step: int, name: str, picture: np.ndarray) -> None:
-        """Write an RGB image, (H, W, 3) uint8, to TensorBoard."""
-        if self._board is not None:
-            self._board.add_image(name, picture, step, dataformats="HWC")
+        """Write an RGB image, (H, W, 3) uint8, to the trackers."""
+        for tracker in self._trackers:
+            tracker.image(step, name, picture)
 
     def close(self) -> None:
-        """Flush and close both logs."""
+        """Flush and close all logs."""
         if self._file is not None:
             self._file.close()
-            self._board.close()
+            for tracker in self._trackers:
+                tracker.close()
 
     def _drop_after(self, step: int) -> None:
         # Steps after the last checkpoint of a killed run are taken again; without this they would

@@ -21,6 +21,7 @@ CUBE = ["simulate", "ms.tif", "out.h5", "--srf=rows.csv", "--sensor=qb"]
 SCORE = ["evaluate", "--methods=gsa", "--data=set.h5", "--sensor=qb"]
 OWN = ["evaluate", "--workdir=run"]
 FOLDER = ["evaluate", "--methods=exp", "--data=clouds"]
+SERVE = ["view", "pan.tif", "--serve"]
 BACK = ["port", "run", "out.pth", "--to-torch"]
 
 IGNORED = {  # option: commands for which it would change nothing, with its value
@@ -79,6 +80,15 @@ IGNORED = {  # option: commands for which it would change nothing, with its valu
         "--sensor": [(["check", "clouds"], "qb")],
         "--axes": [(["check", "clouds"], "NCHW")],
     },
+    "view": {
+        "-o": [(SERVE, "page.html")],
+        "--page": [(SERVE, "page.html")],
+        "--limit": [(SERVE, "3")],
+        "--overwrite": [(SERVE, None)],
+        "--quiet": [(SERVE, None)],
+        "--port": [(["view", "pan.tif"], "8000")],
+    },
+    "compare": {"--overwrite": [(["compare", "run"], None)]},
     "train": {  # of one process, where the three of several are not all there
         "--coordinator": [(["train"], "localhost:1")],
         "--num-processes": [(["train"], "2")],
@@ -94,6 +104,8 @@ USED = {  # options that change what every call of the command does
     "convert": "overwrite axes",
     "export": "tile batch platforms",
     "train": "config workdir profile distributed",
+    "view": "report serve drivers follow",
+    "compare": "metrics plot",
 }
 
 

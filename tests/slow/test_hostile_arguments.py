@@ -59,6 +59,7 @@ CASES = {
         "run",
         "new",
     ),
+    "view": (["view", "{input}", "ms.tif", "--page={out}", "--quiet"], "pan.tif", "new.html"),
     "simulate pan": (
         ["simulate", "{input}", "ms.tif", "{out}", "--sensor=qb", "--patch=32"],
         "pan.tif",
