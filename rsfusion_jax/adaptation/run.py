@@ -13,7 +13,6 @@ from pathlib import Path
 
 from rsfusion_jax import __version__
 from rsfusion_jax.adaptation.budget import steps_within
-from rsfusion_jax.adaptation.camera import scene_camera
 from rsfusion_jax.adaptation.full_resolution import (
     FullResolution,
     full_resolution_row,
@@ -29,7 +28,6 @@ from rsfusion_jax.adaptation.recipe import (
     recipe,
 )
 from rsfusion_jax.adaptation.verdict import Verdict, classical_verdict, with_network
-from rsfusion_jax.adaptation.windows import Windows, covered, make_windows
 from rsfusion_jax.data.source import SetInfo
 from rsfusion_jax.errors import UserError
 from rsfusion_jax.evaluation.score import scenes_hash
@@ -38,6 +36,8 @@ from rsfusion_jax.inference.fuser import Fuser
 from rsfusion_jax.inference.load import load
 from rsfusion_jax.runs.checkpoint import find_checkpoint, read_card
 from rsfusion_jax.runs.folder import START
+from rsfusion_jax.scenes.degraded.camera import scene_camera
+from rsfusion_jax.scenes.degraded.windows import Windows, covered, make_windows
 from rsfusion_jax.scenes.pair.geometry import ScenePair
 from rsfusion_jax.sensors import Sensor
 from rsfusion_jax.training.loop import train

@@ -3,12 +3,12 @@
 import dataclasses
 
 from rsfusion_jax.adaptation.run import Adaptation, Wish, adapt_to
-from rsfusion_jax.adaptation.scales import scene_scales
 from rsfusion_jax.errors import UserError
 from rsfusion_jax.scenes.options import Options
 from rsfusion_jax.scenes.pair.opened import Opened
 from rsfusion_jax.scenes.pair.registration import Registration, register
 from rsfusion_jax.scenes.pair.relate import make_scene
+from rsfusion_jax.scenes.pair.scales import scene_scales
 from rsfusion_jax.scenes.pair.surveyed import Surveyed, survey
 from rsfusion_jax.scenes.run import Result, fuse_placed
 from rsfusion_jax.scenes.work.choice import Choice, choose
