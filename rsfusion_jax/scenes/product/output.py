@@ -76,9 +76,11 @@ def check_targets(out: Path, inputs: list[Path], options: Options) -> None:
         raise UserError(f"--rgb={','.join(map(str, options.rgb))} is of --quicklook; give both")
     outputs = [out]
     _check_raster(out)
-    if options.std is not None:
-        _check_raster(Path(options.std))
-    for path in (out, *map(_path, (options.std, options.quicklook, options.report))):
+    widths = None if options.interval is None else options.interval[1]
+    for path in (options.std, widths):
+        if path is not None:
+            _check_raster(Path(path))
+    for path in (out, *map(_path, (options.std, widths, options.quicklook, options.report))):
         if path is None:
             continue
         for other in inputs:
