@@ -36,6 +36,7 @@ CALLS = {
     "classical.fuse": (("name", "pan", "ms"), ("sensor", "lms")),
     "classical.list_methods": ((), ()),
     "fuse_scene": (("pan", "ms", "out"), ("fuser",)),
+    "interval": (("pan", "ms"), ("fuser", "method", "level", "sensor", "ms_phase", "valid")),
     "data.simulate": (("pan", "ms"), ("sensor", "ratio")),
 }
 """Positional arguments in their order, and keywords, of every call that programs rely on."""
