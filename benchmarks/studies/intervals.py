@@ -21,6 +21,7 @@ Rows go to benchmarks/results/intervals.json. `rank` is Spearman's correlation o
 coverage. Both are given per band (mean over bands) and for all bands together.
 """
 
+import matplotlib.pyplot as plt
 import numpy as np
 import scipy.stats
 
@@ -126,6 +127,27 @@ def deployment(pan, ms, image: str, method: str, pair: str) -> dict:
     return _row(np.abs(found.fused - sample["gt"]), found.half_width, found.calibration)
 
 
+def draw(path, pan, ms, image: str) -> None:
+    """Draw a part of the fused image, the half widths of its last band and the true |error|."""
+    sample = rsf.data.simulate(pan, ms, sensor=image)
+    found = rsf.interval(sample["pan"], sample["ms"], method="gsa", level=LEVEL, sensor=image)
+    part = CENTRE, CENTRE
+    error = np.abs(found.fused - sample["gt"])[part][..., -1]
+    widths = found.half_width[part][..., -1]
+    shown = found.fused[part][..., [2, 1, 0]]
+    low, high = np.quantile(shown, (0.01, 0.99))
+    top = np.quantile(widths, 0.99)
+    figure, axes = plt.subplots(1, 3, figsize=(9, 3.2), layout="constrained")
+    axes[0].imshow(np.clip((shown - low) / (high - low), 0, 1))
+    for axis, values in zip(axes[1:], (widths, error), strict=True):
+        mapped = axis.imshow(values, vmin=0, vmax=top, cmap="magma")
+    figure.colorbar(mapped, ax=axes[1:], shrink=0.8, label="counts")
+    titles = "fused", f"half width of {LEVEL} %", "true |error|"
+    for axis, title in zip(axes, titles, strict=True):
+        axis.set(xticks=[], yticks=[], title=title)
+    figure.savefig(path, dpi=80)
+
+
 def _fused(fuser, name, sample, image: str) -> np.ndarray:
     images = sample["pan"], sample["ms"]
     if fuser is None:
@@ -157,8 +179,13 @@ def main() -> None:
     add_flags(flags)
     flags.add_argument("--methods", type=words, default=list(METHODS))
     flags.add_argument("--questions", type=words, default=["held_out", "sensor", "measured"])
+    flags.add_argument("--picture", help="only draw the first image's intervals into this PNG")
     options = flags.parse_args()
     use_compilation_cache()
+    if options.picture:
+        image = options.images[0]
+        draw(options.picture, *read(options.data, image), image)
+        return
     for method in options.methods:
         for image in options.images:
             arrays = read(options.data, image)
