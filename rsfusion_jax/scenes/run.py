@@ -146,8 +146,7 @@ def opened_jobs(pan, ms, out, options: Options) -> Iterator[list[Job]]:
             _print_notices((f"{product.title}: {product.pan} and {product.ms}", *product.notices))
         bands = options.bands or product.bands
         jobs = [Job(product.pan, product.ms, out, dataclasses.replace(options, bands=bands))]
-        alone = {"bands": None, "quicklook": None, "report": None, "std": None}
-        alone["interval"] = None
+        alone = dict.fromkeys(("bands", "quicklook", "report", "std", "interval"))
         for suffix, other in product.others.items() if options.bands is None else ():
             path = out.with_name(f"{out.stem}_{suffix}{out.suffix}")
             reduced = dataclasses.replace(options, **alone)
@@ -236,16 +235,17 @@ def fuse_placed(
     store = Store(*store_paths(out, options.shard), {"run": run, "resumed": {}})
     with contextlib.ExitStack() as files:
         resumed = store.header["resumed"] if options.resume and store.recall() else {}
-        prepared = _prepare(placed, out, options, run, resumed, files)
-        engine = prepared.engine
         if options.interval is not None:
             if "interval" in resumed:
                 calibration = Calibration.of_dict(resumed["interval"])
             calibration = calibration or calibrate_placed(placed, options)
-            engine = IntervalEngine.of(engine, calibration.widths)
             notices = (*notices, calibration.sentence)
             if not options.quiet:
                 _print_notices((calibration.sentence,))
+        prepared = _prepare(placed, out, options, run, resumed, files)
+        engine = prepared.engine
+        if calibration is not None:
+            engine = IntervalEngine.of(engine, calibration.widths)
         side = options.block or (_SHARD_SIDE if options.shard[1] > 1 else None)
         side, batch_size = resumed.get("side", side), resumed.get("batch", options.batch)
         if not options.quiet:
