@@ -186,6 +186,7 @@ def test_an_interrupted_run_is_resumed(pair, tmp_path, monkeypatch):
         assert (folders[1] / name).read_bytes() == (folders[0] / name).read_bytes()
 
 
+@pytest.mark.slow
 def test_shards_write_one_raster(pair, tmp_path):
     write_pair(tmp_path, *pair)
     files = [tmp_path / name for name in ("pan.tif", "ms.tif")]
@@ -197,6 +198,7 @@ def test_shards_write_one_raster(pair, tmp_path):
     np.testing.assert_array_equal(read(tmp_path / "error.tif")[0], read(tmp_path / "e.tif")[0])
 
 
+@pytest.mark.slow
 def test_tiles_of_a_global_network(pair, tmp_path):
     model = rsf.create_model("u2net", num_bands=3, dim=8, dim_head=4)
     fuser = rsf.Fuser(model, {"params": init_params(model, jax.random.key(0))}, max_value=2047)
