@@ -15,6 +15,7 @@ _WHERE = {
     "create_model": "rsfusion_jax.models",
     "fuse_scene": "rsfusion_jax.scenes",
     "get_sensor": "rsfusion_jax.sensors",
+    "interval": "rsfusion_jax.scenes.interval",
     "list_models": "rsfusion_jax.models",
     "list_sensors": "rsfusion_jax.sensors",
     "load": "rsfusion_jax.inference.load",

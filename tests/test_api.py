@@ -37,6 +37,7 @@ CALLS = {
     "classical.list_methods": ((), ()),
     "fuse_scene": (("pan", "ms", "out"), ("fuser",)),
     "view": (("out",), ("page", "report", "limit", "overwrite")),
+    "interval": (("pan", "ms"), ("fuser", "method", "level", "sensor", "ms_phase", "valid")),
     "data.simulate": (("pan", "ms"), ("sensor", "ratio")),
 }
 """Positional arguments in their order, and keywords, of every call that programs rely on."""

@@ -5,12 +5,12 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from rsfusion_jax.adaptation.arrays import array_scene
 from rsfusion_jax.adaptation.run import Wish, adapt_to
-from rsfusion_jax.adaptation.scales import scene_scales
 from rsfusion_jax.errors import UserError
 from rsfusion_jax.inference.fuser import Fuser
 from rsfusion_jax.scenes.pair.full_scale import full_scale_from_values
+from rsfusion_jax.scenes.pair.in_memory import array_scene
+from rsfusion_jax.scenes.pair.scales import scene_scales
 from rsfusion_jax.sensors import Sensor
 
 

@@ -5,10 +5,10 @@ import dataclasses
 import numpy as np
 
 from rsfusion_jax.adaptation.verdict import Row
-from rsfusion_jax.adaptation.windows import Window, Windows
 from rsfusion_jax.data.source import SetInfo
 from rsfusion_jax.evaluation.score import score
 from rsfusion_jax.ops.resample import decimate
+from rsfusion_jax.scenes.degraded.windows import Window, Windows
 from rsfusion_jax.training.consistency import enlarged
 
 SHOWN = "R-ERGAS", "R-SAM", "D_rho"

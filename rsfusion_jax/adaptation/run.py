@@ -13,7 +13,6 @@ from pathlib import Path
 
 from rsfusion_jax import __version__
 from rsfusion_jax.adaptation.budget import steps_within
-from rsfusion_jax.adaptation.camera import scene_camera
 from rsfusion_jax.adaptation.full_resolution import (
     FullResolution,
     full_resolution_row,
@@ -28,7 +27,6 @@ from rsfusion_jax.adaptation.recipe import (
     recipe,
 )
 from rsfusion_jax.adaptation.verdict import Verdict, classical_verdict, with_network
-from rsfusion_jax.adaptation.windows import Windows, covered, make_windows
 from rsfusion_jax.data.source import SetInfo
 from rsfusion_jax.errors import UserError
 from rsfusion_jax.evaluation.score import scenes_hash
@@ -37,6 +35,8 @@ from rsfusion_jax.inference.fuser import Fuser
 from rsfusion_jax.inference.load import load
 from rsfusion_jax.runs.checkpoint import find_checkpoint, read_card
 from rsfusion_jax.runs.folder import START
+from rsfusion_jax.scenes.degraded.camera import scene_camera
+from rsfusion_jax.scenes.degraded.windows import Window, Windows, covered, make_windows
 from rsfusion_jax.scenes.pair.geometry import ScenePair
 from rsfusion_jax.sensors import Sensor
 from rsfusion_jax.training.loop import train
@@ -106,6 +106,25 @@ class Wish:
 
 
 @dataclasses.dataclass(frozen=True)
+class Degraded:
+    """The degraded scene that a network was trained on.
+
+    Attributes:
+        scene: the pair before it was degraded.
+        camera: sensor whose MTF gains degraded it.
+        scales: full scales of PAN and of MS.
+        train: windows that the network was trained on.
+        held_out: windows that it was not trained on.
+    """
+
+    scene: ScenePair
+    camera: Sensor
+    scales: tuple[float, float]
+    train: list[Window]
+    held_out: list[Window]
+
+
+@dataclasses.dataclass(frozen=True)
 class Adaptation:
     """Result of an adaptation.
 
@@ -113,12 +132,14 @@ class Adaptation:
         fuser: the network, with the weights that are best on the held-out windows; with the last
             weights if there are no such windows or after fine-tuning.
         verdict: comparison with classical methods; None without held-out windows.
+        degraded: what it was trained on.
         finer: scores at full resolution; None without held-out windows or without a loss at full
             resolution.
     """
 
     fuser: Fuser
     verdict: Verdict | None
+    degraded: Degraded
     finer: FullResolution | None = None
 
     @property
@@ -178,10 +199,11 @@ def adapt_to(
                 "with a single one, leave them out"
             )
         camera, source = scene_camera(scene, ratio, sensor, wish.mtf)
+        scales = pan_value or max_value, max_value
         train_windows, held_out_windows = make_windows(
             scene,
             camera,
-            (pan_value or max_value, max_value),
+            scales,
             wish.pan_degradation,
             wish.held_out,
             wish.seed,
@@ -239,7 +261,8 @@ def adapt_to(
             rows = [full_resolution_row(full_windows, fuser.fuse_unit) for fuser in fusers]
             before = rows[0] if wish.fine_tune else None
             finer = FullResolution(full_resolution_row(full_windows), rows[-1], before)
-        adaptation = Adaptation(fusers[-1], verdict, finer)
+        degraded = Degraded(scene, camera, scales, train_windows, held_out_windows)
+        adaptation = Adaptation(fusers[-1], verdict, degraded, finer)
         _write_provenance(folder, adaptation, wish, info, len(train_windows), len(held_out_windows))
         print(adaptation.sentence, file=sys.stderr)
     if wish.strict and not (verdict and verdict.network_wins):

@@ -3,12 +3,13 @@
 import dataclasses
 
 from rsfusion_jax.adaptation.run import Adaptation, Wish, adapt_to
-from rsfusion_jax.adaptation.scales import scene_scales
 from rsfusion_jax.errors import UserError
+from rsfusion_jax.scenes.degraded.placed import calibrator
 from rsfusion_jax.scenes.options import Options
 from rsfusion_jax.scenes.pair.opened import Opened
 from rsfusion_jax.scenes.pair.registration import Registration, register
 from rsfusion_jax.scenes.pair.relate import make_scene
+from rsfusion_jax.scenes.pair.scales import scene_scales
 from rsfusion_jax.scenes.pair.surveyed import Surveyed, survey
 from rsfusion_jax.scenes.run import Result, fuse_placed
 from rsfusion_jax.scenes.work.choice import Choice, choose
@@ -36,6 +37,10 @@ def adapt_and_fuse(opened: Opened, out, wish: Wish, options: Options) -> Result:
         )
     # Adaptation has the same requirements as any classical method (no diffusion options), so those
     # of "exp", which takes any guide, are checked.
+    if options.interval is not None and not wish.held_out:
+        raise UserError(
+            "--interval is calibrated on windows that --adapt holds out; leave out --no-hold-out"
+        )
     if options.overlap is not None and options.tile is None:
         raise UserError(f"--overlap={options.overlap} is of --tile; with --adapt give both")
     formula = _by_formula(options, "exp")
@@ -57,7 +62,13 @@ def adapt_and_fuse(opened: Opened, out, wish: Wish, options: Options) -> Result:
     else:
         options = dataclasses.replace(_by_formula(options, verdict.method), sensor=fuser.sensor)
         choice = choose(surveyed, None, options)
-    return fuse_placed(place(surveyed, choice, options, registration), out, options)
+    placed = place(surveyed, choice, options, registration)
+    calibration = None
+    if options.interval is not None:
+        degraded, how = adaptation.degraded, wish.pan_degradation
+        tool = calibrator(degraded.camera, degraded.scales, placed.choice, options, how)
+        calibration = tool.on_held_out(degraded.scene, degraded.train, degraded.held_out)
+    return fuse_placed(placed, out, options, calibration)
 
 
 def _by_formula(options: Options, method: str) -> Options:

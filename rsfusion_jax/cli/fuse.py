@@ -30,6 +30,19 @@ ADAPT = "auto"
 """`--adapt` alone: as many steps as its recipe has."""
 
 
+class _Interval(argparse.Action):
+    """A share of errors and the file for the half widths."""
+
+    def __call__(self, parser, namespace, values, option_string=None) -> None:
+        """Store both; a share that is no number ends the program."""
+        percent, path = values
+        try:
+            share = float(percent)
+        except ValueError:
+            parser.error(f"argument --interval: {percent!r} is no number like 90")
+        setattr(namespace, self.dest, (share, path))
+
+
 def make_parser(prog: str) -> IntermixedParser:
     """Build the command's parser."""
     fuse = IntermixedParser(
@@ -146,6 +159,13 @@ def make_parser(prog: str) -> IntermixedParser:
         "--rgb", type=_integers, metavar="R,G,B", help="its bands; default by tags and sensor"
     )
     output.add_argument("--report", metavar="JSON", help="also indices without ground truth")
+    output.add_argument(
+        "--interval",
+        nargs=2,
+        action=_Interval,
+        metavar=("PERCENT", "TIF"),
+        help="also write half widths of intervals that hold this share of the errors, such as 90",
+    )
     output.add_argument("--samples", type=int, default=9, help="parts of the scene they look at")
     output.add_argument("--overwrite", action="store_true", help="replace an existing output")
     trust = fuse.add_argument_group("what may be opened")

@@ -41,6 +41,8 @@ class Options:
         seed: seed of a diffusion network's noise; None for 0.
         draws: number of draws of a diffusion network, whose mean is written; None for 1.
         std: GeoTIFF for the standard deviation of the draws; None for none.
+        interval: (percent, GeoTIFF): share of the errors that shall lie within an interval, and
+            where its half widths are written; None for none.
         format: "gtiff" or "cog".
         compress: "deflate", "zstd", "lzw" or "none".
         overviews: whether reduced copies are stored.
@@ -77,6 +79,7 @@ class Options:
     seed: int | None = None
     draws: int | None = None
     std: str | Path | None = None
+    interval: tuple[float, str | Path] | None = None
     format: str = "gtiff"
     compress: str = "deflate"
     overviews: bool = True
@@ -106,6 +109,11 @@ class Options:
                 raise UserError(f"--{name}= is empty; name one, or leave it out")
         if self.std is not None and (self.draws or 1) < 2:
             raise UserError("--std needs --draws of at least 2")
+        if self.interval is not None and not 50 <= self.interval[0] < 100:
+            raise UserError(
+                f"--interval={self.interval[0]:g} is no share of errors in percent: give 50 to "
+                "less than 100, such as 90"
+            )
         if self.ratio is not None and self.ratio < 2:
             raise UserError(f"--ratio={self.ratio} must be at least 2")
         if self.rgb is not None and len(self.rgb) != 3:
@@ -165,6 +173,7 @@ _FREE = (
     "rgb",
     "report",
     "std",
+    "interval",
     "samples",
     "quiet",
     "memory",

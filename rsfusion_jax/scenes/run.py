@@ -15,12 +15,14 @@ from rsfusion_jax import __version__
 from rsfusion_jax.errors import UserError
 from rsfusion_jax.inference.fuser import Fuser
 from rsfusion_jax.new_files import check_room, remove_leftovers
+from rsfusion_jax.scenes.degraded.calibrate import Calibration
+from rsfusion_jax.scenes.degraded.placed import calibrate_placed
 from rsfusion_jax.scenes.options import Options
 from rsfusion_jax.scenes.pair.opened import Opened, open_pair
 from rsfusion_jax.scenes.pair.source import Source, coarsened, find_source
 from rsfusion_jax.scenes.pair.surveyed import survey
 from rsfusion_jax.scenes.product.colours import choose_rgb
-from rsfusion_jax.scenes.product.finish import all_stores, finish, write_spread
+from rsfusion_jax.scenes.product.finish import all_stores, finish, interval_tags, write_spread
 from rsfusion_jax.scenes.product.output import check_targets
 from rsfusion_jax.scenes.product.quality import doubts, report_notices
 from rsfusion_jax.scenes.work import memory
@@ -30,6 +32,7 @@ from rsfusion_jax.scenes.work.engines import Engine, network_engine
 from rsfusion_jax.scenes.work.field import Field
 from rsfusion_jax.scenes.work.fingerprint import fingerprint
 from rsfusion_jax.scenes.work.fitting import fitted_engine
+from rsfusion_jax.scenes.work.half_width import IntervalEngine
 from rsfusion_jax.scenes.work.journal import (
     DamagedBlock,
     Store,
@@ -41,7 +44,7 @@ from rsfusion_jax.scenes.work.journal import (
 )
 from rsfusion_jax.scenes.work.lock import locked
 from rsfusion_jax.scenes.work.loop import fuse_blocks
-from rsfusion_jax.scenes.work.pixels import choose_format
+from rsfusion_jax.scenes.work.pixels import choose_format, half_width_format
 from rsfusion_jax.scenes.work.placed import Placed, place
 from rsfusion_jax.scenes.work.tiles import TileCoder, tile_side
 
@@ -143,7 +146,7 @@ def opened_jobs(pan, ms, out, options: Options) -> Iterator[list[Job]]:
             _print_notices((f"{product.title}: {product.pan} and {product.ms}", *product.notices))
         bands = options.bands or product.bands
         jobs = [Job(product.pan, product.ms, out, dataclasses.replace(options, bands=bands))]
-        alone = {"bands": None, "quicklook": None, "report": None, "std": None}
+        alone = dict.fromkeys(("bands", "quicklook", "report", "std", "interval"))
         for suffix, other in product.others.items() if options.bands is None else ():
             path = out.with_name(f"{out.stem}_{suffix}{out.suffix}")
             reduced = dataclasses.replace(options, **alone)
@@ -204,13 +207,17 @@ def opened_pair(pan, ms, out, options: Options) -> Iterator[Opened]:
         yield opened
 
 
-def fuse_placed(placed: Placed, out, options: Options) -> Result:
+def fuse_placed(
+    placed: Placed, out, options: Options, calibration: Calibration | None = None
+) -> Result:
     """Fuses a placed pair into a GeoTIFF; `fuse_scene` says more.
 
     Args:
         placed: the pair and what fuses it.
         out: new GeoTIFF.
         options: options of the run.
+        calibration: of the intervals that the options ask for; None to calibrate them now, on a
+            scene that nothing was trained on.
     """
     begin, out = time.perf_counter(), Path(out)
     choice, scene = placed.choice, placed.scene
@@ -223,26 +230,44 @@ def fuse_placed(placed: Placed, out, options: Options) -> Result:
         _print_notices(notices)
     run = {**options.of_pixels, "version": __version__}
     run |= fingerprint(scene.pan, scene.ms, choice.fuser)
+    if options.interval is not None:
+        run["interval"] = options.interval[0]
     store = Store(*store_paths(out, options.shard), {"run": run, "resumed": {}})
     with contextlib.ExitStack() as files:
         resumed = store.header["resumed"] if options.resume and store.recall() else {}
+        if options.interval is not None:
+            if "interval" in resumed:
+                calibration = Calibration.of_dict(resumed["interval"])
+            calibration = calibration or calibrate_placed(placed, options)
+            notices = (*notices, calibration.sentence)
+            if not options.quiet:
+                _print_notices((calibration.sentence,))
         prepared = _prepare(placed, out, options, run, resumed, files)
+        engine = prepared.engine
+        if calibration is not None:
+            engine = IntervalEngine.of(engine, calibration.widths)
         side = options.block or (_SHARD_SIDE if options.shard[1] > 1 else None)
         side, batch_size = resumed.get("side", side), resumed.get("batch", options.batch)
         if not options.quiet:
             print("compiling: some seconds the first time, then kept", file=sys.stderr)
-        plan = memory.plan_work(prepared.engine, scene, budget, side, batch_size)
+        plan = memory.plan_work(engine, scene, budget, side, batch_size)
         windows = plan.windows
         pixels = choose_format(scene.pan, scene.ms, options.dtype, scene.reaches_beyond)
         written = len(scene.ms.descriptions)
         planes = written + (pixels.extra is not None)
         coder = TileCoder(written, pixels, options.compress, tile_side(windows.side))
+        widths_coder = None
+        if calibration is not None:
+            widths_coder = dataclasses.replace(coder, pixels=half_width_format(scene.ms))
+            planes += 4 * written / pixels.dtype.itemsize
         mine = shard_blocks(len(windows.blocks), options.shard)
         store.header["resumed"] = {
             "side": windows.side,
             "batch": plan.batch_size,
             "coefficients": prepared.coefficients,
         }
+        if calibration is not None:
+            store.header["resumed"]["interval"] = calibration.as_dict()
         # Blocks that are to come, and all of them once more in the output with its overviews, as
         # if nothing could be compressed.
         whole = planes * math.prod(scene.size) * pixels.dtype.itemsize
@@ -250,17 +275,20 @@ def fuse_placed(placed: Placed, out, options: Options) -> Result:
         check_room(out.parent, int(whole * (left + 4 / 3)))
         seconds = dict(prepared.seconds)
         try:
-            state = prepared.engine.state
+            state = engine.state
             with disk_errors(out):
                 store.open_for_writing()
-                seconds |= fuse_blocks(state, plan, coder, store, mine, options.quiet)
+                seconds |= fuse_blocks(state, plan, coder, store, mine, options.quiet, widths_coder)
             if options.shard[1] > 1:
                 files.enter_context(locked(out, wait=True))
             stores = all_stores(store, out, options.shard, len(windows.blocks))
             if stores is None:
                 return Result(None, notices, {}, seconds)
             start = time.perf_counter()
-            figures = finish(out, placed, run, windows, coder, options, stores)
+            interval = None if calibration is None else interval_tags(calibration)
+            figures = finish(
+                out, placed, run, windows, coder, options, stores, widths_coder, interval
+            )
             doubtful = doubts(figures)
             if not options.quiet:
                 _print_notices(doubtful)

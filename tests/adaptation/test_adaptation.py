@@ -12,19 +12,19 @@ from scene_files import field, read, write_pair
 
 import rsfusion_jax as rsf
 from rsfusion_jax.adaptation import verdict
-from rsfusion_jax.adaptation.arrays import array_scene
 from rsfusion_jax.adaptation.budget import parse_budget, steps_within
-from rsfusion_jax.adaptation.camera import estimate_gain
 from rsfusion_jax.adaptation.recipe import recipe
 from rsfusion_jax.adaptation.run import Wish, start
 from rsfusion_jax.adaptation.verdict import Verdict
-from rsfusion_jax.adaptation.windows import make_windows
 from rsfusion_jax.cli.main import run
 from rsfusion_jax.data.simulation.areas import GAP
 from rsfusion_jax.errors import UserError
 from rsfusion_jax.inference.default import default_params
 from rsfusion_jax.runs.folder import open_run_folder
+from rsfusion_jax.scenes.degraded.camera import estimate_gain
+from rsfusion_jax.scenes.degraded.windows import make_windows
 from rsfusion_jax.scenes.pair.full_scale import full_scale_from_values
+from rsfusion_jax.scenes.pair.in_memory import array_scene
 from rsfusion_jax.scenes.pair.parts import read_part
 from rsfusion_jax.training.config import default_config
 

@@ -7,14 +7,14 @@ from adaptation_scenes import CAMERA, STUDENT, scene
 from scene_files import read, write_pair
 
 import rsfusion_jax as rsf
-from rsfusion_jax.adaptation.arrays import array_scene
-from rsfusion_jax.adaptation.camera import estimate_gain
-from rsfusion_jax.adaptation.scales import scene_scales
-from rsfusion_jax.adaptation.windows import Windows, make_windows
 from rsfusion_jax.cli.main import run
 from rsfusion_jax.data.source import SetInfo
 from rsfusion_jax.evaluation.score import score
+from rsfusion_jax.scenes.degraded.camera import estimate_gain
+from rsfusion_jax.scenes.degraded.windows import Windows, make_windows
 from rsfusion_jax.scenes.pair.full_scale import full_scale_from_values
+from rsfusion_jax.scenes.pair.in_memory import array_scene
+from rsfusion_jax.scenes.pair.scales import scene_scales
 from rsfusion_jax.training.objectives import make_objective
 
 HIDDEN = 2040

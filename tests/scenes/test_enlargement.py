@@ -6,8 +6,8 @@ import rasterio
 from deliveries import bands
 from rasterio.enums import Resampling
 
-from rsfusion_jax.adaptation.arrays import ArrayImage
 from rsfusion_jax.scenes.pair.enlargement import find_enlargement
+from rsfusion_jax.scenes.pair.in_memory import ArrayImage
 
 
 def enlarged(image, factor, how):

@@ -10,10 +10,8 @@ import pytest
 import scipy.ndimage
 
 import rsfusion_jax as rsf
-from rsfusion_jax.adaptation.arrays import array_scene
 from rsfusion_jax.adaptation.recipe import recipe
 from rsfusion_jax.adaptation.run import Wish
-from rsfusion_jax.adaptation.windows import make_windows
 from rsfusion_jax.cli.main import run
 from rsfusion_jax.data.augment import random_crop
 from rsfusion_jax.errors import UserError
@@ -21,6 +19,8 @@ from rsfusion_jax.metrics.reprojection import reprojected
 from rsfusion_jax.models import create_model, init_params
 from rsfusion_jax.ops.resample import decimate
 from rsfusion_jax.runs.folder import open_run_folder
+from rsfusion_jax.scenes.degraded.windows import make_windows
+from rsfusion_jax.scenes.pair.in_memory import array_scene
 from rsfusion_jax.sensors import get_sensor
 from rsfusion_jax.training.consistency import SPATIAL, enlarged, inconsistency
 from rsfusion_jax.training.objectives import make_objective

@@ -1,7 +1,8 @@
 """After the last block: figures of the whole scene, the file with its tags, picture and report."""
 
 import json
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from rasterio.windows import Window
 from rsfusion_jax import __version__
 from rsfusion_jax.errors import UserError
 from rsfusion_jax.progress import MEGAPIXELS, ProgressBar
+from rsfusion_jax.scenes.degraded.calibrate import Calibration
 from rsfusion_jax.scenes.options import Options
 from rsfusion_jax.scenes.pair.geometry import ScenePair
 from rsfusion_jax.scenes.pair.relate import phase_numbers
@@ -45,7 +47,7 @@ def all_stores(own: Store, out: Path, shard: tuple[int, int], blocks: int) -> li
         store = Store(*store_paths(out, (index, shard[1])), dict(own.header))
         if not store.recall(check=False):
             return None
-        for name in ("side", "coefficients"):
+        for name in ("side", "coefficients", "interval"):
             if store.header["resumed"].get(name) != own.header["resumed"].get(name):
                 raise UserError(
                     f"shard {index} of {out.name} has another {name} than this one; run all "
@@ -65,8 +67,10 @@ def finish(
     coder: TileCoder,
     options: Options,
     stores: list[Store],
+    widths_coder: TileCoder | None = None,
+    interval: dict | None = None,
 ) -> dict:
-    """Writes the output, and the quicklook and report that the options ask for.
+    """Writes the output, and the half widths, quicklook and report that the options ask for.
 
     Args:
         out: the output.
@@ -76,6 +80,8 @@ def finish(
         coder: how pixels are stored and compressed.
         options: options of the run.
         stores: finished blocks of all shards.
+        widths_coder: how the half widths are stored; None without.
+        interval: tags of the raster of half widths; None without.
 
     Returns:
         The figures that stand in the file's tags.
@@ -86,16 +92,12 @@ def finish(
     camera = quality.camera(sensor, bands)
     figures = _figures(placed, [lines[index] for index in sorted(lines)])
     where = {index: store for store in stores for index in store.lines}
-    parts = (
-        (
-            block.rows.start,
-            block.columns.start,
-            block.rows.size,
-            block.columns.size,
-            where[block.index].tiles(block.index),
-        )
-        for block in windows.blocks
-    )
+
+    def parts(begin: Callable[[int, int], int]) -> Iterator[EncodedPart]:
+        for block in windows.blocks:
+            tiles = where[block.index].tiles(block.index)
+            size = block.rows.size, block.columns.size
+            yield block.rows.start, block.columns.start, *size, tiles[begin(*size) :]
 
     def measured(path):
         pairs = quality.fused_parts(path, scene, options.samples, least=_LEAST)
@@ -109,7 +111,21 @@ def finish(
     ) as stage:
         known = sensor is not None and sensor.num_bands == bands
         names = list(sensor.bands) if known else None
-        assemble(out, scene, coder, Style.of(options), measured, names, parts, stage.advance)
+        style, fused = Style.of(options), parts(lambda *size: 0)
+        assemble(out, scene, coder, style, measured, names, fused, stage.advance)
+    if widths_coder is not None:
+        with ProgressBar(
+            "writing the intervals",
+            scene.size[0] * scene.size[1],
+            unit=MEGAPIXELS,
+            quiet=options.quiet,
+        ) as stage:
+            path, side = Path(options.interval[1]), widths_coder.side
+            # They lie behind the tiles of the fused block.
+            widths = parts(lambda *size: -math.prod(-(-n // side) for n in size))
+            assemble(
+                path, scene, widths_coder, style, lambda _: interval, names, widths, stage.advance
+            )
     for store in stores:
         store.close(remove=True)
     _write_extras(out, placed, camera, figures, options)
@@ -172,6 +188,16 @@ def _tags(placed: Placed, run: dict, options: Options, figures: dict) -> dict[st
         "FIGURES": json.dumps(figures),
     }
     return {f"RSFUSION_{key}": value for key, value in tags.items() if value}
+
+
+def interval_tags(calibration: Calibration) -> dict[str, str]:
+    """Tags of a raster of half widths: how it was calibrated."""
+    found = {"pixels": calibration.pixels, "held_from_below": calibration.from_below}
+    return {
+        "RSFUSION_VERSION": f"rsfusion_jax {__version__}",
+        "RSFUSION_INTERVAL": f"{calibration.level:g}",
+        "RSFUSION_CALIBRATION": json.dumps(found),
+    }
 
 
 def write_spread(fused: Path, placed: Placed, field: Field, options: Options) -> None:

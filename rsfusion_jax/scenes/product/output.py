@@ -86,9 +86,11 @@ def check_targets(out: Path, inputs: list[Path], options: Options) -> None:
     if options.sensor is not None and Path(str(options.sensor)).suffix == ".json":
         inputs = [*inputs, Path(options.sensor)]
     _check_raster(out)
-    if options.std is not None:
-        _check_raster(Path(options.std))
-    for path in (out, *map(_path, (options.std, options.quicklook, options.report))):
+    widths = None if options.interval is None else options.interval[1]
+    for path in (options.std, widths):
+        if path is not None:
+            _check_raster(Path(path))
+    for path in (out, *map(_path, (options.std, widths, options.quicklook, options.report))):
         if path is None:
             continue
         for other in inputs:

@@ -142,6 +142,7 @@ def fuse_blocks(
     store: Store,
     mine: Sequence[int],
     quiet: bool,
+    widths_coder: TileCoder | None = None,
 ) -> dict[str, float]:
     """Reads, fuses and stores every block that is not there yet.
 
@@ -152,6 +153,8 @@ def fuse_blocks(
         store: where finished blocks go.
         mine: indices of the blocks to do.
         quiet: no progress on the screen.
+        widths_coder: how the half widths of an `IntervalEngine` are stored, behind the tiles of
+            their block; None with other engines.
 
     Returns:
         Seconds of reading and of writing in their threads, of moving arrays to the device and back,
@@ -170,17 +173,22 @@ def fuse_blocks(
         inputs, valids = zip(*(windows.read(windows.blocks[i]) for i in group), strict=True)
         return stack_windows(inputs, size), valids
 
-    def store_blocks(group, valids, fused, lms_sum):
-        for index, valid, image, sums in zip(group, valids, fused, lms_sum, strict=False):
-            core = image[windows.blocks[index].core]
+    def store_blocks(group, valids, fused, lms_sum, *widths):
+        for place, (index, valid) in enumerate(zip(group, valids, strict=True)):
+            cut, sums = windows.blocks[index].core, lms_sum[place]
+            core = fused[place][cut]
             planes, clipped = coder.pixels.convert(core, valid)
+            tiles = coder.encode(planes)
+            if widths_coder is not None:
+                planes, _ = widths_coder.pixels.convert(widths[0][place][cut], valid)
+                tiles += widths_coder.encode(planes)
             counted = {
                 "valid": int(valid.sum()),
                 "fused": _sums(core, valid).tolist(),
                 "lms": sums.astype(np.float64).sum(axis=0).tolist(),
                 "clipped": clipped,
             }
-            store.write(index, coder.encode(planes), counted)
+            store.write(index, tiles, counted)
             with counting:
                 stage.advance(area[index])
 

@@ -125,6 +125,11 @@ def choose_format(pan: GeoImage, ms: GeoImage, dtype: str | None, gaps: bool) ->
     return PixelFormat(kind, None, None, 0)
 
 
+def half_width_format(ms: GeoImage) -> PixelFormat:
+    """How half widths are stored: float32, NaN where the scene is not valid."""
+    return PixelFormat(np.dtype(np.float32), float("nan"), None, float("nan"), ms.dead)
+
+
 def _holds(dtype: np.dtype, value: float) -> bool:
     if dtype.kind == "f":
         return True

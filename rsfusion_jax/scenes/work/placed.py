@@ -15,6 +15,7 @@ from rsfusion_jax.scenes.pair.full_scale import (
 from rsfusion_jax.scenes.pair.geometry import ScenePair
 from rsfusion_jax.scenes.pair.registration import Registration, register
 from rsfusion_jax.scenes.pair.relate import make_scene, phase_notices
+from rsfusion_jax.scenes.pair.scales import scene_scales
 from rsfusion_jax.scenes.pair.shift import Shift
 from rsfusion_jax.scenes.pair.surveyed import Surveyed
 from rsfusion_jax.scenes.work.choice import Choice
@@ -28,6 +29,7 @@ class Placed:
         choice: what fuses it.
         scene: the pair on PAN's grid.
         measured: the residual shift that was measured; None where none was.
+        scales: full scales of PAN and of MS.
         notices: messages for the user, from the opening on.
         seconds: time that surveying and placing took.
     """
@@ -35,6 +37,7 @@ class Placed:
     choice: Choice
     scene: ScenePair
     measured: Shift | None
+    scales: tuple[float, float]
     notices: tuple[str, ...]
     seconds: float
 
@@ -74,10 +77,12 @@ def place(
         align=spec.align,
         least=spec.tile or 0,
     )
+    max_value, pan_value = scene_scales(surveyed.values, surveyed.full_scale, options.full_scales)
     return Placed(
         choice,
         scene,
         registration.measured,
+        (pan_value or max_value, max_value),
         notices=(
             *surveyed.notices,
             *choice.notices,

@@ -42,6 +42,7 @@ class WindowSpec:
         ms_level: value of MS that stands for 0.
         inner_reach: PAN pixels around what is written of which a network's costly layers must see
             the input; None where they see all of the window.
+        around: PAN pixels around what is written at which the result must be right, too.
     """
 
     name: str
@@ -57,11 +58,12 @@ class WindowSpec:
     pan_value: float | None = None
     ms_level: float = 0.0
     inner_reach: int | None = None
+    around: int = 0
 
     @property
     def halo(self) -> int:
         """PAN pixels that a window holds around what is written, a multiple of `align`."""
-        halo = self.reach if self.tile is None else self.tile
+        halo = (self.reach if self.tile is None else self.tile) + self.around
         return -(-halo // self.align) * self.align
 
     def compute(

@@ -106,8 +106,8 @@ class WindowReader:
         side: PAN pixels along a side of a block at most.
         halo: PAN pixels that a window holds around what is written.
         align: windows begin at multiples of it.
-        spec: windows of a network or method, of which its tiles and its `inner_reach` are used;
-            None for neither.
+        spec: windows of a network or method, of which its tiles, its `inner_reach` and `around` are
+            used; None for none of them.
         field: source of the batches' `field`; None.
 
     Attributes:
@@ -129,7 +129,10 @@ class WindowReader:
         self.scene, self.side = scene, side
         self._halo, self._field = halo, field
         self._spec = None if spec is None or spec.tile is None else spec
-        self._inner = None if spec is None else spec.inner_reach
+        self._around = 0 if spec is None else spec.around
+        self._inner = None
+        if spec is not None and spec.inner_reach is not None:
+            self._inner = spec.inner_reach + spec.around
         self.sides = tuple(whole_tiles(size, side, halo) for size in scene.size)
         rows, height = cuts(scene.rows, self.sides[0], halo, align)
         columns, width = cuts(scene.columns, self.sides[1], halo, align)
@@ -243,7 +246,8 @@ class WindowReader:
         along = []
         for cut, starts in zip((block.rows, block.columns), self._starts, strict=True):
             begin = cut.begin + cut.core
-            needed = touching(starts, self._spec.tile, begin, begin + cut.size)
+            end = begin + cut.size + self._around
+            needed = touching(starts, self._spec.tile, begin - self._around, end)
             along.append([start - cut.begin for start in needed])
         return [(top, left) for top in along[0] for left in along[1]]
 

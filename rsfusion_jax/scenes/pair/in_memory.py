@@ -1,4 +1,4 @@
-"""Make a scene from arrays, for `rsf.adapt`."""
+"""Scenes whose images are arrays in memory."""
 
 import numpy as np
 
@@ -27,7 +27,16 @@ class ArrayImage(Image):
         return np.moveaxis(self._image[rows, columns], -1, 0), self._valid[rows, columns]
 
 
-def array_scene(pan, ms, ms_phase: float | None, valid=None) -> tuple[ScenePair, int]:
+def array_scene(
+    pan,
+    ms,
+    ms_phase: float | None,
+    valid=None,
+    *,
+    phase: float | None = None,
+    align: int | None = None,
+    least: int = 0,
+) -> tuple[ScenePair, int]:
     """Make the scene of a pair of arrays.
 
     Args:
@@ -36,6 +45,8 @@ def array_scene(pan, ms, ms_phase: float | None, valid=None) -> tuple[ScenePair,
         ms_phase: PAN index of the centre of MS pixel 0; None for r // 2, the convention of the
             public data sets.
         valid: boolean mask of the MS pixels that may be used, (h, w); None for all.
+        phase: PAN index of MS pixel 0's centre that the method works at; None for (r - 1) / 2.
+        align, least: see `geometry.written_span`; `align` is r by default.
 
     Returns:
         The scene, and its ratio r.
@@ -57,12 +68,14 @@ def array_scene(pan, ms, ms_phase: float | None, valid=None) -> tuple[ScenePair,
         raise UserError(f"valid is {np.shape(valid)}, expected that of ms, {ms.shape[:2]}")
     centre = (ratio - 1) / 2
     offset = (ratio // 2 if ms_phase is None else ms_phase) - centre
+    phase = centre if phase is None else phase
     spans = [
         written_span(
-            Axis(pan.shape[axis], ms.shape[axis], offset, float(ratio), ratio, centre),
+            Axis(pan.shape[axis], ms.shape[axis], offset, float(ratio), ratio, phase),
             "intersection",
-            ratio,
+            align or ratio,
             ("rows", "columns")[axis],
+            least,
         )
         for axis in (0, 1)
     ]

@@ -103,7 +103,9 @@ def make_windows(
         UserError: no window can be used, or too few to hold one out; the message says why.
     """
     for side in SIDES:
-        windows, refused = _cut(scene, camera, scales, pan_degradation, side, seed, full_resolution)
+        windows, refused = cut_windows(
+            scene, camera, scales, pan_degradation, side, seed, full_resolution
+        )
         if all(window.is_complete for window in windows):
             for window in windows:
                 del window.sample["valid"]
@@ -125,8 +127,31 @@ def make_windows(
     )
 
 
-def _cut(scene, camera: Sensor, scales, pan_degradation, side: int, seed: int, full_pan: bool):
-    """Return all usable windows, and a count of the reasons why others are not."""
+def cut_windows(
+    scene: ScenePair,
+    camera: Sensor,
+    scales: tuple[float, float],
+    pan_degradation: str,
+    side: int,
+    seed: int,
+    full_pan: bool = False,
+    most: int = _MOST,
+) -> tuple[list[Window], collections.Counter]:
+    """Read and degrade all usable windows of one size.
+
+    Args:
+        scene, camera, scales, pan_degradation, seed: see `make_windows`.
+        side: MS pixels along a side of a window.
+        full_pan: whether samples have PAN before degradation, too.
+        most: largest number of windows that are read.
+
+    Returns:
+        The windows, of which none may be usable, and the number of others by the reason why they
+        are not. There are neither where the scene is smaller than a window.
+
+    Raises:
+        UserError: the scene is smaller than the smallest windows.
+    """
     ratio = camera.ratio
     first, count = _usable(scene, ratio)
     side = side // ratio * ratio
@@ -139,7 +164,7 @@ def _cut(scene, camera: Sensor, scales, pan_degradation, side: int, seed: int, f
         return [], collections.Counter()
     margin = -(-_MARGIN // ratio) * ratio
     windows, refused = [], collections.Counter()
-    for place in _places(count, side, ratio, seed):
+    for place in _places(count, side, ratio, seed, most):
         reading = [
             (max(p - margin, 0), min(p + side + margin, n // ratio * ratio))
             for p, n in zip(place, count, strict=True)
@@ -226,14 +251,14 @@ def _usable(scene: ScenePair, ratio: int) -> tuple[list[int], list[int]]:
     return first, count
 
 
-def _places(count: list[int], side: int, ratio: int, seed: int) -> list[tuple[int, int]]:
+def _places(count: list[int], side: int, ratio: int, seed: int, most: int) -> list[tuple[int, int]]:
     """Return the first MS pixel of each window; windows overlap by half in small scenes."""
     for step in (side // 2 // ratio * ratio, side):
         along = [lattice(n // ratio * ratio, side, step) for n in count]
         places = list(itertools.product(*along))
-        if len(places) <= _MOST:
+        if len(places) <= most:
             return places
-    chosen = np.random.default_rng(seed).choice(len(places), _MOST, replace=False)
+    chosen = np.random.default_rng(seed).choice(len(places), most, replace=False)
     return [places[index] for index in sorted(chosen)]
 
 
