@@ -27,61 +27,67 @@ STAGES = (0, 50, 200, 800)
 GOOD = "mtf_glp_fs"
 """Method whose images are degraded, besides the ground truth."""
 _TRAINED_ON = {4: ("ge1", "ikonos", "wv4", "qb", "gf2"), 8: ("wv2", "wv3")}
-_SCENES, _SIDE, _BATCH, _PATCH, _RATE = 40, 64, 4, 24, 1e-3
+_SCENES, _SIDE, _BATCH, _PATCH, _RATE = 20, 64, 4, 16, 1e-3
 
 
 def networks(bands: int, folder: Path, seed: int) -> dict[str, Fuser]:
-    """Return the networks at all stages, trained on scenes of the split "train".
+    """Return the networks at all stages and the packaged weights.
 
     Args:
         bands: number of MS bands, 4 or 8.
         folder: folder of trained weights; missing ones are trained and stored there.
         seed: seed of scenes, initial weights and batches.
     """
-    sensors = _TRAINED_ON[bands]
-    result = {}
+    result, source = {}, None
     for name in NETWORKS:
         model = create_model(name, num_bands=bands)
         start = init_params(model, jax.random.key(seed))
         leaves, tree = jax.tree.flatten(start)
         path = folder / f"{name}_{bands}_{seed}.npz"
         if not path.exists():
-            stages = _train(model, start, sensors, seed)
-            arrays = {
-                f"{steps} {index}": leaf
-                for steps, params in stages.items()
-                for index, leaf in enumerate(jax.tree.leaves(params))
-            }
+            source = source or _training_scenes(bands, seed)
+            stages = _train(model, start, source, seed)
             folder.mkdir(parents=True, exist_ok=True)
-            np.savez(path, **arrays)
+            np.savez(
+                path,
+                **{
+                    f"{steps} {index}": leaf
+                    for steps, params in stages.items()
+                    for index, leaf in enumerate(jax.tree.leaves(params))
+                },
+            )
         with np.load(path) as file:
             for steps in STAGES:
                 params = [file[f"{steps} {index}"] for index in range(len(leaves))]
                 variables = {"params": jax.tree.unflatten(tree, params)}
                 result[f"{name} {steps}"] = Fuser(model, variables)
-    result["default weights"] = rsf.load_default(bands)
-    return result
+    return {**result, "default weights": rsf.load_default(bands)}
 
 
-def _train(model, start, sensors, seed: int) -> dict[int, dict]:
-    """Train by L1 and Adam at reduced resolution; return the parameters at every stage."""
-    count = _SCENES // len(sensors)
-    options = {"num_scenes": count, "size": _SIDE, "seed": seed, "nuisances": True}
-    source = Cached(Joined([SyntheticScenes(sensor, **options) for sensor in sensors]))
+def _training_scenes(bands: int, seed: int) -> Cached:
+    """Scenes of the split "train" at reduced resolution, of satellites with so many bands."""
+    sensors = _TRAINED_ON[bands]
+    options = {"num_scenes": _SCENES // len(sensors), "size": _SIDE, "seed": seed}
+    return Cached(
+        Joined([SyntheticScenes(sensor, nuisances=True, **options) for sensor in sensors])
+    )
+
+
+def _train(model, start, source, seed: int) -> dict[int, dict]:
+    """Train by L1 and Adam; return the parameters at every stage."""
     optimizer = optax.adam(_RATE)
     state = create_state(start, optimizer, jax.random.key(seed + 1), ema=False)
     step = make_train_step(model, make_objective("supervised", "l1"), optimizer)
     step = jax.jit(step, compiler_options=compiler_options("cpu"))
     batches = iter(
-        train_dataset(
-            source, batch_size=_BATCH, patch_size=_PATCH, seed=seed, crops_per_sample=64
-        )
+        train_dataset(source, batch_size=_BATCH, patch_size=_PATCH, seed=seed, crops_per_sample=64)
     )
     stages = {0: jax.device_get(start)}
     for number in range(1, max(STAGES) + 1):
         state, _ = step(state, next(batches))
         if number in STAGES:
             stages[number] = jax.device_get(state.params)
+            print(f"{model.title}: {number} steps", flush=True)
     return stages
 
 

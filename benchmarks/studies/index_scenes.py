@@ -23,11 +23,11 @@ SATELLITES = ("wv2", "wv3", "wv4", "ge1", "qb", "ikonos", "gf2")
 CONDITIONS = ("ideal", "recorded", "shifted")
 """A perfect camera as in its record; one that deviates from it, with noise; PAN shifted as well."""
 HELD_OUT, DEPLOYMENT = "held-out cameras", "real images"
-_HELD_OUT_CAMERAS = 8
+_HELD_OUT_CAMERAS = 6
 _RATIO = 4
 _SHIFT = 0.7, 2.0
 """Range of the shift of PAN in its pixels, in the third condition."""
-_REAL_SIDE = 160
+_REAL_SIDE = 128
 """Side of the four parts of each real image's MS."""
 TRUE = {"ERGAS": -1, "SAM": -1, "Q2n": 1}
 """Measures against the truth, with the sign that makes higher better."""
@@ -67,9 +67,7 @@ def rendered_cases(count: int, held_out: int, seed: int) -> list[Case]:
     for camera in SATELLITES:
         for index in range(count):
             condition = CONDITIONS[index % len(CONDITIONS)]
-            cases.append(
-                Case(f"{camera}_{index}", get_sensor(camera), camera, condition, index)
-            )
+            cases.append(Case(f"{camera}_{index}", get_sensor(camera), camera, condition, index))
     for number in range(_HELD_OUT_CAMERAS):
         sensor = held_out_camera(number, seed)
         for index in range(held_out):
@@ -121,9 +119,7 @@ def real_cases(folder: Path) -> Iterator[tuple[Case, dict[str, np.ndarray]]]:
             corner = [_REAL_SIDE * (part // 2), _REAL_SIDE * (part % 2)]
             cut = {
                 name: array[
-                    tuple(
-                        slice(start // step, (start + _REAL_SIDE) // step) for start in corner
-                    )
+                    tuple(slice(start // step, (start + _REAL_SIDE) // step) for start in corner)
                 ]
                 for name, array in degraded.items()
                 for step in [_RATIO if name == "ms" else 1]
@@ -153,9 +149,7 @@ def measure(case: Case, sample: dict, fusers: dict, seed: int) -> dict:
         "methods": list(fused),
         "controls": list(degraded),
         "values": {name: np.asarray(array, float).tolist() for name, array in values.items()},
-        "d_rho_ms": float(
-            metrics.d_rho(ms, imresize(pan, ms.shape[:2]), ratio=_RATIO)
-        ),
+        "d_rho_ms": float(metrics.d_rho(ms, imresize(pan, ms.shape[:2]), ratio=_RATIO)),
     }
 
 
