@@ -72,7 +72,10 @@ def taus(row: dict, group: str, weights: dict) -> dict[str, list[float]]:
     truths = [sign * np.asarray(row["values"][name])[chosen] for name, sign in TRUE.items()]
     result = {}
     for name, said in scores(row, weights).items():
-        values = [float(kendalltau(said[chosen], truth).statistic) for truth in truths]
+        values = [
+            float(kendalltau(said[chosen], truth, method="asymptotic").statistic)
+            for truth in truths
+        ]
         values = [0.0 if np.isnan(value) else value for value in values]  # all said equal
         result[name] = [*values, float(np.mean(values))]
     return result

@@ -91,9 +91,14 @@ def scene_groups(rows: list[dict]) -> dict[str, list[dict]]:
 def summarise(rows: list[dict], weights: dict, seed: int) -> list[dict]:
     """Return a summary for each group of scenes and group of methods."""
     summaries = []
+    taus = {
+        (row["name"], methods): index_ranks.taus(row, methods, weights)
+        for row in rows
+        for methods in index_ranks.GROUPS
+    }
     for scenes, members in scene_groups(rows).items():
         for methods in index_ranks.GROUPS:
-            per_scene = [index_ranks.taus(row, methods, weights) for row in members]
+            per_scene = [taus[row["name"], methods] for row in members]
             tau = {
                 name: dict(
                     zip(
