@@ -22,6 +22,15 @@ PAIRS = {
     "D_lambda_K, D_rho": ("D_lambda_K", "D_rho"),
 }
 """Combinations without weights: the product of what is lost in the two."""
+CHECKED = (
+    ("R-ERGAS", "R-SAM"),
+    ("R-ERGAS", "R-Q2n"),
+    ("R-ERGAS", "D_lambda_K"),
+    ("R-ERGAS", "HQNR"),
+    ("R-ERGAS", "D_s"),
+    ("R-ERGAS", "D_rho"),
+)
+"""Pairs of indices that are asked how often they are right where they agree."""
 _FLOOR = 1e-4
 
 
@@ -102,6 +111,29 @@ def rank_of_truth(row: dict, weights: dict) -> dict[str, float]:
         name: float(np.mean(said[:methods] > said[-1]))
         for name, said in scores(row, weights).items()
     }
+
+
+def agreement(row: dict, group: str, pair: tuple[str, str]) -> tuple[float, float, float]:
+    """Return how far two indices can be trusted together.
+
+    Returns:
+        Share of the pairs of images that both indices order alike; share of these that is ordered
+        as by the truth, a mean over the three true measures; share of all pairs that the first
+        index alone orders so.
+    """
+    chosen = members(row, group)
+    first, second = np.triu_indices(len(chosen), 1)
+
+    def order(values):
+        return np.sign(values[chosen][first] - values[chosen][second])
+
+    said = scores(row, {})
+    one, other = (order(said[name]) for name in pair)
+    truths = [order(sign * np.asarray(row["values"][name])) for name, sign in TRUE.items()]
+    alike = one == other
+    right = [np.mean((one == truth)[alike]) if alike.any() else 0.5 for truth in truths]
+    alone = np.mean([np.mean(one == truth) for truth in truths])
+    return float(alike.mean()), float(np.mean(right)), float(alone)
 
 
 def fit(rows: list[dict], names: tuple[str, ...], penalty: float = 1e-3) -> dict[str, float]:

@@ -110,6 +110,15 @@ def summarise(rows: list[dict], weights: dict, seed: int) -> list[dict]:
                 for name in per_scene[0]
             }
             summary = {"scenes": scenes, "methods": methods, "count": len(members), "tau": tau}
+            agreed = {
+                " and ".join(pair): np.mean(
+                    [index_ranks.agreement(row, methods, pair) for row in members], axis=0
+                )
+                for pair in index_ranks.CHECKED
+            }
+            summary["alike, right where alike, first alone right"] = {
+                name: shares.round(4).tolist() for name, shares in agreed.items()
+            }
             if methods == "without controls":
                 shares = [index_ranks.rank_of_truth(row, weights) for row in members]
                 summary["preferred to the truth"] = {

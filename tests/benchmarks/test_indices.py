@@ -87,3 +87,16 @@ def test_measured_values_are_those_of_the_metrics():
         "D_rho": metrics.d_rho(lms, pan, ratio=4),
     }.items():
         assert float(values[name][0]) == pytest.approx(float(expected), rel=1e-4)
+
+
+def test_two_indices_that_agree_are_counted_on_the_pairs_they_order_alike():
+    quality = np.array([0.1, 0.2, 0.3, 1.0])
+    values = {name: sign * quality for name, sign in index_scenes.TRUE.items()}
+    values |= {name: 0.9 - 0.8 * quality for name in index_scenes.INDICES}
+    values["D_s"] = np.array([0.3, 0.1, 0.2, 0.0])  # orders one of the three pairs otherwise
+    row = {"values": values, "methods": ["a", "b", "c"], "controls": [], "d_rho_ms": 0.1}
+    alike, right, alone = index_ranks.agreement(row, "all", ("R-ERGAS", "D_s"))
+    assert (alike, right, alone) == pytest.approx((2 / 3, 1, 1))
+    values["R-ERGAS"] = 1 - values["R-ERGAS"]
+    alike, right, alone = index_ranks.agreement(row, "all", ("R-ERGAS", "D_s"))
+    assert (alike, right, alone) == pytest.approx((1 / 3, 0, 0))
