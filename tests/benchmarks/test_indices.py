@@ -18,7 +18,7 @@ def truth():
 @pytest.mark.parametrize("name", index_methods.DEGRADATIONS)
 def test_every_control_is_worse_than_the_truth(truth, name):
     degraded = index_methods.DEGRADATIONS[name](truth, np.random.default_rng(3))
-    assert metrics.q2n(truth, degraded, quantise=False) < 0.999
+    assert metrics.q2n(truth, degraded, quantise=False) < 0.9999
     assert metrics.ergas(truth, degraded, ratio=4) > 0.05
 
 
@@ -72,6 +72,7 @@ def test_intervals_hold_the_mean_and_repeat():
         assert low < mean < high
 
 
+@pytest.mark.slow
 def test_measured_values_are_those_of_the_metrics():
     cases = index_scenes.rendered_cases(1, 0, 0)
     case = next(case for case in cases if case.group == "qb")
