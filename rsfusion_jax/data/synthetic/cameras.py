@@ -91,7 +91,7 @@ class ManyCameras:
         if not 0 <= index < self._num_scenes:
             raise IndexError(f"scene {index} of {self._num_scenes}")
         rng = np.random.default_rng([self._seed, self._key, index])
-        camera = _draw_camera(rng, self.info.ratio)
+        camera = draw_camera(rng, self.info.ratio)
         shift = rng.uniform(-_SHIFT, _SHIFT, 2) if rng.random() >= _ALIGNED else None
         scenes = SyntheticScenes(
             camera,
@@ -108,7 +108,7 @@ class ManyCameras:
         return {key: np.ascontiguousarray(image) for key, image in sample.items()}
 
 
-def _draw_camera(rng: np.random.Generator, ratio: int) -> Sensor:
+def draw_camera(rng: np.random.Generator, ratio: int) -> Sensor:
     """Draw the bands, the MTF gains and the bit depth of a camera."""
     kind = rng.choice(list(_KINDS), p=list(_KINDS.values()))
     if kind == "real":
