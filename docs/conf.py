@@ -1,0 +1,118 @@
+"""Configuration of the site: `sphinx-build -W docs build/site` after `pip install -e '.[docs]'`.
+
+The Markdown pages of this folder are read on the repository's web page too. What they link to
+outside of it is translated here: to the page of the site that shows the same file, or to a copy
+of the file for download. Nothing is downloaded when the site is built.
+"""
+
+import os
+import posixpath
+import sys
+from pathlib import Path
+
+from docutils import nodes
+
+import rsfusion_jax
+
+_REPOSITORY = Path(__file__).resolve().parents[1]
+# Cells of notebooks call `rsfusion`, which lies beside the Python that builds the site.
+os.environ["PATH"] = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
+os.environ["PYTHONPATH"] = os.pathsep.join(
+    (str(_REPOSITORY), *filter(None, [os.environ.get("PYTHONPATH")]))
+)
+os.environ["JAX_PLATFORMS"] = "cpu"
+os.environ["COLUMNS"] = "100"
+
+project = "rsfusion_jax"
+author = "rsfusion_jax contributors"
+project_copyright = author
+version = release = rsfusion_jax.__version__
+
+extensions = [
+    "myst_nb",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.viewcode",
+    "sphinx_copybutton",
+]
+exclude_patterns = ["_build"]
+nitpicky = True
+# Types of other packages: their inventories would have to be downloaded.
+nitpick_ignore_regex = [
+    (
+        r"py:(class|obj|exc)",
+        r"(jax|jaxlib|jnp|flax|nn|np|numpy|xarray|collections|pathlib|ml_collections|Path|Mapping"
+        r"|h5py|rasterio)(\..*)?",
+    ),
+    (r"py:class", r"(optional|dtype|callable|array|None|str|int|float|bool|Any|Callable)"),
+]
+
+# Markdown: headings are targets, as on the repository's web page.
+myst_enable_extensions = ["colon_fence", "dollarmath", "fieldlist"]
+myst_heading_anchors = 4
+
+# Notebooks: run once when the site is built, in a folder of their own; an error ends the build.
+nb_execution_mode = "cache"
+nb_execution_in_temp = True
+nb_execution_timeout = 600
+nb_execution_raise_on_error = True
+nb_execution_show_tb = True
+nb_merge_streams = True
+nb_number_source_lines = False
+nb_cell_metadata_key = "mystnb"
+
+# Docstrings.
+autodoc_typehints = "none"  # the Args sections say shape, unit and range
+autodoc_member_order = "bysource"
+autodoc_default_options = {"show-inheritance": False}
+autodoc_class_signature = "mixed"
+napoleon_numpy_docstring = False
+napoleon_use_ivar = True
+napoleon_use_rtype = False
+napoleon_custom_sections = ["Reference"]
+default_role = "py:obj"
+add_module_names = False
+python_maximum_signature_line_length = 78
+toc_object_entries_show_parents = "hide"
+
+html_theme = "furo"
+html_title = f"rsfusion_jax {version}"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+html_copy_source = False
+html_show_sourcelink = False
+html_theme_options = {"navigation_with_keys": True}
+templates_path = []
+
+_PAGES = {
+    "README.md": "index",
+    "CHANGELOG.md": "changelog",
+    "CONTRIBUTING.md": "contributing",
+    "SECURITY.md": "security",
+    "benchmarks/speed/speed.md": "speed",
+}
+"""Files outside of this folder that a page of the site shows."""
+
+
+def _translate_links(app, docname, source):
+    """Point links that leave this folder to the page that shows the file, where there is one."""
+    text = source[0]
+    here = posixpath.dirname(f"docs/{docname}")
+    for path, page in _PAGES.items():
+        link = posixpath.relpath(path, here)
+        target = posixpath.relpath(f"docs/{page}.md", here)
+        text = text.replace(f"]({link}", f"]({target}")
+    source[0] = text
+
+
+def _shown_as_code(app, env, node, contnode):
+    """Show what single backquotes enclose in a docstring as code, where it is no object here."""
+    if node.get("reftype") == "obj" and node.get("refdomain") == "py":
+        return nodes.literal("", contnode.astext(), classes=["code"])
+    return None
+
+
+def setup(app):
+    """Connect the two translations."""
+    app.connect("source-read", _translate_links)
+    app.connect("missing-reference", _shown_as_code)
