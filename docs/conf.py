@@ -7,6 +7,7 @@ of the file for download. Nothing is downloaded when the site is built.
 
 import os
 import posixpath
+import re
 import sys
 from pathlib import Path
 
@@ -14,12 +15,8 @@ from docutils import nodes
 
 import rsfusion_jax
 
-_REPOSITORY = Path(__file__).resolve().parents[1]
 # Cells of notebooks call `rsfusion`, which lies beside the Python that builds the site.
 os.environ["PATH"] = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
-os.environ["PYTHONPATH"] = os.pathsep.join(
-    (str(_REPOSITORY), *filter(None, [os.environ.get("PYTHONPATH")]))
-)
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["COLUMNS"] = "100"
 
@@ -84,25 +81,40 @@ html_show_sourcelink = False
 html_theme_options = {"navigation_with_keys": True}
 templates_path = []
 
-_PAGES = {
-    "README.md": "index",
-    "CHANGELOG.md": "changelog",
-    "CONTRIBUTING.md": "contributing",
-    "SECURITY.md": "security",
-    "benchmarks/speed/speed.md": "speed",
+_REPOSITORY = Path(__file__).resolve().parents[1]
+_SHOWN = {
+    "changelog": "CHANGELOG.md",
+    "contributing": "CONTRIBUTING.md",
+    "security": "SECURITY.md",
+    "measured/benchmarks": "benchmarks/README.md",
+    "measured/metrics_speed": "benchmarks/speed/metrics_speed.md",
+    "measured/optimisations": "benchmarks/speed/NOTES.md",
+    "measured/scene_statistics": "benchmarks/studies/scene_statistics.md",
+    "measured/speed": "benchmarks/speed/speed.md",
+    "measured/synthetic_transfer": "benchmarks/studies/synthetic_transfer.md",
 }
-"""Files outside of this folder that a page of the site shows."""
+"""Pages that show a file from outside of this folder in place of their own text."""
+_PAGES = {file: f"docs/{page}.md" for page, file in _SHOWN.items()} | {"README.md": "docs/index.md"}
+_LINK = re.compile(r"\[([^\]]*)\]\((?![a-z+]+:|#)([^)\s#]+)(#[^)\s]*)?\)")
 
 
-def _translate_links(app, docname, source):
-    """Point links that leave this folder to the page that shows the file, where there is one."""
-    text = source[0]
-    here = posixpath.dirname(f"docs/{docname}")
-    for path, page in _PAGES.items():
-        link = posixpath.relpath(path, here)
-        target = posixpath.relpath(f"docs/{page}.md", here)
-        text = text.replace(f"]({link}", f"]({target}")
-    source[0] = text
+def _read_page(app, docname, source):
+    """Put in the file that a page shows, and translate the links that leave this folder."""
+    file, text = f"docs/{docname}.md", source[0]
+    if docname in _SHOWN:
+        file = _SHOWN[docname]
+        text = (_REPOSITORY / file).read_text()
+        app.env.note_dependency(str(_REPOSITORY / file))
+    here, there = posixpath.dirname(file), posixpath.dirname(f"docs/{docname}")
+
+    def translated(link):
+        words, target, anchor = link.groups(default="")
+        target = posixpath.normpath(posixpath.join(here, target))
+        if (_REPOSITORY / target).is_dir():
+            return words  # nothing on the site shows a folder
+        return f"[{words}]({posixpath.relpath(_PAGES.get(target, target), there)}{anchor})"
+
+    source[0] = _LINK.sub(translated, text)
 
 
 def _shown_as_code(app, env, node, contnode):
@@ -112,7 +124,19 @@ def _shown_as_code(app, env, node, contnode):
     return None
 
 
+def _indented_is_literal(app, what, name, obj, options, lines):
+    """Show what a docstring indents below a paragraph, a formula or an example, as it stands."""
+    for index in range(len(lines) - 1, 0, -1):
+        line = lines[index]
+        before = next((text for text in reversed(lines[:index]) if text.strip()), "")
+        deeper = len(line) - len(line.lstrip()) > len(before) - len(before.lstrip())
+        if line.strip() and not lines[index - 1].strip() and deeper:
+            indent = before[: len(before) - len(before.lstrip())]
+            lines[index:index] = [f"{indent}::", ""]
+
+
 def setup(app):
-    """Connect the two translations."""
-    app.connect("source-read", _translate_links)
+    """Connect what is translated."""
+    app.connect("autodoc-process-docstring", _indented_is_literal, priority=400)
+    app.connect("source-read", _read_page)
     app.connect("missing-reference", _shown_as_code)
