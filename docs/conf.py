@@ -61,7 +61,6 @@ nb_cell_metadata_key = "mystnb"
 # Docstrings.
 autodoc_typehints = "none"  # the Args sections say shape, unit and range
 autodoc_member_order = "bysource"
-autodoc_default_options = {"show-inheritance": False}
 autodoc_class_signature = "mixed"
 napoleon_numpy_docstring = False
 napoleon_use_ivar = True
@@ -117,11 +116,18 @@ def _read_page(app, docname, source):
     source[0] = _LINK.sub(translated, text)
 
 
-def _shown_as_code(app, env, node, contnode):
-    """Show what single backquotes enclose in a docstring as code, where it is no object here."""
-    if node.get("reftype") == "obj" and node.get("refdomain") == "py":
-        return nodes.literal("", contnode.astext(), classes=["code"])
-    return None
+def _resolve_short_name(app, env, node, contnode):
+    """Link a name that a docstring shortens or takes from where it is exported; else show code."""
+    if (node.get("refdomain"), node.get("reftype")) != ("py", "obj"):
+        return None
+    domain = env.domains.python_domain
+    *packages, name = node["reftarget"].removeprefix("rsfusion_jax.").split(".")
+    found = [known for known in domain.objects if known.endswith(f".{name}")]
+    found = [known for known in found if not packages or known.split(".")[1] == packages[0]]
+    if len(found) == 1 and (packages or name in rsfusion_jax.__all__):
+        page = node.get("refdoc", env.docname)
+        return domain.resolve_xref(env, page, app.builder, "obj", found[0], node, contnode)
+    return nodes.literal("", contnode.astext(), classes=["code"])
 
 
 def _indented_is_literal(app, what, name, obj, options, lines):
@@ -139,4 +145,4 @@ def setup(app):
     """Connect what is translated."""
     app.connect("autodoc-process-docstring", _indented_is_literal, priority=400)
     app.connect("source-read", _read_page)
-    app.connect("missing-reference", _shown_as_code)
+    app.connect("missing-reference", _resolve_short_name)
