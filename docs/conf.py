@@ -9,6 +9,7 @@ import os
 import posixpath
 import re
 import sys
+import tempfile
 from pathlib import Path
 
 from docutils import nodes
@@ -18,6 +19,23 @@ import rsfusion_jax
 # Cells of notebooks call `rsfusion`, which lies beside the Python that builds the site.
 os.environ["PATH"] = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
 os.environ["JAX_PLATFORMS"] = "cpu"
+# A command of a cell that fails must fail the build: IPython itself goes on after `!command`.
+_ipython = tempfile.TemporaryDirectory()
+_startup = Path(_ipython.name, "profile_default", "startup")
+_startup.mkdir(parents=True)
+_startup.joinpath("strict.py").write_text("""
+def _strict(system, variables):
+    def run(command):
+        system(command)
+        if variables.get("_exit_code"):
+            raise RuntimeError(f"status {variables['_exit_code']}: {command}")
+
+    return run
+
+
+get_ipython().system = _strict(get_ipython().system, get_ipython().user_ns)
+""")
+os.environ["IPYTHONDIR"] = _ipython.name
 os.environ["COLUMNS"] = "100"
 
 project = "rsfusion_jax"
