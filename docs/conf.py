@@ -19,21 +19,28 @@ import rsfusion_jax
 # Cells of notebooks call `rsfusion`, which lies beside the Python that builds the site.
 os.environ["PATH"] = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
 os.environ["JAX_PLATFORMS"] = "cpu"
-# A command of a cell that fails must fail the build: IPython itself goes on after `!command`.
+# IPython itself gives `!command` a terminal, which progress bars flood, and goes on where it fails.
 _ipython = tempfile.TemporaryDirectory()
 _startup = Path(_ipython.name, "profile_default", "startup")
 _startup.mkdir(parents=True)
-_startup.joinpath("strict.py").write_text("""
-def _strict(system, variables):
-    def run(command):
-        system(command)
-        if variables.get("_exit_code"):
-            raise RuntimeError(f"status {variables['_exit_code']}: {command}")
-
-    return run
+_startup.joinpath("commands.py").write_text("""
+import subprocess
 
 
-get_ipython().system = _strict(get_ipython().system, get_ipython().user_ns)
+def _run(command):
+    command = get_ipython().var_expand(command, depth=1)
+    done = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", command],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    print(done.stdout, end="")
+    if done.returncode:
+        raise RuntimeError(f"status {done.returncode}: {command}")
+
+
+get_ipython().system = _run
 """)
 os.environ["IPYTHONDIR"] = _ipython.name
 os.environ["COLUMNS"] = "100"
