@@ -43,7 +43,7 @@ def _run(command):
 get_ipython().system = _run
 """)
 os.environ["IPYTHONDIR"] = _ipython.name
-os.environ["COLUMNS"] = "100"
+os.environ["COLUMNS"] = "130"  # tables of scores; wide output scrolls
 
 project = "rsfusion_jax"
 author = "rsfusion_jax contributors"
