@@ -134,8 +134,8 @@ def input_shapes(model: nn.Module, height: int, width: int, batch: int = 1) -> t
         batch: B, number of images.
 
     Returns:
-        `jax.ShapeDtypeStruct`s of (pan, ms, lms), or of (x_t, t, pan, lms) where the network is the
-        denoiser of a diffusion.
+        One `jax.ShapeDtypeStruct` each for (pan, ms, lms), or for (x_t, t, pan, lms) where the
+        network is the denoiser of a diffusion.
     """
     low, full = (batch, height, width), (batch, height * model.ratio, width * model.ratio)
     pan, ms, lms = (

@@ -1,0 +1,60 @@
+"""What is released must agree with itself: one version, one list of dependencies."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+import rsfusion_jax
+
+ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+ON_CONDA_FORGE = {"matplotlib": "matplotlib-base", "flatbuffers": "python-flatbuffers"}
+
+
+@pytest.fixture(scope="module")
+def recipe():
+    return yaml.safe_load((ROOT / "conda" / "recipe.yaml").read_text())
+
+
+def test_one_version(recipe):
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    for version in (PROJECT["version"], citation["version"], recipe["context"]["version"]):
+        assert version == rsfusion_jax.__version__
+
+
+def test_the_conda_recipe_has_the_same_dependencies(recipe):
+    def parts(requirement):
+        name, least = re.fullmatch(r"([\w-]+) ?>=([\d.]+)", requirement).groups()
+        return ON_CONDA_FORGE.get(name, name).lower(), least
+
+    here = {parts(requirement) for requirement in PROJECT["dependencies"]}
+    python, *there = recipe["requirements"]["run"]
+    assert {parts(requirement) for requirement in there} == here
+    assert python == "python >=${{ python_min }}"
+    assert PROJECT["requires-python"] == ">=" + recipe["context"]["python_min"]
+    (command,) = recipe["build"]["python"]["entry_points"]
+    assert dict([command.split(" = ")]) == PROJECT["scripts"]
+
+
+def test_the_image_copies_what_the_wheel_is_built_from():
+    copied = {
+        line[1:]
+        for line in (ROOT / ".dockerignore").read_text().splitlines()
+        if line.startswith("!")
+    }
+    assert copied == {
+        "rsfusion_jax",
+        "configs",
+        "pyproject.toml",
+        "setup.py",
+        PROJECT["readme"],
+        *PROJECT["license-files"],
+    }
+    stages = re.findall(r"^FROM (\S+) AS (\S+)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    names = [name for _, name in stages]
+    assert names[-1] == "cpu" and "cuda" in names
+    for base, _ in stages:
+        assert base in names or base.startswith("python:3.")
