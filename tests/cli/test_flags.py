@@ -63,7 +63,9 @@ def test_underscores_are_accepted_in_names_alone():
 @pytest.mark.parametrize("command", COMMANDS)
 def test_unknown_flags_show_the_usage_of_their_command(command, capsys):
     none = dict.fromkeys(("models", "sensors", "train", "evaluate"), 0)
-    positionals = {"fuse": 3, "check": 1, "sample": 1, "compare": 1, **none}.get(command, 2)
+    positionals = {"fuse": 3, "check": 1, "sample": 1, "compare": 1, "explain": 1, **none}.get(
+        command, 2
+    )
     usage, sentence = refusal(capsys, command, *["x"] * positionals, "--no-such-flag=1")
     assert usage.startswith(f"usage: rsfusion {command}")
     assert "'--no-such-flag=1' is not understood" in sentence

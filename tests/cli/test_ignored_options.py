@@ -21,6 +21,7 @@ CUBE = ["simulate", "ms.tif", "out.h5", "--srf=rows.csv", "--sensor=qb"]
 SCORE = ["evaluate", "--methods=gsa", "--data=set.h5", "--sensor=qb"]
 OWN = ["evaluate", "--workdir=run"]
 FOLDER = ["evaluate", "--methods=exp", "--data=clouds"]
+DRAW, DRAW_OWN, DRAW_FOLDER = (["explain", "new", *one[1:]] for one in (SCORE, OWN, FOLDER))
 SERVE = ["view", "pan.tif", "--serve"]
 BACK = ["port", "run", "out.pth", "--to-torch"]
 
@@ -66,6 +67,15 @@ IGNORED = {  # option: commands for which it would change nothing, with its valu
         "--ratio": [(OWN, "4")],
         "--wrap": [(OWN, None), (FOLDER, None)],
     },
+    "explain": {
+        "--key": [(DRAW, "ema"), (DRAW_OWN, "ema")],
+        "--sensor": [(DRAW_OWN, "qb"), (DRAW_FOLDER, "qb")],
+        "--max-value": [(DRAW_OWN, "2047"), (DRAW_FOLDER, "2047")],
+        "--axes": [(DRAW_OWN, "NCHW"), (DRAW_FOLDER, "NCHW")],
+        "--ratio": [(DRAW_OWN, "4")],
+        "--blocks": [(DRAW, "fd2r")],
+        "--pixel": [(DRAW, "1,1")],
+    },
     "port": {
         "--model": [(BACK, "pnn")],
         "--num-bands": [(BACK, "4")],
@@ -100,6 +110,7 @@ USED = {  # options that change what every call of the command does
     "compress no-overviews quicklook report interval samples overwrite memory block batch quiet",
     "simulate": "sensor ratio psf phase patch split max-value seed",
     "evaluate": "workdir methods data batch-size out save-mat over-runs",
+    "explain": "workdir methods data images",
     "port": "to-torch",
     "convert": "overwrite axes",
     "export": "tile batch platforms",

@@ -52,6 +52,11 @@ CASES = {
         "own.json",
         "report",
     ),
+    "explain": (
+        ["explain", "{out}", "--methods=run", "--data={input}", "--sensor=qb", "--pixel=1,1"],
+        "set.h5",
+        "new",
+    ),
     "train": (TRAIN, "set.h5", "new"),
     "train config": (["train", "--config={input}", "--workdir={out}"], "own.py", "new"),
     "train start": (
