@@ -19,6 +19,7 @@ _CALL = "__call__"
 _SIDE = 16  # of the MS whose shapes tell the blocks
 
 
+@functools.lru_cache
 def list_blocks(model) -> list[str]:
     """List the blocks of a network whose outputs are images, by path, such as "fscfm1/fda".
 

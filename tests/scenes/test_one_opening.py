@@ -50,7 +50,8 @@ def seen(monkeypatch):
 )
 def test_opened_and_surveyed_once(tmp_path, monkeypatch, seen, flags):
     def adapt_to(scene, wish, **about):
-        return Adaptation(rsf.load_default(len(scene.ms.bands), max_value=about["max_value"]), None)
+        fuser = rsf.load_default(len(scene.ms.bands), max_value=about["max_value"])
+        return Adaptation(fuser, verdict=None, degraded=None)
 
     monkeypatch.setattr(adaptation, "adapt_to", adapt_to)  # what it trains is not tested here
     if "--model=pnn" in flags:

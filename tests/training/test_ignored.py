@@ -20,10 +20,10 @@ from rsfusion_jax.training.recipes import list_recipes, load_recipe
 
 ALWAYS = """name seed model.name init_from data.train data.valid data.test data.ratio
 data.patch_size data.crops_per_sample data.augment data.workers train.objective train.loss
-train.full_resolution train.batch_size train.steps train.accumulate train.remat train.dtype
-train.precision train.ema_decay train.log_every train.checkpoint_every train.on_bad_loss train.spike
-optim.name optim.learning_rate optim.weight_decay optim.clip_norm optim.schedule optim.warmup_steps
-mesh.devices mesh.shard_params_over""".split()
+train.trackers train.full_resolution train.batch_size train.steps train.accumulate train.remat
+train.dtype train.precision train.ema_decay train.log_every train.checkpoint_every train.on_bad_loss
+train.spike optim.name optim.learning_rate optim.weight_decay optim.clip_norm optim.schedule
+optim.warmup_steps mesh.devices mesh.shard_params_over""".split()
 
 
 def test_every_field_is_in_the_table():
