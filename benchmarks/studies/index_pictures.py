@@ -53,7 +53,7 @@ def _by_scenes(found: dict, path: Path) -> None:
         "ideal",
         "recorded",
         "shifted",
-        *("wv2", "wv3", "wv4", "ge1", "qb", "ikonos", "gf2", "held-out cameras"),
+        *("wv2", "wv3", "wv4", "ge1", "qb", "ikonos", "held-out cameras"),
         *("real wv2", "real ikonos", "real ge1"),
     )
     columns = [name for name in wanted if (name, "without controls") in found]

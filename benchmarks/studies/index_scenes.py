@@ -19,7 +19,7 @@ from rsfusion_jax.data.synthetic.cameras import SLOTS, draw_camera
 from rsfusion_jax.ops.resample import imresize
 from rsfusion_jax.sensors import Sensor, get_sensor, select_bands
 
-SATELLITES = ("wv2", "wv3", "wv4", "ge1", "qb", "ikonos", "gf2")
+SATELLITES = ("wv2", "wv3", "wv4", "ge1", "qb", "ikonos")
 CONDITIONS = ("ideal", "recorded", "shifted")
 """A perfect camera as in its record; one that deviates from it, with noise; PAN shifted as well."""
 HELD_OUT, DEPLOYMENT = "held-out cameras", "real images"
