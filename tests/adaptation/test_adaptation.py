@@ -158,7 +158,8 @@ def test_adaptation_starts_from_the_packaged_weights():
     params = rsf.adapt(pan, ms, network="anysensor", **options).variables["params"]
     assert 0 < moved(params) < 2 * 5e-4 * 1.01
     params = rsf.adapt(pan, ms, **options).variables["params"]
-    assert moved(params["first"]) == 0 and np.abs(params["conv3"]["kernel"]).max() > 0
+    # The moving average of what stays as it is rounds.
+    assert moved(params["first"]) < 1e-6 < np.abs(params["conv3"]["kernel"]).max()
 
 
 def test_verdict():
