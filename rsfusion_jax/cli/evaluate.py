@@ -2,6 +2,7 @@
 
 import argparse
 
+from rsfusion_jax.cli.methods_and_data import add_methods_and_data
 from rsfusion_jax.cli.parser import Parser
 
 HELP = "score networks and classical methods on a data set"
@@ -15,24 +16,7 @@ def make_parser(prog: str) -> Parser:
         description="Print the metrics of all methods and write a report and pictures. A run "
         "without --data is scored on its own test set.",
     )
-    parser.add_argument("--workdir", metavar="RUN", help="run folder or checkpoint to score")
-    parser.add_argument(
-        "--methods",
-        type=_names,
-        default=[],
-        metavar="A,B,...",
-        help="run folders, network:file.pth, classical methods; LABEL=METHOD for a label of your "
-        "own",
-    )
-    parser.add_argument(
-        "--key",
-        help="entry of every file.pth that holds the weights; default as of `rsfusion port`",
-    )
-    parser.add_argument("--data", help=".h5 or .mat set, or a folder of them or of SEN12MS-CR")
-    parser.add_argument("--sensor", help="sensor of --data; default the run's")
-    parser.add_argument("--max-value", type=float, help="divisor of --data; default its full scale")
-    parser.add_argument("--ratio", type=int, help="PAN pixels per MS pixel; default the sensor's")
-    parser.add_argument("--axes", help="order of --data's axes, such as NCHW; default what fits")
+    add_methods_and_data(parser)
     parser.add_argument("--batch-size", type=int, default=4, help="images fused at once")
     parser.add_argument(
         "--out",
@@ -62,9 +46,3 @@ def run(arguments: argparse.Namespace) -> None:
     from rsfusion_jax.evaluation.evaluate import evaluate
 
     evaluate(**vars(arguments))
-
-
-def _names(text: str) -> list[str]:
-    from rsfusion_jax.evaluation.specs import split_specs
-
-    return split_specs(text)

@@ -2,6 +2,7 @@
 
 import argparse
 
+from rsfusion_jax.cli.methods_and_data import add_methods_and_data
 from rsfusion_jax.cli.parser import Parser
 
 HELP = "draw what networks add to images, and where they look"
@@ -17,20 +18,7 @@ def make_parser(prog: str) -> Parser:
         "run's own test set.",
     )
     parser.add_argument("out", metavar="FOLDER", help="new folder of the pictures")
-    parser.add_argument("--workdir", metavar="RUN", help="run folder or checkpoint")
-    parser.add_argument(
-        "--methods",
-        type=_names,
-        default=[],
-        metavar="A,B,...",
-        help="run folders, network:file.pth, classical methods, as for `rsfusion evaluate`",
-    )
-    parser.add_argument("--key", help="entry of every file.pth that holds the weights")
-    parser.add_argument("--data", help=".h5 or .mat set, or a folder of them")
-    parser.add_argument("--sensor", help="sensor of --data; default the run's")
-    parser.add_argument("--max-value", type=float, help="divisor of --data; default its full scale")
-    parser.add_argument("--ratio", type=int, help="PAN pixels per MS pixel; default the sensor's")
-    parser.add_argument("--axes", help="order of --data's axes, such as NCHW; default what fits")
+    add_methods_and_data(parser)
     parser.add_argument(
         "--images", type=_integers, default=(0,), metavar="I,J,..", help="images, from 0; default 0"
     )
@@ -54,12 +42,6 @@ def run(arguments: argparse.Namespace) -> None:
     from rsfusion_jax.evaluation.explain import explain
 
     explain(**vars(arguments))
-
-
-def _names(text: str) -> list[str]:
-    from rsfusion_jax.evaluation.specs import split_specs
-
-    return split_specs(text)
 
 
 def _integers(text: str) -> tuple[int, ...]:

@@ -124,14 +124,13 @@ def influence(fuser: Fuser, pan, ms, pixel: tuple[int, int]) -> tuple[np.ndarray
     row, column = pixel
     model, ratio = fuser.model, fuser.model.ratio
 
-    @jax.jit
-    @jax.default_matmul_precision("highest")
-    @lambda function: jax.grad(function, argnums=(0, 1))
-    def derivatives(pan, ms, variables):
+    def fused_pixel(pan, ms, variables):
         fused = model.apply(variables, pan, ms, interp23(ms, ratio))["fused"]
         return fused[0, row, column].sum()
 
-    found = derivatives(jnp.asarray(pan), jnp.asarray(ms), fuser.variables)
+    derivatives = jax.jit(jax.grad(fused_pixel, argnums=(0, 1)))
+    with jax.default_matmul_precision("highest"):
+        found = derivatives(jnp.asarray(pan), jnp.asarray(ms), fuser.variables)
     of_pan, of_ms = (np.abs(np.asarray(image))[0].sum(axis=-1) for image in found)
     return of_pan, of_ms
 
