@@ -12,7 +12,6 @@ from scene_files import left_behind, read, write_pair
 import rsfusion_jax as rsf
 from rsfusion_jax.cli.main import run
 from rsfusion_jax.errors import UserError
-from rsfusion_jax.models import init_params
 from rsfusion_jax.scenes import run as scene_run
 from rsfusion_jax.scenes.degraded.calibrate import (
     CALIBRATE,
@@ -196,21 +195,6 @@ def test_shards_write_one_raster(pair, tmp_path):
         rsf.fuse_scene(*files, tmp_path / "out.tif", shard=(part, 2), interval=interval, **options)
     rsf.fuse_scene(*files, tmp_path / "o.tif", interval=(85, tmp_path / "e.tif"), **options)
     np.testing.assert_array_equal(read(tmp_path / "error.tif")[0], read(tmp_path / "e.tif")[0])
-
-
-@pytest.mark.slow
-def test_tiles_of_a_global_network(pair, tmp_path):
-    model = rsf.create_model("u2net", num_bands=3, dim=8, dim_head=4)
-    fuser = rsf.Fuser(model, {"params": init_params(model, jax.random.key(0))}, max_value=2047)
-    images = [image[: 36 * size] for image, size in zip(pair, (4, 1), strict=True)]
-    write_pair(tmp_path, *images)
-    files = [tmp_path / name for name in ("pan.tif", "ms.tif", "out.tif")]
-    options = {"dtype": "float32", "block": 64, **QUIET}
-    rsf.fuse_scene(*files, fuser=fuser, interval=(85, tmp_path / "error.tif"), **options)
-    expected = rsf.interval(*images, fuser=fuser, level=85, ms_phase=1.5)
-    half = read(tmp_path / "error.tif")[0]
-    # Blocks see as much of their neighbours as the whole image does.
-    np.testing.assert_allclose(half, expected.half_width, rtol=5e-3)
 
 
 REFUSED = {
