@@ -1,10 +1,12 @@
 """What is released must agree with itself: one version, one list of dependencies."""
 
 import re
+import runpy
 import tomllib
 from pathlib import Path
 
 import pytest
+import setuptools
 import yaml
 
 import rsfusion_jax
@@ -50,7 +52,7 @@ def test_the_image_copies_what_the_wheel_is_built_from():
         "configs",
         "pyproject.toml",
         "setup.py",
-        PROJECT["readme"],
+        "README.md",
         *(path for path in PROJECT["license-files"] if not path.startswith("rsfusion_jax/")),
     }
     stages = re.findall(r"^FROM (\S+) AS (\S+)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
@@ -58,3 +60,15 @@ def test_the_image_copies_what_the_wheel_is_built_from():
     assert names[-1] == "cpu" and "cuda" in names
     for base, _ in stages:
         assert base in names or base.startswith("python:3.")
+
+
+def test_the_text_on_an_index_page_names_no_file_beside_it(monkeypatch):
+    told = {}
+    monkeypatch.setattr(setuptools, "setup", lambda **options: told.update(options))
+    monkeypatch.chdir(ROOT)
+    runpy.run_path(str(ROOT / "setup.py"))
+    text = told["long_description"]
+    targets = re.findall(r"\]\(([^)]*)\)", text)
+    assert targets and all(target.startswith(("https://", "#")) for target in targets)
+    assert text.count("```") == (ROOT / "README.md").read_text().count("```")
+    assert "docs/scenes.md" in text and "![" not in text
