@@ -50,8 +50,9 @@ class ProgressBar:
         self._bar = None
 
     def __enter__(self):
-        console = Console(file=sys.stderr)
-        if console.is_terminal and not self._quiet:
+        # Not the console's own answer: where FORCE_COLOR is set, as in notebooks and builds, it
+        # takes a pipe for a terminal, and every change of the bar becomes a line.
+        if sys.stderr.isatty() and not self._quiet:
             self._bar = Progress(
                 TextColumn("{task.description}"),
                 BarColumn(),
@@ -60,7 +61,7 @@ class ProgressBar:
                 TextColumn("left"),
                 TimeRemainingColumn(),
                 TextColumn("{task.fields[note]}"),
-                console=console,
+                console=Console(file=sys.stderr),
             )
             self._bar.start()
             self._task = self._bar.add_task(
