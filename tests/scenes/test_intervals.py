@@ -95,6 +95,19 @@ def test_too_few_pixels_for_a_share():
     fit_half_widths([one], 4, 80)
     with pytest.raises(UserError, match=r"too small for intervals of 99 %: 384 .* least 6336"):
         fit_half_widths([one], 4, 99)
+    # Between the numbers at which the quantile moves on to the next error.
+    one.role[:, 51:] = 0
+    fit_half_widths([one], 4, 80)
+    one.role[:, 50:] = 0
+    with pytest.raises(UserError, match=r"intervals of 80 %: 192 .* expected at least 256"):
+        fit_half_widths([one], 4, 80)
+
+
+def test_pixels_for_the_coefficients_are_needed():
+    one = drawn(0)
+    one.role[one.role == FIT] = 0
+    with pytest.raises(UserError, match="none is left to fit"):
+        fit_half_widths([one], 4, 80)
 
 
 def test_a_calibration_is_kept(widths):

@@ -251,15 +251,22 @@ def fit_half_widths(errors: Sequence[Errors], ratio: int, level: float) -> HalfW
         UserError: too few pixels for that share.
     """
     share = level / 100
-    count = sum((e.role == CALIBRATE).sum() for e in errors) / _ALIKE
-    rank = np.ceil((count + 1) * share) / max(count, 1)
-    if rank > 1 or not any((e.role == FIT).any() for e in errors):
-        needed = int(np.ceil(share / (1 - share))) * _ALIKE
+    pixels = sum(int((e.role == CALIBRATE).sum()) for e in errors)
+    # With fewer, not even the largest error is likely enough to lie beyond the wanted share.
+    needed = int(np.ceil(_ALIKE * level / (100 - level)))
+    if pixels < needed:
         raise UserError(
-            f"the scene is too small for intervals of {level:g} %: {int(count * _ALIKE)} of its "
-            f"MS pixels can calibrate them, expected at least {needed}; choose a smaller share or "
-            "leave out the interval"
+            f"the scene is too small for intervals of {level:g} %: {pixels} of its MS pixels can "
+            f"calibrate them, expected at least {needed}; choose a smaller share or leave out the "
+            "interval"
         )
+    if not any((e.role == FIT).any() for e in errors):
+        raise UserError(
+            "the scene is too small for intervals: all of its MS pixels that can be used calibrate "
+            "them, and none is left to fit them; leave out the interval"
+        )
+    count = pixels / _ALIKE
+    rank = min(np.ceil((count + 1) * share) / count, 1)
     scales, gains = _gains(errors, ratio)
     values, target = _measured(errors, FIT, ratio, scales, gains)
     tiny = np.finfo(np.float32).tiny
