@@ -2,10 +2,14 @@
 
 import argparse
 import copy
+import re
 from collections.abc import Sequence
 
 from rsfusion_jax.cli.parser import Parser
 from rsfusion_jax.errors import UserError
+
+_WORD = re.compile(r"[A-Za-z_]\w*")
+"""An entry of a list that is a name, and needs quotes in Python."""
 
 
 class ConfigParser(Parser):
@@ -40,6 +44,7 @@ class ConfigParser(Parser):
             arguments.config = load_recipe(arguments.config)
             arguments.recipe = copy.deepcopy(arguments.config)
             overrides = _set_records(arguments.config, overrides)
+            overrides = [_quoted_words(arguments.config, argument) for argument in overrides]
         except UserError as error:
             self.error(str(error))
         except OSError as error:  # a name that is too long, say
@@ -78,8 +83,29 @@ def _set_records(config, overrides: Sequence[str]) -> list[str]:
     return others
 
 
+def _quoted_words(config, argument: str) -> str:
+    """Return an argument whose value `a,b` of a list of words is spelled as Python's, ('a', 'b').
+
+    `ml_collections` reads `a,b` as one word.
+    """
+    name, equals, value = argument.partition("=")
+    words = value.split(",")
+    place = _field(config, name, tuple)
+    if place is None or len(words) == 1 or not all(map(_WORD.fullmatch, words)):
+        return argument
+    return f"{name}{equals}{tuple(words)!r}"
+
+
 def _record_field(config, name: str):
     """(its parent, its name, names below it) of the record that an argument sets; None."""
+    return _field(config, name, dict)
+
+
+def _field(config, name: str, kind: type):
+    """(its parent, its name, names below it) of the field of a type that an argument names; None.
+
+    The argument may go on below the field's own name.
+    """
     from ml_collections import ConfigDict
 
     node, (root, *path) = config, name.removeprefix("--").split(".")
@@ -88,7 +114,7 @@ def _record_field(config, name: str):
     for depth, field in enumerate(path):
         if not isinstance(node, ConfigDict) or field not in node:
             return None
-        if node.get_type(field) is dict:
+        if node.get_type(field) is kind:
             return node, field, path[depth + 1 :]
         node = node[field]
     return None

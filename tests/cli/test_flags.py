@@ -124,6 +124,20 @@ def test_fields_of_a_config_are_overridden():
     assert parse("train").config.name == "quickstart"
 
 
+@pytest.mark.parametrize(
+    ("text", "methods"),
+    [
+        ("bt_h,gsa,exp", ("bt_h", "gsa", "exp")),
+        ("bt_h", ("bt_h",)),
+        ("('bt_h','gsa')", ("bt_h", "gsa")),
+        ("()", ()),
+    ],
+)
+def test_a_list_of_words_needs_no_quotes(text, methods):
+    config = parse("train", f"--config.eval.methods={text}", "--config.optim.milestones=3,4").config
+    assert config.eval.methods == methods and config.optim.milestones == (3, 4)
+
+
 def test_the_cache_of_programs_is_for_its_owner_alone(tmp_path, monkeypatch):
     """What lies there is executed."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
