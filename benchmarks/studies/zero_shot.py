@@ -11,6 +11,8 @@ interpolation or by PAN's own MTF; MS is degraded by the MTF of its bands to hal
 quarter or a sixth of the size. Of Sentinel-2 the bands of 20 m are degraded to 40 m and guided by
 those of 10 m, degraded to 20 m.
 
+With `--harder=jpeg2000` the pair is delivered compressed, to 30 % of its size with loss; with
+`--harder=clouds` clouds and their shadows are drawn over it first, and are part of the truth.
 With `--run=FOLDER` a run of another seed is scored in place of the packaged weights.
 
 Rows go to benchmarks/results/zero_shot.json; a table is printed, and one of the seeds.
@@ -25,6 +27,7 @@ import rsfusion_jax as rsf
 from benchmarks import record
 from benchmarks.command_line import numbers, parser, words
 from benchmarks.images import MAX_VALUES, NAMES, RATIO, add_flags, read
+from benchmarks.studies.harder import clouded, compressed
 from benchmarks.studies.scores import scores
 from rsfusion_jax import classical
 from rsfusion_jax.classical.registry import guided_methods
@@ -151,16 +154,24 @@ def main() -> None:
     flags.add_argument("--pan-degradations", type=words, default=["imresize", "mtf_centred"])
     flags.add_argument("--parts", type=words, default=["network", "formulas"])
     flags.add_argument("--sentinel2", type=Path, help="the .mat file of the tile")
+    flags.add_argument("--harder", choices=["jpeg2000", "clouds"])
     flags.add_argument("--run", type=Path, help="run folder of another seed")
     options = flags.parse_args()
     use_compilation_cache()
     for image in options.images:
         pan, ms = read(options.data, image)
+        top = MAX_VALUES[image]
+        if options.harder == "clouds":
+            pan, ms = clouded(pan, ms, top)
         for ratio in options.ratios:
             for degradation in options.pan_degradations:
                 sample = problem(pan, ms, image, degradation, ratio)
-                what = dict(zip(KEYS, (image, degradation, ratio), strict=False))
-                rows = measure(sample, image, MAX_VALUES[image], ratio, options.parts, options.run)
+                if options.harder == "jpeg2000":
+                    sample |= {name: compressed(sample[name], top) for name in ("pan", "ms")}
+                    sample["lms"] = interp23(sample["ms"], ratio)
+                how = ", ".join(filter(None, (degradation, options.harder)))
+                what = dict(zip(KEYS, (image, how, ratio), strict=False))
+                rows = measure(sample, image, top, ratio, options.parts, options.run)
                 record.merge(options.out, [{**what, **row} for row in rows], KEYS)
     if options.sentinel2:
         sample = sentinel2(options.sentinel2)

@@ -2,7 +2,7 @@
 
 The training set has the ground truth and a sharp guide. What lies between two cameras is drawn on
 the device: how many and which bands there are, haze, the blur of MS and of the guide, the ratio,
-and whether several bands of the ground truth guide the others, as in Sentinel-2.
+lossy compression, and whether several bands of the ground truth guide the others, as in Sentinel-2.
 """
 
 import functools
@@ -14,6 +14,7 @@ import numpy as np
 from rsfusion_jax.errors import UserError
 from rsfusion_jax.ops.by_device import draw_rows
 from rsfusion_jax.ops.resample import interp23
+from rsfusion_jax.ops.wavelet_rounding import round_wavelets
 
 BANDS = 4
 """Bands that are fused in every step, of those of the training set."""
@@ -37,6 +38,11 @@ at the guide's own Nyquist frequency, whose logarithm is drawn uniformly."""
 _HAZY, _HAZE, _DARK = 0.8, (-0.3, 0.95), 0.002
 """Share of patches whose haze is changed, the shares of a band's darkest level that are taken away,
 and the quantile that counts as darkest."""
+_COMPRESSED = 0.3
+"""Share of patches that are delivered as JPEG 2000, with loss."""
+_MS_LOSS, _PAN_LOSS = (0.1, 1.2), (0.05, 0.5)
+"""Ranges of `round_wavelets`'s strength, whose logarithm is drawn uniformly. Compressed to 30 % of
+their size, the degraded images of three satellites lose as much as at 0.9 (MS) and 0.3 (PAN)."""
 _ROUNDING = 1e-4
 """Share of full scale below which errors are noise."""
 
@@ -77,8 +83,9 @@ def _loss(model, ratio: int, guides: int, params, batch, key):
     """The loss of one ratio and number of guide bands."""
     keys = draw_rows(lambda shape: jax.random.split(key, shape[0]), batch["gt"].shape[:1])
     draw = functools.partial(_draw, guides=guides)
-    truth, guide, gains = jax.vmap(draw)(batch["gt"], batch["pan"], keys)
+    truth, guide, gains, losses = jax.vmap(draw)(batch["gt"], batch["pan"], keys)
     ms = _observed(truth, gains, ratio)
+    ms, guide = (jax.vmap(_compressed)(image, losses[:, i]) for i, image in enumerate((ms, guide)))
     lms = interp23(ms, ratio)
     network = model.clone(num_bands=BANDS, guide_bands=guides, ratio=ratio)
     fused = network.apply({"params": params}, guide, ms, lms, train=True)["fused"]
@@ -102,9 +109,10 @@ def _draw(truth, pan, key, guides: int):
         guides: guide bands; more than one are taken from `truth`.
 
     Returns:
-        (H, W, BANDS) ground truth, (H, W, guides), and (BANDS,) MTF gains of MS.
+        (H, W, BANDS) ground truth, (H, W, guides), (BANDS,) MTF gains of MS, and (2,) strengths of
+        the compression of MS and of the guide, 0 for none.
     """
-    order, count, sharp, blur, haze, mean, spread = jax.random.split(key, 7)
+    order, count, sharp, blur, haze, mean, spread, compression = jax.random.split(key, 8)
     bands = jax.random.permutation(order, truth.shape[-1])
     if guides > 1:
         pan, bands = truth[..., bands[:guides]], bands[guides:]
@@ -118,7 +126,20 @@ def _draw(truth, pan, key, guides: int):
     images = _without_haze(jnp.concatenate([truth, pan], axis=-1), haze)
     gains = jax.random.uniform(mean, minval=_MS_GAINS[0], maxval=_MS_GAINS[1])
     gains += jax.random.uniform(spread, (BANDS,), minval=-_SPREAD, maxval=_SPREAD)
-    return images[..., :BANDS], images[..., BANDS:], gains
+    return images[..., :BANDS], images[..., BANDS:], gains, _losses(compression)
+
+
+def _losses(key):
+    """Draws the strengths of the compression of MS and of the guide, (2,)."""
+    whether, strength = jax.random.split(key)
+    low, high = np.log([_MS_LOSS, _PAN_LOSS]).T
+    losses = jnp.exp(jax.random.uniform(strength, (2,), minval=low, maxval=high))
+    return jnp.where(jax.random.uniform(whether) < _COMPRESSED, losses, 0)
+
+
+def _compressed(image, strength):
+    """(H, W, C) as it comes out of lossy compression; unchanged at strength 0."""
+    return jnp.where(strength > 0, round_wavelets(image, strength), image)
 
 
 def _without_haze(image, key):

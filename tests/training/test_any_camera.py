@@ -30,9 +30,9 @@ def test_observes_as_the_simulation_does(ratio):
 def test_draws_bands_guides_and_blur(guides):
     rng = np.random.default_rng(1)
     truth, pan = rng.random((24, 24, 10)) + np.arange(10), rng.random((24, 24, 1))
-    seen = set()
+    seen, compressed = set(), set()
     for seed in range(8):
-        bands, guide, gains = jax.jit(_draw, static_argnames="guides")(
+        bands, guide, gains, losses = jax.jit(_draw, static_argnames="guides")(
             truth, pan, jax.random.key(seed), guides=guides
         )
         assert bands.shape == (24, 24, BANDS) and guide.shape == (24, 24, guides)
@@ -41,7 +41,10 @@ def test_draws_bands_guides_and_blur(guides):
         which = np.round((bands - bands.mean((0, 1)))[0, 0], 4)
         known = np.round((truth - truth.mean((0, 1)))[0, 0], 4)
         assert all(np.abs(known - value).min() < 1e-3 for value in which)
+        assert losses.shape == (2,) and ((losses > 0).all() or (losses == 0).all())
+        compressed.add(bool(losses[0]))
         seen.add(len(set(which.tolist())))
+    assert compressed == {True, False}
     assert max(seen) == BANDS and len(seen) > 1
 
 
