@@ -65,7 +65,7 @@ def _errors_of(path: Path):
         yield
     except UserError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         frames = traceback.extract_tb(error.__traceback__)
         lines = [f.lineno for f in frames if Path(f.filename).resolve() == path.resolve()]
         line = getattr(error, "lineno", None) or (lines[-1] if lines else None)

@@ -47,6 +47,7 @@ def test_files_without_a_config(tmp_path):
         ("\n\nimport no_such_module\n", r"mine\.py, line 3: ModuleNotFoundError: No module named"),
         ("def get_config(:\n", r"mine\.py, line 1: SyntaxError: invalid syntax; correct the file$"),
         ("def get_config():\n    return open('gone.txt')\n", r"line 2: FileNotFoundError: .*gone"),
+        ("import sys\ndef get_config():\n    sys.exit(3)\n", r"line 3: SystemExit: 3; correct the"),
         ("def get_config():\n    return {'seed': 1}\n", r"mine\.py returns dict; return a Config"),
     ],
 )
