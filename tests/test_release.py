@@ -10,6 +10,7 @@ import setuptools
 import yaml
 
 import rsfusion_jax
+from rsfusion_jax.cli.main import COMMANDS
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -72,3 +73,8 @@ def test_the_text_on_an_index_page_names_no_file_beside_it(monkeypatch):
     assert targets and all(target.startswith(("https://", "#")) for target in targets)
     assert text.count("```") == (ROOT / "README.md").read_text().count("```")
     assert "docs/scenes.md" in text and "![" not in text
+
+
+def test_the_readme_lists_every_command():
+    text = (ROOT / "README.md").read_text()
+    assert re.findall(r"^rsfusion (\w+) {3,}\w", text, re.MULTILINE) == list(COMMANDS)
