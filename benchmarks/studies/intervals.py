@@ -9,7 +9,8 @@ Intervals of 90 % for the packaged weights, GSA and a network adapted to the ima
 questions, never mixed:
 - held_out: the image is degraded once; intervals are calibrated on its border of 64 MS pixels and
   judged on the square of 128 in the middle, 32 pixels away from it. The adapted network is trained
-  on the four sides of the border and calibrated on its four corners, 16 pixels away from them.
+  on the four sides of the border and calibrated on its four corners, 32 pixels away from them as
+  the middle is.
 - deployment: the degraded image is all that is delivered; intervals are calibrated on it (degraded
   once more) and judged against the original MS, everywhere. The adapted network is trained on its
   left half and calibrated on the rest. `pair` says how the image was degraded: "sensor" by the
@@ -42,7 +43,7 @@ from rsfusion_jax.scenes.work.program import network_spec
 LEVEL = 90
 METHODS = "default", "gsa", "adapted"
 KEYS = "question", "pair", "image", "method"
-BORDER, APART = 64, 16
+BORDER, APART = 64, 32
 PHASE = (RATIO - 1) / 2  # the images' corners coincide
 THINNED = 3  # pixels of which one is ranked, along each axis
 
