@@ -44,7 +44,7 @@ from rsfusion_jax.scenes.work.journal import (
 )
 from rsfusion_jax.scenes.work.lock import locked
 from rsfusion_jax.scenes.work.loop import fuse_blocks
-from rsfusion_jax.scenes.work.pixels import choose_format, half_width_format
+from rsfusion_jax.scenes.work.pixels import choose_format, difference_format
 from rsfusion_jax.scenes.work.placed import Placed, place
 from rsfusion_jax.scenes.work.tiles import TileCoder, tile_side
 
@@ -258,7 +258,7 @@ def fuse_placed(
         coder = TileCoder(written, pixels, options.compress, tile_side(windows.side))
         widths_coder = None
         if calibration is not None:
-            widths_coder = dataclasses.replace(coder, pixels=half_width_format(scene.ms))
+            widths_coder = dataclasses.replace(coder, pixels=difference_format(scene.ms))
             planes += 4 * written / pixels.dtype.itemsize
         mine = shard_blocks(len(windows.blocks), options.shard)
         store.header["resumed"] = {

@@ -22,7 +22,7 @@ from rsfusion_jax.scenes.product.output import EncodedPart, Style, assemble
 from rsfusion_jax.scenes.product.quality import write_quicklook
 from rsfusion_jax.scenes.work.field import Field
 from rsfusion_jax.scenes.work.journal import Store, shard_blocks, store_paths
-from rsfusion_jax.scenes.work.pixels import PixelFormat
+from rsfusion_jax.scenes.work.pixels import difference_format
 from rsfusion_jax.scenes.work.placed import Placed
 from rsfusion_jax.scenes.work.tiles import TileCoder
 from rsfusion_jax.scenes.work.windows import WindowReader
@@ -124,7 +124,15 @@ def finish(
             # They lie behind the tiles of the fused block.
             widths = parts(lambda *size: -math.prod(-(-n // side) for n in size))
             assemble(
-                path, scene, widths_coder, style, lambda _: interval, names, widths, stage.advance
+                path,
+                scene,
+                widths_coder,
+                style,
+                lambda _: interval,
+                names,
+                widths,
+                stage.advance,
+                f"{options.interval[0]:g} % half width",
             )
     for store in stores:
         store.close(remove=True)
@@ -210,7 +218,7 @@ def write_spread(fused: Path, placed: Placed, field: Field, options: Options) ->
         options: options of the run.
     """
     scene, max_value = placed.scene, placed.choice.spec.max_value
-    pixels = PixelFormat(np.dtype(np.float32), float("nan"), None, float("nan"), scene.ms.dead)
+    pixels = difference_format(scene.ms)
     tags = {"RSFUSION_VERSION": f"rsfusion_jax {__version__}", "RSFUSION_DRAWS": str(field.draws)}
     with (
         ProgressBar(
@@ -225,7 +233,8 @@ def write_spread(fused: Path, placed: Placed, field: Field, options: Options) ->
         coder = TileCoder(len(scene.ms.descriptions), pixels, style.compression)
         parts = _spread_parts(file, scene, field, max_value, coder)
         path = Path(options.std)
-        assemble(path, scene, coder, style, lambda _: tags, None, parts, stage.advance)
+        what = "standard deviation"
+        assemble(path, scene, coder, style, lambda _: tags, None, parts, stage.advance, what)
 
 
 def _spread_parts(
