@@ -119,7 +119,7 @@ class LazyImage(GeoImage):
         step = max(1, -(-max(self.size) // _SAMPLE))
         image = self.values[:, ::step, ::step].compute()
         thin = type(self)(self.label, image, image.shape[1:], nodata=self.nodata)
-        return np.moveaxis(image, 0, -1)[thin.inside(*map(slice, thin.size))[1]]
+        return np.moveaxis(image, 0, -1)[thin.inside(*(slice(0, n) for n in thin.size))[1]]
 
 
 class Job:

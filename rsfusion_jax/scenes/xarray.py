@@ -267,7 +267,7 @@ class Accessor:
 
 
 def _as_half_width(widths: xarray.DataArray, level: float) -> xarray.DataArray:
-    """Half widths with their own attributes: of MS's scale and offset, they have the scale alone."""
+    """Half widths with attributes that suit them: MS's scale, without its offset, names."""
     bands, names = widths.sizes["band"], widths.attrs.get("long_name")
     attributes = {"add_offset": 0.0, "offsets": (0.0,) * bands}
     attributes = {key: value for key, value in attributes.items() if key in widths.attrs}
