@@ -17,6 +17,7 @@ from rsfusion_jax.inference.fuser import Fuser
 from rsfusion_jax.new_files import check_room, remove_leftovers
 from rsfusion_jax.scenes.degraded.calibrate import Calibration
 from rsfusion_jax.scenes.degraded.placed import calibrate_placed
+from rsfusion_jax.scenes.extras import write_extras
 from rsfusion_jax.scenes.options import Options
 from rsfusion_jax.scenes.pair.opened import Opened, open_pair
 from rsfusion_jax.scenes.pair.source import Source, coarsened, find_source
@@ -146,7 +147,7 @@ def opened_jobs(pan, ms, out, options: Options) -> Iterator[list[Job]]:
             _print_notices((f"{product.title}: {product.pan} and {product.ms}", *product.notices))
         bands = options.bands or product.bands
         jobs = [Job(product.pan, product.ms, out, dataclasses.replace(options, bands=bands))]
-        alone = dict.fromkeys(("bands", "quicklook", "report", "std", "interval"))
+        alone = dict.fromkeys(("bands", "quicklook", "report", "view", "std", "interval"))
         for suffix, other in product.others.items() if options.bands is None else ():
             path = out.with_name(f"{out.stem}_{suffix}{out.suffix}")
             reduced = dataclasses.replace(options, **alone)
@@ -295,6 +296,7 @@ def fuse_placed(
             notices = (*notices, *doubtful)
             if options.std is not None:
                 write_spread(out, placed, prepared.field, options)
+            write_extras(out, placed, figures, options)
             end = time.perf_counter()
             seconds["assemble"] = end - start
             seconds["total"] = placed.seconds + end - begin

@@ -90,7 +90,8 @@ def check_targets(out: Path, inputs: list[Path], options: Options) -> None:
     for path in (options.std, widths):
         if path is not None:
             _check_raster(Path(path))
-    for path in (out, *map(_path, (options.std, widths, options.quicklook, options.report))):
+    beside = options.std, widths, options.quicklook, options.report, options.view
+    for path in (out, *map(_path, beside)):
         if path is None:
             continue
         for other in inputs:
@@ -100,12 +101,13 @@ def check_targets(out: Path, inputs: list[Path], options: Options) -> None:
             raise UserError(f"{path} is named for two outputs; choose another name for one")
         _check_place(path, options.overwrite)
         outputs.append(path)
-    picture = _path(options.quicklook)
-    if picture is not None and picture.suffix.lower() != ".png":
-        raise UserError(f"{picture} must end with .png; pictures are written as PNG")
-    report = _path(options.report)
-    if report is not None and report.suffix.lower() != ".json":
-        raise UserError(f"{report} must end with .json; reports are written as JSON")
+    for name, suffixes, how in (
+        (options.quicklook, (".png",), "pictures are written as PNG"),
+        (options.report, (".json",), "reports are written as JSON"),
+        (options.view, (".html", ".htm"), "pages are written as HTML"),
+    ):
+        if name is not None and Path(name).suffix.lower() not in suffixes:
+            raise UserError(f"{name} must end with {suffixes[0]}; {how}")
 
 
 def _path(name) -> Path | None:
