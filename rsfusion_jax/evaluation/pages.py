@@ -51,6 +51,8 @@ def write_pages(
     Raises:
         UserError: a page cannot be written.
     """
+    # Few evaluations need them.
+    from rsfusion_jax.scenes.pair.source import Source
     from rsfusion_jax.scenes.viewer.show import make_page
 
     for index, (name, sample) in enumerate(zip(page_names(len(samples)), samples, strict=True)):
@@ -69,7 +71,8 @@ def write_pages(
                 for place, (_, image, sensor) in enumerate(images)
             ]
             titles = [title for title, *_ in images]
-            make_page(files[0], files[1:], folder / name, scores, titles=titles)
+            named = Source(str(files[0]), f"{info.name}: image {index}", (str(files[0]),))
+            make_page(named, files[1:], folder / name, scores, titles=titles)
 
 
 def _write(path: Path, image: np.ndarray, sensor: Sensor | None) -> Path:

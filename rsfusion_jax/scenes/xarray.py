@@ -130,8 +130,9 @@ def interval(
         level: share of the errors in percent, at least 50 and less than 100.
         valid: boolean mask (y, x) of the MS pixels that may calibrate, in `ms`'s order: those that
             `fuser` was not trained on, where it was trained on this image; None for all.
-        fuser, method, sensor, shift, extent, dtype, chunk, block, batch, tile, overlap,
-            memory_budget: as for `fuse`; `dtype` is that of the fused image.
+        fuser, method, sensor, shift, extent, chunk, block, batch: as for `fuse`.
+        tile, overlap, memory_budget: as for `fuse`.
+        dtype: of the fused image; None for that of `ms`.
 
     Returns:
         The fused image as `fuse` returns it; the half widths, float32 in the units of `ms`, NaN

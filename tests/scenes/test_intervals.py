@@ -152,7 +152,7 @@ def test_what_the_raster_says_of_its_values(pair, tmp_path):
     assert stored.offsets == (-0.1, 3.0, 0.0) and beside.offsets == (0.0,) * 3
     assert beside.units == ("W",) * 3 and np.isnan(beside.nodata)
     name = "85 % half width"
-    assert beside.descriptions == (f"{name} of green", f"{name} of red", name)
+    assert beside.descriptions == (f"green, {name}", f"red, {name}", name)
     assert (half > 0).all()
 
 

@@ -87,7 +87,7 @@ def test_holes_and_type_are_kept(fuser, tmp_path):
     assert stored.dtypes == ("float32",) * 4 and stored.crs.to_epsg() == 32642
     np.testing.assert_array_equal(np.isfinite(spread), image > 0)
     assert stored.scales == (0.5,) * 4 and stored.offsets == (0.0,) * 4  # of a difference
-    assert stored.descriptions == tuple(f"standard deviation of {name}" for name in "bgrn")
+    assert stored.descriptions == tuple(f"{name}, standard deviation" for name in "bgrn")
 
 
 def test_interrupted_draw_goes_on(fuser, tmp_path, monkeypatch):

@@ -102,6 +102,7 @@ def test_pages_of_an_evaluation(tmp_path, monkeypatch, capsys):
     html = (tmp_path / "scores" / "view_1.html").read_text()
     told = described(html)
     assert [layer["title"] for layer in told["layers"]] == ["ground truth", "EXP", "GSA", "PAN"]
+    assert told["name"] == "set.h5: image 1"
     assert told["layers"][2]["names"] == ["blue", "green", "red", "nir"]
     np.testing.assert_allclose(carried(html, 0, 0, 2)[0], truth[2], rtol=1e-6)
     rows = (tmp_path / "scores" / "report.csv").read_text().splitlines()

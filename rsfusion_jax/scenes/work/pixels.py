@@ -132,7 +132,7 @@ def difference_format(ms: GeoImage) -> PixelFormat:
 
 def difference_name(what: str, band: str | None) -> str:
     """Name of a band that holds half widths or deviations of a band of the scene."""
-    return f"{what} of {band}" if band else what
+    return f"{band}, {what}" if band else what
 
 
 def _holds(dtype: np.dtype, value: float) -> bool:
