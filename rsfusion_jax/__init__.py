@@ -25,7 +25,7 @@ _WHERE = {
     "register_sensor": "rsfusion_jax.sensors",
     "save_pretrained": "rsfusion_jax.inference.pretrained",
     "save_torch": "rsfusion_jax.inference.load",
-    "view": "rsfusion_jax.viewer",
+    "view": "rsfusion_jax.scenes.viewer",
 }
 _SUBPACKAGES = ("classical", "data", "metrics")
 

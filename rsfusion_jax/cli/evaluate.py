@@ -33,6 +33,12 @@ def make_parser(prog: str) -> Parser:
         "--save-mat", action="store_true", help="also write the fused images as MATLAB files"
     )
     parser.add_argument(
+        "--view",
+        action="store_true",
+        help="also write a page per image of the pictures, with the methods as layers: `rsfusion "
+        "view`",
+    )
+    parser.add_argument(
         "--over-runs",
         action="store_true",
         help="also print mean and deviation over runs of one method: run folders that differ in "

@@ -160,6 +160,9 @@ def make_parser(prog: str) -> IntermixedParser:
     )
     output.add_argument("--report", metavar="JSON", help="also indices without ground truth")
     output.add_argument(
+        "--view", metavar="HTML", help="also a page that shows all in a browser: `rsfusion view`"
+    )
+    output.add_argument(
         "--interval",
         nargs=2,
         action=_Interval,

@@ -54,7 +54,7 @@ def make_parser(prog: str) -> IntermixedParser:
 def run(arguments: argparse.Namespace) -> None:
     """Write the page, or serve it until the user ends the program."""
     from rsfusion_jax.data.opening import Trust
-    from rsfusion_jax.viewer.show import LIMIT, serve, view
+    from rsfusion_jax.scenes.viewer.show import LIMIT, serve, view
 
     trust = Trust(arguments.drivers, arguments.follow)
     if arguments.serve:

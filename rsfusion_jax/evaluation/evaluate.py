@@ -10,6 +10,7 @@ from rsfusion_jax.data.source import Source
 from rsfusion_jax.errors import UserError
 from rsfusion_jax.evaluation.leaderboard import leaderboard
 from rsfusion_jax.evaluation.methods import Method, classical_method, find_method
+from rsfusion_jax.evaluation.pages import check_pages, page_names
 from rsfusion_jax.evaluation.report import REPORT
 from rsfusion_jax.evaluation.several_runs import distinct_labels, find_families
 from rsfusion_jax.evaluation.specs import expand, parse_spec
@@ -31,6 +32,7 @@ def evaluate(
     batch_size: int,
     out: str | None,
     save_mat: bool = False,
+    view: bool = False,
     over_runs: bool = False,
     axes: str | None = None,
     wrap: bool = False,
@@ -50,6 +52,7 @@ def evaluate(
         batch_size: images fused at once.
         out: folder of the report; None for a new one, `evaluations/<date>` in the run folder.
         save_mat: whether to write the fused images as MATLAB files too.
+        view: whether to write a page per image of the pictures, to look at in a browser.
         over_runs: whether to print and report mean and standard deviation over the runs of one
             method too.
         axes: order of the axes of `data`, such as "NCHW"; None for the one that fits.
@@ -58,7 +61,7 @@ def evaluate(
         key: entry of every `file.pth` that holds the weights; see `load_torch`.
 
     Raises:
-        UserError: there is no method or no data set, or `out` already has a report.
+        UserError: there is no method or no data set, or `out` already has a report or pages.
     """
     workdir = str(expand(workdir)) if workdir else None
     out = str(expand(out)) if out else None
@@ -77,6 +80,8 @@ def evaluate(
     )
     if out and (Path(out) / REPORT).exists():
         raise UserError(f"{out} holds the report of an earlier evaluation; name another")
+    if out and view:
+        check_pages(Path(out))
     families = find_families(scored) if over_runs else {}
     folder = Path(out) if out else _dated_folder(workdir)
     try:
@@ -93,8 +98,11 @@ def evaluate(
         save_mat=save_mat,
         wrap=wrap,
         families=families,
+        view=view,
     )
     print(f"report and pictures in {folder}")
+    if view:
+        print(f"open {folder / page_names(1)[0]} in a browser")
 
 
 def choose(

@@ -9,6 +9,7 @@ import scipy.io
 from rsfusion_jax.data.source import Source
 from rsfusion_jax.evaluation.measures import reduced_metrics
 from rsfusion_jax.evaluation.methods import Method, classical_method, network_method
+from rsfusion_jax.evaluation.pages import MOST, page_names, write_pages
 from rsfusion_jax.evaluation.panels import panel, save_picture, zoom
 from rsfusion_jax.evaluation.report import print_table, write_report
 from rsfusion_jax.evaluation.score import BORDERS, Scores, protocol, score
@@ -17,7 +18,6 @@ from rsfusion_jax.inference.fuser import Fuser
 from rsfusion_jax.progress import ProgressBar
 from rsfusion_jax.runs.processes import is_first
 
-_PICTURES = 3
 _CLOSING_COLUMNS = ("SAM", "ERGAS", "PSNR", "Q2n")
 
 
@@ -31,6 +31,7 @@ def leaderboard(
     save_mat: bool = False,
     wrap: bool = False,
     families: Mapping[str, Sequence[Method]] | None = None,
+    view: bool = False,
 ) -> dict[str, Scores]:
     """Score methods on a data set, print a table, and write the report and pictures to a folder.
 
@@ -43,6 +44,7 @@ def leaderboard(
         save_mat: whether to write every fused image in counts as a file for the MATLAB toolbox.
         wrap: whether images were and are enlarged with periodic borders.
         families: runs of one method by a label for them, for statistics over the runs.
+        view: whether to write a page per image of the pictures, which the report names.
 
     Returns:
         The scores by label of the method.
@@ -63,8 +65,9 @@ def leaderboard(
     if runs:
         members = {label: families[label][0] for label in runs}
         print_table(members, runs, "runs of one method: mean±std over the runs", metrics)
-    write_report(folder, methods, rows, protocol(source, wrap=wrap), runs)
-    samples = [source[i] for i in range(min(_PICTURES, len(source)))]
+    pages = page_names(min(MOST, len(source))) if view else []
+    write_report(folder, methods, rows, protocol(source, wrap=wrap), runs, pages)
+    samples = [source[i] for i in range(min(MOST, len(source)))]
     rgb = source.info.sensor.rgb
     fused = {
         label: [_fuse_one(method, sample) for sample in samples]
@@ -74,6 +77,8 @@ def leaderboard(
         save_picture(panel(samples, images, rgb), folder / f"panel_{files[label]}.png")
     first = {label: images[0] for label, images in fused.items()}
     save_picture(zoom(samples[0], first, rgb), folder / "zoom.png")
+    if view:
+        write_pages(folder, samples, fused, rows, source.info)
     if save_mat:
         for label, method in methods.items():
             _save_mat(method, source, folder / f"mat_{files[label]}")

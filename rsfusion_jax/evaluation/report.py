@@ -77,13 +77,14 @@ def write_report(
     rows: Mapping[str, Scores],
     protocol: dict,
     runs: Mapping[str, Scores] | None = None,
+    pages: Sequence[str] = (),
 ) -> None:
     """Write report.json, report.csv and report.tex.
 
     The JSON is {"methods": {label: {metric: {"mean", "std"}, ..., "parameters",
     "seconds_per_megapixel"}}, "protocol": {...}}; networks also have the "path" of their weights.
     With `runs` there is "over_runs": {label: {metric: {"mean", "std"}, ..., "runs": number}}, and
-    a second table in the LaTeX file.
+    a second table in the LaTeX file; with `pages` there is "pages": [name, ...].
 
     Args:
         folder: folder of the files.
@@ -91,6 +92,7 @@ def write_report(
         rows: their scores by label.
         protocol: from `score.protocol`.
         runs: statistics over several runs of one method, from `several_runs.over_runs`.
+        pages: names of the pages of `rsfusion evaluate --view` in the folder.
     """
     report = {
         "methods": {
@@ -109,6 +111,8 @@ def write_report(
             label: {**scores.summary(), "runs": len(next(iter(scores.values.values())))}
             for label, scores in runs.items()
         }
+    if pages:
+        report["pages"] = list(pages)
     paths = [folder / name for name in (REPORT, "report.csv", "report.tex")]
     with new_files(paths, overwrite=True) as unfinished:
         unfinished[paths[0]].write_text(json.dumps(_finite(report), indent=1) + "\n")

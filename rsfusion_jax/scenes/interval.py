@@ -1,7 +1,7 @@
 """`rsf.interval`: fuse arrays and say how far each pixel may be wrong."""
 
+import sys
 from collections.abc import Mapping
-from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -10,7 +10,7 @@ from rsfusion_jax.classical.registry import method_setting
 from rsfusion_jax.errors import UserError
 from rsfusion_jax.inference.fuser import Fuser
 from rsfusion_jax.ops.resample import interp23
-from rsfusion_jax.scenes.degraded.calibrate import Calibration, Calibrator
+from rsfusion_jax.scenes.degraded.calibrate import Calibration, Calibrator, Interval, check_level
 from rsfusion_jax.scenes.degraded.camera import scene_camera
 from rsfusion_jax.scenes.pair.full_scale import full_scale_from_values
 from rsfusion_jax.scenes.pair.in_memory import array_scene
@@ -22,21 +22,6 @@ from rsfusion_jax.scenes.work.half_width import IntervalEngine, half_width
 from rsfusion_jax.scenes.work.memory import parse_memory, plan_work
 from rsfusion_jax.scenes.work.program import network_spec
 from rsfusion_jax.sensors import Sensor, get_sensor, unnamed_sensor
-
-
-class Interval(NamedTuple):
-    """A fused image with its error intervals.
-
-    Attributes:
-        fused: (r h, r w, C) float32, NaN where PAN or MS is not valid.
-        half_width: (r h, r w, C) float32 in the units of MS: the share `level` of the errors is
-            expected between -half_width and half_width.
-        calibration: how it was calibrated; `calibration.sentence` says it in words.
-    """
-
-    fused: np.ndarray
-    half_width: np.ndarray
-    calibration: Calibration
 
 
 def interval(
@@ -59,15 +44,19 @@ def interval(
     parts of the image that this relation was not fitted to. docs/intervals.md says how well they
     hold.
 
+    xarray images (extra [dask]) are related by their georeference and give lazy arrays with
+    coordinates, coordinate system and attributes: `rsfusion_jax.scenes.xarray.interval`, which has
+    further options, is called with them.
+
     Args:
-        pan: guide, (r h, r w, G) or (r h, r w), of any dtype; NaN is nodata.
+        pan: guide, (r h, r w, G) or (r h, r w), of any dtype; NaN is nodata. Or an xarray image.
         ms: MS image, (h, w, C), likewise.
         fuser: network with its weights.
         method: classical method, if there is no `fuser`.
         level: share of the errors in percent, at least 50 and less than 100.
         sensor: sensor of the images; None to measure one MTF gain against PAN.
         ms_phase: PAN index of the centre of MS pixel 0; default r // 2, (r - 1) / 2 for a pair
-            whose outer corners coincide.
+            whose outer corners coincide. Georeferenced images say it themselves.
         valid: boolean mask (h, w) of the MS pixels that may calibrate: those that `fuser` was not
             trained on, where it was trained on this image; None for all.
         tile: PAN pixels along a side of blended tiles, for networks that see the whole image.
@@ -76,10 +65,16 @@ def interval(
     Raises:
         UserError: arrays that do not fit each other or the method, or too few pixels.
     """
+    if _is_labelled(pan) or _is_labelled(ms):
+        from rsfusion_jax.scenes.xarray import interval as lazily  # needs the extra [dask]
+
+        if ms_phase is not None:
+            raise UserError("ms_phase= is of plain arrays; xarray images lie as they say")
+        how = {"fuser": fuser, "method": method, "level": level, "sensor": sensor}
+        return lazily(pan, ms, **how, valid=valid, tile=tile, memory_budget=memory)
     if (fuser is None) == (method is None):
         raise UserError("give interval() either fuser= or method=, found both or neither")
-    if not 50 <= level < 100:
-        raise UserError(f"level={level:g} is no share in percent: give 50 to less than 100")
+    check_level(level)
     centred, ratio = array_scene(pan, ms, ms_phase, valid)
     bands, guides = len(centred.ms.bands), len(centred.pan.bands)
     setting = None
@@ -124,6 +119,12 @@ def interval(
             core = np.asarray(image)[0][block.core]
             result[rows, columns] = np.where(inside[..., None], core, np.nan)
     return Interval(*results, calibration)
+
+
+def _is_labelled(image) -> bool:
+    """Whether an image is one of xarray's, which is imported then."""
+    xarray = sys.modules.get("xarray")
+    return xarray is not None and isinstance(image, xarray.DataArray | xarray.Dataset)
 
 
 def _drawn(pan, ms, fuser: Fuser, tile: int, calibration: Calibration) -> Interval:

@@ -52,6 +52,8 @@ class Options:
         quicklook: PNG for a small picture; None for none.
         rgb: bands of the output that are red, green and blue in it, from 1; None to choose them.
         report: JSON file for indices without ground truth; None for none.
+        view: new .html that shows the scene, PAN, MS, half widths and deviations in a browser, with
+            the indices of `report`, which names it; None for none.
         samples: number of parts of the scene on which those indices are measured.
         quiet: whether nothing is printed.
         drivers: drivers of GDAL that may open images whose names do not say their format.
@@ -89,6 +91,7 @@ class Options:
     quicklook: str | Path | None = None
     rgb: tuple[int, int, int] | None = None
     report: str | Path | None = None
+    view: str | Path | None = None
     samples: int = 9
     quiet: bool = False
     drivers: tuple[str, ...] = ()
@@ -172,6 +175,7 @@ _FREE = (
     "quicklook",
     "rgb",
     "report",
+    "view",
     "std",
     "interval",
     "samples",

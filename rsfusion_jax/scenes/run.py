@@ -17,6 +17,7 @@ from rsfusion_jax.inference.fuser import Fuser
 from rsfusion_jax.new_files import check_room, remove_leftovers
 from rsfusion_jax.scenes.degraded.calibrate import Calibration
 from rsfusion_jax.scenes.degraded.placed import calibrate_placed
+from rsfusion_jax.scenes.extras import write_extras
 from rsfusion_jax.scenes.options import Options
 from rsfusion_jax.scenes.pair.opened import Opened, open_pair
 from rsfusion_jax.scenes.pair.source import Source, coarsened, find_source
@@ -44,7 +45,7 @@ from rsfusion_jax.scenes.work.journal import (
 )
 from rsfusion_jax.scenes.work.lock import locked
 from rsfusion_jax.scenes.work.loop import fuse_blocks
-from rsfusion_jax.scenes.work.pixels import choose_format, half_width_format
+from rsfusion_jax.scenes.work.pixels import choose_format, difference_format
 from rsfusion_jax.scenes.work.placed import Placed, place
 from rsfusion_jax.scenes.work.tiles import TileCoder, tile_side
 
@@ -146,7 +147,7 @@ def opened_jobs(pan, ms, out, options: Options) -> Iterator[list[Job]]:
             _print_notices((f"{product.title}: {product.pan} and {product.ms}", *product.notices))
         bands = options.bands or product.bands
         jobs = [Job(product.pan, product.ms, out, dataclasses.replace(options, bands=bands))]
-        alone = dict.fromkeys(("bands", "quicklook", "report", "std", "interval"))
+        alone = dict.fromkeys(("bands", "quicklook", "report", "view", "std", "interval"))
         for suffix, other in product.others.items() if options.bands is None else ():
             path = out.with_name(f"{out.stem}_{suffix}{out.suffix}")
             reduced = dataclasses.replace(options, **alone)
@@ -258,7 +259,7 @@ def fuse_placed(
         coder = TileCoder(written, pixels, options.compress, tile_side(windows.side))
         widths_coder = None
         if calibration is not None:
-            widths_coder = dataclasses.replace(coder, pixels=half_width_format(scene.ms))
+            widths_coder = dataclasses.replace(coder, pixels=difference_format(scene.ms))
             planes += 4 * written / pixels.dtype.itemsize
         mine = shard_blocks(len(windows.blocks), options.shard)
         store.header["resumed"] = {
@@ -295,6 +296,7 @@ def fuse_placed(
             notices = (*notices, *doubtful)
             if options.std is not None:
                 write_spread(out, placed, prepared.field, options)
+            write_extras(out, placed, figures, options)
             end = time.perf_counter()
             seconds["assemble"] = end - start
             seconds["total"] = placed.seconds + end - begin

@@ -107,9 +107,10 @@ IGNORED = {  # option: commands for which it would change nothing, with its valu
 }
 USED = {  # options that change what every call of the command does
     "fuse": "weights sensor bands nodata adapt extent shift grid ratio no-warp dtype format "
-    "compress no-overviews quicklook report interval samples overwrite memory block batch quiet",
+    "compress no-overviews quicklook report view interval samples overwrite memory block batch "
+    "quiet",
     "simulate": "sensor ratio psf phase patch split max-value seed",
-    "evaluate": "workdir methods data batch-size out save-mat over-runs",
+    "evaluate": "workdir methods data batch-size out save-mat view over-runs",
     "explain": "workdir methods data images",
     "port": "to-torch",
     "convert": "overwrite axes",

@@ -11,9 +11,9 @@ import numpy as np
 from scene_files import write_tif
 
 from rsfusion_jax.data.opening import Trust
-from rsfusion_jax.viewer.layers import open_layers
-from rsfusion_jax.viewer.page import page_html, scene_description
-from rsfusion_jax.viewer.server import PageServer
+from rsfusion_jax.scenes.viewer.layers import open_layers
+from rsfusion_jax.scenes.viewer.page import page_html, scene_description
+from rsfusion_jax.scenes.viewer.server import PageServer
 
 
 def write_scene(folder, *, dtype=np.uint16, size=(300, 270), bands=4, seed=0, **options):

@@ -3,15 +3,19 @@
 import json
 import re
 
+import flax.linen as nn
 import jax
 import numpy as np
 import pytest
+import rasterio
 from adaptation_scenes import scene
 from scene_files import left_behind, read, write_pair
 
 import rsfusion_jax as rsf
 from rsfusion_jax.cli.main import run
 from rsfusion_jax.errors import UserError
+from rsfusion_jax.models import init_params
+from rsfusion_jax.models.network import Network
 from rsfusion_jax.scenes import run as scene_run
 from rsfusion_jax.scenes.degraded.calibrate import (
     CALIBRATE,
@@ -150,6 +154,21 @@ def test_the_raster_is_that_of_arrays(pair, of_arrays, tmp_path):
     assert "too small to measure the gap" in of_arrays.calibration.sentence
 
 
+def test_what_the_raster_says_of_its_values(pair, tmp_path):
+    """A half width is a difference: in stored units times MS's scale, without its offset."""
+    files = write_pair(tmp_path, *pair)
+    with rasterio.open(files[1], "r+") as file:
+        file.scales, file.offsets = (0.5, 0.25, 2.0), (-0.1, 3.0, 0.0)
+        file.units, file.descriptions = ("W",) * 3, ("green", "red", None)
+    (_, stored), (half, beside) = written(tmp_path)
+    assert stored.scales == beside.scales == (0.5, 0.25, 2.0)
+    assert stored.offsets == (-0.1, 3.0, 0.0) and beside.offsets == (0.0,) * 3
+    assert beside.units == ("W",) * 3 and np.isnan(beside.nodata)
+    name = "85 % half width"
+    assert beside.descriptions == (f"green, {name}", f"red, {name}", name)
+    assert (half > 0).all()
+
+
 def test_nodata_stays_nodata(pair, tmp_path):
     pan, ms = (image.copy() for image in pair)
     ms[:6, 10:14] = 0
@@ -196,6 +215,37 @@ def test_an_interrupted_run_is_resumed(pair, tmp_path, monkeypatch):
     written(folders[1], block=64, resume=True)
     for name in ("out.tif", "error.tif"):
         assert (folders[1] / name).read_bytes() == (folders[0] / name).read_bytes()
+
+
+class SeesAll(Network):
+    """A network whose result depends on the whole image that it is shown."""
+
+    title = "SeesAll"
+
+    @nn.compact
+    def __call__(self, pan, ms, lms, train=False):
+        detail = pan - pan.mean(axis=(1, 2), keepdims=True)
+        gain = self.param("gain", nn.initializers.constant(0.5), (self.num_bands,))
+        return {"fused": lms + gain * detail}
+
+
+def test_tiles_of_a_global_network(pair, tmp_path, monkeypatch):
+    monkeypatch.setattr(rsf.models.own_models, "_loaded", {})
+    rsf.register_model("seesall", SeesAll)
+    model = rsf.create_model("seesall", num_bands=3)
+    fuser = rsf.Fuser(model, {"params": init_params(model, jax.random.key(0))}, max_value=2047)
+    write_pair(tmp_path, *pair)
+    (fused, _), (half, _) = written(tmp_path, method=None, fuser=fuser, block=64, tile=32)
+    # The same lattice of tiles in blocks of another size: each sees the tiles that reach into it.
+    options = {"fuser": fuser, "level": 85, "ms_phase": 1.5}
+    whole = rsf.interval(*pair, tile=32, **options)
+    np.testing.assert_allclose(fused, whole.fused, atol=0.02)
+    np.testing.assert_allclose(half, whole.half_width, rtol=2e-3)
+    assert half.std() > 0 and whole.calibration.pixels > 500
+    # What is judged are tiles of that size, whose means differ from those of larger ones.
+    larger = rsf.interval(*pair, tile=128, **options)
+    assert np.abs(larger.fused - fused).mean() > 1
+    assert (half.mean() / larger.half_width.mean()) != pytest.approx(1, abs=0.05)
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ from scene_files import read, write_pair
 
 import rsfusion_jax as rsf
 from rsfusion_jax.errors import UserError
-from rsfusion_jax.scenes.product import finish
+from rsfusion_jax.scenes.product import quality
 
 QUICK = {"samples": 0, "shift": "none", "quiet": True, "overwrite": True, "method": "gsa"}
 
@@ -69,7 +69,7 @@ def test_a_failed_picture_does_not_lose_the_image(tmp_path, pair, monkeypatch):
     def fails(*args):
         raise IndexError("band index 7 out of range")
 
-    monkeypatch.setattr(finish, "write_quicklook", fails)
+    monkeypatch.setattr(quality, "write_quicklook", fails)
     out, report = tmp_path / "o.tif", tmp_path / "r.json"
     with pytest.raises(UserError, match=r"o\.tif is written, but .*q\.png is not \(band index 7"):
         rsf.fuse_scene(*pair, out, quicklook=tmp_path / "q.png", report=report, **QUICK)

@@ -5,6 +5,7 @@ import contextlib
 import jax
 import numpy as np
 import pytest
+import rasterio
 from scene_files import counts, left_behind, read, write_pair
 
 import rsfusion_jax as rsf
@@ -76,12 +77,17 @@ def test_holes_and_type_are_kept(fuser, tmp_path):
     pan, ms = counts(12, 12)
     ms[3:5, 4:6] = 0
     pair, std = write_pair(tmp_path, pan, ms, nodata=0), tmp_path / "std.tif"
+    with rasterio.open(pair[1], "r+") as file:
+        file.scales, file.offsets, file.descriptions = (0.5,) * 4, (9.0,) * 4, tuple("bgrn")
     image, stored = fused(fuser, tmp_path, pair, dtype=None, draws=2, std=std)
+    assert stored.scales == (0.5,) * 4 and stored.offsets == (9.0,) * 4
     assert stored.nodata == 0 and stored.dtypes == ("uint16",) * 4
     assert not image[12:20, 16:24].any() and image[30:, 30:].all()
     spread, stored = read(std)
     assert stored.dtypes == ("float32",) * 4 and stored.crs.to_epsg() == 32642
     np.testing.assert_array_equal(np.isfinite(spread), image > 0)
+    assert stored.scales == (0.5,) * 4 and stored.offsets == (0.0,) * 4  # of a difference
+    assert stored.descriptions == tuple(f"{name}, standard deviation" for name in "bgrn")
 
 
 def test_interrupted_draw_goes_on(fuser, tmp_path, monkeypatch):

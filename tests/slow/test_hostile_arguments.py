@@ -110,6 +110,16 @@ CASES = {
         "pan.tif",
         "new.json",
     ),
+    "fuse view": (
+        ["fuse", "{input}", "ms.tif", "new.tif", "--method=exp", "--view={out}"],
+        "pan.tif",
+        "new.html",
+    ),
+    "evaluate view": (
+        ["evaluate", "--methods=exp", "--data={input}", "--sensor=qb", "--view", "--out={out}"],
+        "set.h5",
+        "report",
+    ),
 }
 NUMBERS = ("nan", "inf", "-inf", "-1", "0", "1e308", "1e-320", "9" * 30, "-" + "9" * 30, "", "x")
 SENSOR = '{"name": "mine", "bands": ["b", "g", "r", "n"], "mtf_ms": 0.3, "bit_depth": 11}'

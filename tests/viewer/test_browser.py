@@ -4,6 +4,7 @@ import shutil
 
 import numpy as np
 import pytest
+import rasterio
 from scene_files import read, write_tif
 from view_scenes import served, write_scene
 
@@ -80,6 +81,16 @@ def center(page):
     return page.evaluate(
         "(() => { const p = viewer.map.latLngToContainerPoint([-100, 100]); return [p.x, p.y]; })()"
     )
+
+
+def test_half_widths_are_not_subtracted(tmp_path, open_page):
+    out, pan, ms = write_scene(tmp_path, size=(80, 80))
+    half = write_tif(tmp_path / "half.tif", np.ones((80, 80, 4), np.float32), pixel=0.5)
+    with rasterio.open(half, "r+") as file:
+        file.update_tags(RSFUSION_INTERVAL="90")
+    page = open_page(rsf.view(out, pan, ms, half).as_uri())
+    titles = page.evaluate("viewer.layers.map((layer) => layer.title)")
+    assert titles[3:4] + titles[5:] == ["half width: half.tif", "difference: fused - EXP"]
 
 
 def test_layers_load_and_the_boundary_moves(tmp_path, open_page):

@@ -115,6 +115,19 @@ def test_the_page_tells_of_the_run(tmp_path):
     assert scene["report"]["EXP"] == {"HQNR": "0.8000"}
 
 
+def test_half_widths_and_deviations_are_known_by_their_tags(tmp_path):
+    out, pan, ms = write_scene(tmp_path, size=(40, 40))
+    beside = []
+    for name, tag in {"a": "RSFUSION_INTERVAL", "b": "RSFUSION_DRAWS", "c": "OTHER"}.items():
+        image = np.ones((40, 40, 4), np.float32)
+        beside.append(write_tif(tmp_path / f"{name}.tif", image, pixel=0.5))
+        with rasterio.open(beside[-1], "r+") as file:
+            file.update_tags(**{tag: "90"})
+    scene = described(rsf.view(out, pan, ms, *beside).read_text())
+    titles = [layer["title"] for layer in scene["layers"][3:]]
+    assert titles == ["half width: a.tif", "deviation: b.tif", "c.tif"]
+
+
 def test_the_command(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     write_scene(tmp_path)

@@ -12,6 +12,7 @@ regression", ECML 2002; scaled by the difficulty as in H. Papadopoulos, A. Gamme
 import dataclasses
 import functools
 from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -107,6 +108,28 @@ class Calibration:
     def of_dict(cls, kept: dict) -> "Calibration":
         """The calibration that `as_dict` kept."""
         return cls(**{**kept, "widths": HalfWidths.of_lists(kept["widths"])})
+
+
+class Interval(NamedTuple):
+    """A fused image with its error intervals.
+
+    Attributes:
+        fused: (r h, r w, C) float32, NaN where PAN or MS is not valid; of xarray images a DataArray
+            as `fuse` of `rsfusion_jax.scenes.xarray` returns it.
+        half_width: likewise, float32 in the units of MS: the share `level` of the errors is
+            expected between -half_width and half_width.
+        calibration: how it was calibrated; `calibration.sentence` says it in words.
+    """
+
+    fused: Any
+    half_width: Any
+    calibration: Calibration
+
+
+def check_level(level: float) -> None:
+    """Raise `UserError` for a share of errors, in percent, that intervals cannot be made for."""
+    if not 50 <= level < 100:
+        raise UserError(f"level={level:g} is no share in percent: give 50 to less than 100")
 
 
 @dataclasses.dataclass(frozen=True)

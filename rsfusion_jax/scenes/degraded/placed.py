@@ -30,15 +30,25 @@ def calibrate_placed(placed: Placed, options: Options) -> Calibration:
             "--interval degrades the scene by its ratio, but PAN and MS have pixels of one size; "
             "leave it out"
         )
+    centred = centred_scene(scene, ratio)
+    camera, _ = scene_camera(centred, ratio, choice.sensor, None)
+    return calibrator(camera, placed.scales, choice, options).on_scene(centred)
+
+
+def centred_scene(scene: ScenePair, ratio: int) -> ScenePair:
+    """The same pair, placed so that an MS pixel covers exactly r x r PAN pixels.
+
+    Args:
+        scene: the pair, placed as its method works.
+        ratio: PAN pixels per MS pixel, r.
+    """
     spans = [
         written_span(
             dataclasses.replace(span.axis, phase=(ratio - 1) / 2), "intersection", ratio, name
         )
         for span, name in ((scene.rows, "rows"), (scene.columns, "columns"))
     ]
-    centred = ScenePair(scene.pan, scene.ms, *spans)
-    camera, _ = scene_camera(centred, ratio, choice.sensor, None)
-    return calibrator(camera, placed.scales, choice, options).on_scene(centred)
+    return ScenePair(scene.pan, scene.ms, *spans)
 
 
 def calibrator(

@@ -1,4 +1,4 @@
-"""After the last block: figures of the whole scene, the file with its tags, picture and report."""
+"""After the last block: figures of the whole scene, and the files with their tags."""
 
 import json
 import math
@@ -17,12 +17,10 @@ from rsfusion_jax.scenes.options import Options
 from rsfusion_jax.scenes.pair.geometry import ScenePair
 from rsfusion_jax.scenes.pair.relate import phase_numbers
 from rsfusion_jax.scenes.product import quality
-from rsfusion_jax.scenes.product.colours import choose_rgb
 from rsfusion_jax.scenes.product.output import EncodedPart, Style, assemble
-from rsfusion_jax.scenes.product.quality import write_quicklook
 from rsfusion_jax.scenes.work.field import Field
 from rsfusion_jax.scenes.work.journal import Store, shard_blocks, store_paths
-from rsfusion_jax.scenes.work.pixels import PixelFormat
+from rsfusion_jax.scenes.work.pixels import difference_format
 from rsfusion_jax.scenes.work.placed import Placed
 from rsfusion_jax.scenes.work.tiles import TileCoder
 from rsfusion_jax.scenes.work.windows import WindowReader
@@ -70,7 +68,7 @@ def finish(
     widths_coder: TileCoder | None = None,
     interval: dict | None = None,
 ) -> dict:
-    """Writes the output, and the half widths, quicklook and report that the options ask for.
+    """Writes the output, and the half widths where the options ask for them.
 
     Args:
         out: the output.
@@ -124,32 +122,19 @@ def finish(
             # They lie behind the tiles of the fused block.
             widths = parts(lambda *size: -math.prod(-(-n // side) for n in size))
             assemble(
-                path, scene, widths_coder, style, lambda _: interval, names, widths, stage.advance
+                path,
+                scene,
+                widths_coder,
+                style,
+                lambda _: interval,
+                names,
+                widths,
+                stage.advance,
+                f"{options.interval[0]:g} % half width",
             )
     for store in stores:
         store.close(remove=True)
-    _write_extras(out, placed, camera, figures, options)
     return figures
-
-
-def _write_extras(out: Path, placed: Placed, camera, figures: dict, options: Options) -> None:
-    """Writes the quicklook and the report of a file that is complete, whatever becomes of them."""
-    scene, failed = placed.scene, []
-
-    def picture(path):
-        write_quicklook(path, out, choose_rgb(scene.ms, placed.choice.sensor, options.rgb))
-
-    def report(path):
-        quality.write_report(path, out, scene, camera, figures, options.samples)
-
-    for path, make in ((options.quicklook, picture), (options.report, report)):
-        if path is not None:
-            try:
-                make(Path(path))
-            except Exception as error:
-                failed.append(f"{path} is not ({' '.join(str(error).split())})")
-    if failed:
-        raise UserError(f"{out} is written, but {' and '.join(failed)}")
 
 
 def _figures(placed: Placed, lines: list[dict]) -> dict:
@@ -210,7 +195,7 @@ def write_spread(fused: Path, placed: Placed, field: Field, options: Options) ->
         options: options of the run.
     """
     scene, max_value = placed.scene, placed.choice.spec.max_value
-    pixels = PixelFormat(np.dtype(np.float32), float("nan"), None, float("nan"), scene.ms.dead)
+    pixels = difference_format(scene.ms)
     tags = {"RSFUSION_VERSION": f"rsfusion_jax {__version__}", "RSFUSION_DRAWS": str(field.draws)}
     with (
         ProgressBar(
@@ -225,7 +210,8 @@ def write_spread(fused: Path, placed: Placed, field: Field, options: Options) ->
         coder = TileCoder(len(scene.ms.descriptions), pixels, style.compression)
         parts = _spread_parts(file, scene, field, max_value, coder)
         path = Path(options.std)
-        assemble(path, scene, coder, style, lambda _: tags, None, parts, stage.advance)
+        what = "standard deviation"
+        assemble(path, scene, coder, style, lambda _: tags, None, parts, stage.advance, what)
 
 
 def _spread_parts(

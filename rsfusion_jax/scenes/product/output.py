@@ -20,7 +20,7 @@ from rsfusion_jax.new_files import new_files
 from rsfusion_jax.scenes.options import Options
 from rsfusion_jax.scenes.pair.geometry import ScenePair
 from rsfusion_jax.scenes.work.journal import disk_errors
-from rsfusion_jax.scenes.work.pixels import PixelFormat
+from rsfusion_jax.scenes.work.pixels import PixelFormat, difference_name
 from rsfusion_jax.scenes.work.tiff import TiffWriter, is_big, read_directories
 from rsfusion_jax.scenes.work.tiles import TileCoder
 
@@ -90,7 +90,8 @@ def check_targets(out: Path, inputs: list[Path], options: Options) -> None:
     for path in (options.std, widths):
         if path is not None:
             _check_raster(Path(path))
-    for path in (out, *map(_path, (options.std, widths, options.quicklook, options.report))):
+    beside = options.std, widths, options.quicklook, options.report, options.view
+    for path in (out, *map(_path, beside)):
         if path is None:
             continue
         for other in inputs:
@@ -100,12 +101,13 @@ def check_targets(out: Path, inputs: list[Path], options: Options) -> None:
             raise UserError(f"{path} is named for two outputs; choose another name for one")
         _check_place(path, options.overwrite)
         outputs.append(path)
-    picture = _path(options.quicklook)
-    if picture is not None and picture.suffix.lower() != ".png":
-        raise UserError(f"{picture} must end with .png; pictures are written as PNG")
-    report = _path(options.report)
-    if report is not None and report.suffix.lower() != ".json":
-        raise UserError(f"{report} must end with .json; reports are written as JSON")
+    for name, suffixes, how in (
+        (options.quicklook, (".png",), "pictures are written as PNG"),
+        (options.report, (".json",), "reports are written as JSON"),
+        (options.view, (".html", ".htm"), "pages are written as HTML"),
+    ):
+        if name is not None and Path(name).suffix.lower() not in suffixes:
+            raise UserError(f"{name} must end with {suffixes[0]}; {how}")
 
 
 def _path(name) -> Path | None:
@@ -160,6 +162,7 @@ def assemble(
     names: list[str] | None,
     parts: Iterator[EncodedPart],
     advance: Callable[[int], None],
+    difference: str | None = None,
 ) -> None:
     """Writes the file under another name beside `out` and renames it when it is complete.
 
@@ -173,13 +176,15 @@ def assemble(
         names: names of the bands that were fused, where `ms` has none.
         parts: parts that cover the scene and begin with a tile.
         advance: called with the pixels written.
+        difference: what the values are if they are no pixel values but distances between some, such
+            as "half width"; None.
 
     Raises:
         UserError: the disk is full or the file cannot be written.
     """
     with disk_errors(out), new_files([out], overwrite=True) as places:
         unfinished = places[out]
-        _write_tiles(unfinished, scene, coder, names, parts, advance)
+        _write_tiles(unfinished, scene, coder, names, parts, advance, difference)
         tags = measure(unfinished)
         with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True):
             with rasterio.open(unfinished, "r+") as file:
@@ -197,10 +202,11 @@ def _write_tiles(
     names: list[str] | None,
     parts: Iterator[EncodedPart],
     advance: Callable[[int], None],
+    difference: str | None,
 ) -> None:
     with MemoryFile() as memory:
         with coder.environment(), memory.open(**_profile(scene, coder), sparse_ok=True) as file:
-            _describe(file, scene, coder.pixels, names)
+            _describe(file, scene, coder.pixels, names, difference)
             coder.begin_mask(file)
         data = memory.getbuffer()
         directories, big = read_directories(data), is_big(data)
@@ -231,19 +237,23 @@ def _profile(scene: ScenePair, coder: TileCoder) -> dict:
     return profile | {"bigtiff": "IF_SAFER"}
 
 
-def _describe(file, scene: ScenePair, pixels: PixelFormat, names) -> None:
+def _describe(file, scene: ScenePair, pixels: PixelFormat, names, difference) -> None:
     ms = scene.ms
     names = {} if names is None else dict(zip(ms.planes, names, strict=True))
     for index, description in enumerate(ms.descriptions):
         description = description or names.get(index)
+        if difference:
+            description = difference_name(difference, description)
         if description:
             file.set_band_description(index + 1, description)
         file.update_tags(index + 1, **ms.band_tags[index])
     alpha = [None] if pixels.extra == "alpha" else []
     file.units = [unit or "" for unit in [*ms.units, *alpha]]
-    if {*ms.scales} != {1.0} or {*ms.offsets} != {0.0}:
+    # Between two values the offset cancels.
+    offsets = [0.0 for _ in ms.offsets] if difference else [*ms.offsets]
+    if {*ms.scales} != {1.0} or {*offsets} != {0.0}:
         file.scales = [*ms.scales, *(1.0 for _ in alpha)]
-        file.offsets = [*ms.offsets, *(0.0 for _ in alpha)]
+        file.offsets = [*offsets, *(0.0 for _ in alpha)]
     colours = list(ms.colours)
     if alpha:
         colours.append(ColorInterp.alpha)

@@ -143,21 +143,17 @@ def doubts(figures: dict) -> tuple[str, ...]:
     return tuple(notices)
 
 
-def write_report(
-    path: Path, out: Path, scene: ScenePair, sensor: Sensor, figures: dict, count: int
-) -> None:
-    """Writes the no-reference indices of a finished scene, fused and EXP, as JSON.
+def make_report(
+    out: Path, scene: ScenePair, sensor: Sensor, figures: dict, count: int
+) -> dict[str, object]:
+    """Measures the no-reference indices of a finished scene, fused and EXP.
 
     Args:
-        path: path of the report.
         out: the finished file.
         scene: the pair.
         sensor: sensor whose MTF the indices use.
         figures: what was measured over the whole scene.
         count: number of parts.
-
-    Raises:
-        UserError: the report cannot be written.
     """
     axis = scene.rows.axis
     pairs = fused_parts(out, scene, count)
@@ -176,7 +172,7 @@ def write_report(
         label: {name: float(np.mean([row[label][name] for row in rows])) for name in names}
         for label in ("fused", "EXP")
     }
-    report = {
+    return {
         "file": out.name,
         "mean": means,
         "protocol": {
@@ -190,6 +186,14 @@ def write_report(
         "scene": figures,
         "samples": rows,
     }
+
+
+def write_report(path: Path, report: dict) -> None:
+    """Writes a report as JSON.
+
+    Raises:
+        UserError: it cannot be written.
+    """
     try:
         write_text(path, json.dumps(report, indent=1) + "\n")
     except OSError as error:

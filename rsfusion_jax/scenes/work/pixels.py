@@ -125,9 +125,14 @@ def choose_format(pan: GeoImage, ms: GeoImage, dtype: str | None, gaps: bool) ->
     return PixelFormat(kind, None, None, 0)
 
 
-def half_width_format(ms: GeoImage) -> PixelFormat:
-    """How half widths are stored: float32, NaN where the scene is not valid."""
+def difference_format(ms: GeoImage) -> PixelFormat:
+    """How half widths and deviations are stored: float32, NaN where the scene is not valid."""
     return PixelFormat(np.dtype(np.float32), float("nan"), None, float("nan"), ms.dead)
+
+
+def difference_name(what: str, band: str | None) -> str:
+    """Name of a band that holds half widths or deviations of a band of the scene."""
+    return f"{band}, {what}" if band else what
 
 
 def _holds(dtype: np.dtype, value: float) -> bool:

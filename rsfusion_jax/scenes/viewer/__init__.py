@@ -1,5 +1,5 @@
 """A page that shows a fused scene: layers to swipe over, values and spectra under the cursor."""
 
-from rsfusion_jax.viewer.show import view
+from rsfusion_jax.scenes.viewer.show import view
 
 __all__ = ["view"]

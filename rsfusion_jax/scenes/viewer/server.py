@@ -10,8 +10,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import numpy as np
 
 from rsfusion_jax.errors import UserError
-from rsfusion_jax.viewer.layers import Layer
-from rsfusion_jax.viewer.tiles import SIDE, encode_tile
+from rsfusion_jax.scenes.viewer.layers import Layer
+from rsfusion_jax.scenes.viewer.tiles import SIDE, encode_tile
 
 _NUMBER = r"(\d{1,9})"
 _TILE = re.compile("/tile" + f"/{_NUMBER}" * 5)

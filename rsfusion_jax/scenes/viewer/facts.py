@@ -6,7 +6,7 @@ from pathlib import Path
 from rsfusion_jax.errors import UserError, not_a_file
 from rsfusion_jax.runs.stored_json import BadJSONError, read_object
 from rsfusion_jax.scenes.product.quality import doubts
-from rsfusion_jax.viewer.layers import Layer, stored_object
+from rsfusion_jax.scenes.viewer.layers import Layer, stored_object
 
 _PREFIX = "RSFUSION_"
 _FIGURES = {

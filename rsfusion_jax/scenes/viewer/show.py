@@ -1,15 +1,20 @@
 """A fused scene and what it was made from, as a page or on a local server."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rsfusion_jax.data.opening import Trust
 from rsfusion_jax.errors import UserError
-from rsfusion_jax.viewer.facts import read_report
-from rsfusion_jax.viewer.layers import open_layers
-from rsfusion_jax.viewer.page import choose_coarsening, page_html, scene_description, write_page
-from rsfusion_jax.viewer.server import PageServer
+from rsfusion_jax.scenes.viewer.facts import read_report
+from rsfusion_jax.scenes.viewer.layers import open_layers
+from rsfusion_jax.scenes.viewer.page import (
+    choose_coarsening,
+    page_html,
+    scene_description,
+    write_page,
+)
+from rsfusion_jax.scenes.viewer.server import PageServer
 
 LIMIT = 100
 """Megabytes of pixel values in a page, where the user names no other number."""
@@ -54,11 +59,37 @@ def view(
     if not 0 < limit <= 2000:
         raise UserError(f"--limit={limit:g} must lie between 0 and 2000 megabytes")
     indices = {} if report is None else read_report(report)
-    with open_layers(out, others, trust) as (scene, layers):
-        coarsening = choose_coarsening(layers, int(limit * 1e6))
-        description = scene_description(scene, layers, indices, coarsening)
-        write_page(path, description, layers, overwrite, quiet)
+    make_page(out, others, path, indices, int(limit * 1e6), overwrite, quiet, trust)
     return path
+
+
+def make_page(
+    out,
+    others: Sequence,
+    page: Path,
+    indices: Mapping[str, Mapping[str, float]],
+    limit: int = LIMIT * 10**6,
+    overwrite: bool = True,
+    quiet: bool = True,
+    trust: Trust = Trust(),  # noqa: B008 - it is frozen
+    titles: Sequence[str] | None = None,
+) -> None:
+    """Write a page whose name has been checked.
+
+    Args:
+        out, others, overwrite, quiet, trust: as for `view`, or `Source`s.
+        page: the new .html.
+        indices: what its table of indices shows, by column and row.
+        limit: bytes of values that it may carry.
+        titles: what it calls the images; None for their roles and the names of their files.
+
+    Raises:
+        UserError: an image that cannot be read or lies elsewhere, or a page that cannot be written.
+    """
+    with open_layers(out, others, trust, titles) as (scene, layers):
+        coarsening = choose_coarsening(layers, limit)
+        description = scene_description(scene, layers, indices, coarsening)
+        write_page(page, description, layers, overwrite, quiet)
 
 
 def serve(out, others: Sequence, port: int, report, trust: Trust) -> None:

@@ -10,10 +10,10 @@ from pathlib import Path
 from rsfusion_jax.errors import UserError
 from rsfusion_jax.new_files import new_files
 from rsfusion_jax.progress import ProgressBar
-from rsfusion_jax.viewer.facts import run_facts, run_notices
-from rsfusion_jax.viewer.frame import metres_per_pixel
-from rsfusion_jax.viewer.layers import CUTS, Layer
-from rsfusion_jax.viewer.tiles import SIDE, encode_tile
+from rsfusion_jax.scenes.viewer.facts import run_facts, run_notices
+from rsfusion_jax.scenes.viewer.frame import metres_per_pixel
+from rsfusion_jax.scenes.viewer.layers import CUTS, Layer
+from rsfusion_jax.scenes.viewer.tiles import SIDE, encode_tile
 
 _STYLES = "leaflet/leaflet.css", "viewer.css"
 _SCRIPTS = "leaflet/leaflet.js", "pixels.js", "layers.js", "spectrum.js", "viewer.js"
@@ -158,4 +158,4 @@ def _places(layer: Layer, level: int) -> Iterator[tuple[int, int]]:
 
 
 def _static(name: str) -> str:
-    return (resources.files("rsfusion_jax.viewer") / "static" / name).read_text("utf-8")
+    return (resources.files("rsfusion_jax.scenes.viewer") / "static" / name).read_text("utf-8")

@@ -17,13 +17,15 @@ from rsfusion_jax.runs.stored_json import BadJSONError, read_object
 from rsfusion_jax.scenes.pair.raster_file import RasterFile
 from rsfusion_jax.scenes.pair.source import Source, find_source, opened, unreadable
 from rsfusion_jax.scenes.product.colours import choose_rgb
+from rsfusion_jax.scenes.viewer.frame import Place, place
+from rsfusion_jax.scenes.viewer.tiles import SIDE
 from rsfusion_jax.sensors import get_sensor, list_sensors
-from rsfusion_jax.viewer.frame import Place, place
-from rsfusion_jax.viewer.tiles import SIDE
 
 CUTS = (0.0, 0.5, 1.0, 2.0, 5.0)
 """Percent of the values that a stretch may leave out at either end."""
 _TYPES = "uint8 int8 uint16 int16 uint32 int32 uint64 int64 float32 float64".split()
+_DIFFERENCES = {"RSFUSION_INTERVAL": "half width", "RSFUSION_DRAWS": "deviation"}
+"""Roles by the tags of the rasters that `rsfusion fuse --interval` and `--std` write."""
 _PARTS, _PART = 6, 128
 """Parts along each axis, and their side in pixels, whose values a stretch of an image is from."""
 
@@ -34,7 +36,8 @@ class Layer:
 
     Attributes:
         title: what the page calls it.
-        role: "fused", "PAN", "MS" or "other".
+        role: "fused", "PAN", "MS", "half width" or "deviation" (of a scene's pixels), or "other";
+            with a title of its own, that title.
         source: where it comes from.
         handle: the open image, for one thread at a time.
         place: its grid on the scene's pixels.
@@ -125,13 +128,16 @@ class _Handle:
 
 
 @contextlib.contextmanager
-def open_layers(out, others: Sequence, trust: Trust) -> Iterator[tuple[object, list[Layer]]]:
+def open_layers(
+    out, others: Sequence, trust: Trust, titles: Sequence[str] | None = None
+) -> Iterator[tuple[object, list[Layer]]]:
     """Open the fused scene and what is shown beside it.
 
     Args:
         out: the fused scene: a path, or another name that GDAL opens.
         others: PAN, MS and other images, in any order.
         trust: what GDAL may open besides what the names say.
+        titles: title of every image, `out`'s first; None for roles and names of files.
 
     Yields:
         The open dataset of the scene, and the layers, the scene's first.
@@ -153,12 +159,17 @@ def open_layers(out, others: Sequence, trust: Trust) -> Iterator[tuple[object, l
                 placed, where = place(file, scene)
                 if placed is not file:
                     stack.enter_context(placed)
-            role = _role(described, first, where, layers)
-            layers.append(_layer(described, placed, source, where, role, layers))
+            if titles is None:
+                role = _role(described, first, where, layers)
+                shown = PurePosixPath(source.name).name
+                title = shown if role == "other" else f"{role}: {shown}"
+            else:
+                title = role = titles[len(layers)]
+            layers.append(_layer(described, placed, source, where, title, role, layers))
         yield scene, layers
 
 
-def _layer(described, file, source, where, role, layers) -> Layer:
+def _layer(described, file, source, where, title, role, layers) -> Layer:
     dtype = np.dtype(described.dtype).name
     if dtype not in _TYPES or len({file.dtypes[band - 1] for band in described.bands}) > 1:
         raise UserError(
@@ -173,9 +184,8 @@ def _layer(described, file, source, where, role, layers) -> Layer:
         names = [own or known for own, known in zip(names, sensor.bands, strict=True)]
         if None in centres and sensor.wavelengths is not None:
             centres = sensor.wavelengths
-    shown = PurePosixPath(source.name).name
     return Layer(
-        title=shown if role == "other" else f"{role}: {shown}",
+        title=title,
         role=role,
         source=source,
         handle=handle,
@@ -199,6 +209,9 @@ def _role(described, first, where: Place, layers: list[Layer]) -> str:
     inputs = stored_object(first.tags.get("RSFUSION_INPUTS"))
     for role in ("PAN", "MS"):
         if inputs.get(role) == described.path.name and role not in taken:
+            return role
+    for tag, role in _DIFFERENCES.items():
+        if tag in described.tags:
             return role
     if described.tags.get("RSFUSION_VERSION"):
         return "other"

@@ -137,10 +137,10 @@ class EnlargedLayer {
   }
 }
 
-// The fused scene minus another layer of its bands.
+// The fused scene, or what stands first in its place, minus another layer of its bands.
 class DifferenceLayer {
   constructor(fused, other) {
-    this.title = `difference: fused - ${other.role === "EXP" ? "EXP" : other.title}`;
+    this.title = `difference: ${fused.role} - ${other.role === "EXP" ? "EXP" : other.title}`;
     this.role = "difference";
     for (const key of ["names", "wavelengths", "rgb", "size", "scale", "offset", "levels", "finest"])
       this[key] = fused[key];
@@ -189,9 +189,11 @@ function makeLayers(scene) {
   if (ms) {
     const enlarged = new EnlargedLayer(ms, fused);
     layers.push(enlarged);
-    compared.unshift(enlarged);
+    if (ms.names.length === fused.names.length) compared.unshift(enlarged);
   }
+  // Half widths and deviations are differences already.
   for (const other of compared)
-    if (other.role !== "PAN") layers.push(new DifferenceLayer(fused, other));
+    if (!["PAN", "half width", "deviation"].includes(other.role))
+      layers.push(new DifferenceLayer(fused, other));
   return layers;
 }
