@@ -198,6 +198,7 @@ def make_parser(prog: str) -> IntermixedParser:
 def run(arguments: argparse.Namespace) -> None:
     """Fuse as the parsed arguments say."""
     from rsfusion_jax.scenes.options import Options
+    from rsfusion_jax.scenes.product.output import check_weights_stay
     from rsfusion_jax.scenes.run import fuse_placed, opened_jobs, opened_pair
 
     flags = vars(arguments)
@@ -215,6 +216,8 @@ def run(arguments: argparse.Namespace) -> None:
     if key is not None and (weights is None or adapt is not None):
         raise UserError("--key is of --weights=file.pth alone; for --adapt port the file first")
     options = Options(**flags)
+    if weights is not None:
+        check_weights_stay(weights, Path(out), options)
     try:
         with opened_jobs(pan, ms, out, options) as jobs:
             for job in jobs:

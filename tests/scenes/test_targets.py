@@ -5,6 +5,7 @@ import rasterio.shutil
 from scene_files import counts, left_behind, write_pair, write_tif
 
 import rsfusion_jax as rsf
+from rsfusion_jax.cli.main import run
 
 OPTIONS = {"method": "brovey", "samples": 0, "shift": "none", "quiet": True}
 
@@ -126,3 +127,20 @@ def test_a_pan_within_one_ms_pixel(tmp_path):
     with pytest.raises(rsf.UserError, match="no whole MS pixel in common"):
         rsf.fuse_scene(fine, coarse, tmp_path / "out.tif", **OPTIONS | {"method": "gsa"})
     assert sorted(left_behind(tmp_path)) == ["dot.tif", "ms.tif", "pan.tif"]
+
+
+def test_an_output_is_no_file_of_the_weights(tmp_path, capsys):
+    pair = write_pair(tmp_path, *counts(12, 20))
+    weights = tmp_path / "weights"
+    rsf.save_pretrained(rsf.load_default(4), weights)
+    (weights / "old.json").write_text("{}")
+    before = {path.name: path.read_bytes() for path in weights.iterdir()}
+    out = tmp_path / "out.tif"
+    asked = ["fuse", *map(str, (*pair, out)), f"--weights={weights}", "--overwrite"]
+    for name in ("config.json", "old.json"):
+        with pytest.raises(SystemExit) as ended:
+            run([*asked, f"--report={weights / name}"])
+        assert ended.value.code == 2
+        assert f"{name} belongs to the weights" in capsys.readouterr().err
+    assert {path.name: path.read_bytes() for path in weights.iterdir()} == before
+    assert not out.exists()

@@ -90,10 +90,7 @@ def check_targets(out: Path, inputs: list[Path], options: Options) -> None:
     for path in (options.std, widths):
         if path is not None:
             _check_raster(Path(path))
-    beside = options.std, widths, options.quicklook, options.report, options.view
-    for path in (out, *map(_path, beside)):
-        if path is None:
-            continue
+    for path in _named(out, options):
         for other in inputs:
             if _is_same(path, other):
                 raise UserError(f"{path} is one of the inputs; choose another name for the output")
@@ -110,8 +107,27 @@ def check_targets(out: Path, inputs: list[Path], options: Options) -> None:
             raise UserError(f"{name} must end with {suffixes[0]}; {how}")
 
 
-def _path(name) -> Path | None:
-    return None if name is None else Path(name)
+def check_weights_stay(weights: str, out: Path, options: Options) -> None:
+    """Refuses outputs that would replace a file of the weights.
+
+    Args:
+        weights: file or folder of the weights.
+        out, options: as of `check_targets`.
+
+    Raises:
+        UserError: an output is such a file.
+    """
+    kept = Path(weights).resolve()
+    for path in _named(out, options):
+        if path.is_file() and kept in (path.resolve(), *path.resolve().parents):
+            raise UserError(f"{path} belongs to the weights; choose another name for the output")
+
+
+def _named(out: Path, options: Options) -> list[Path]:
+    """All files that a run is to write."""
+    widths = None if options.interval is None else options.interval[1]
+    beside = options.std, widths, options.quicklook, options.report, options.view
+    return [out, *(Path(name) for name in beside if name is not None)]
 
 
 def _is_same(path: Path, other: Path) -> bool:
