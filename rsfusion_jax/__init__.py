@@ -6,7 +6,7 @@ nothing and loads neither orbax, grain, rasterio, matplotlib nor tensorboardX.
 
 import importlib
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _WHERE = {
     "Fuser": "rsfusion_jax.inference.fuser",

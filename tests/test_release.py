@@ -28,6 +28,12 @@ def test_one_version(recipe):
         assert version == rsfusion_jax.__version__
 
 
+def test_the_changelog_dates_the_version_as_the_citation_does():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    heading = f"## {rsfusion_jax.__version__} - {citation['date-released']}"
+    assert heading in (ROOT / "CHANGELOG.md").read_text().splitlines()
+
+
 def test_the_conda_recipe_has_the_same_dependencies(recipe):
     def parts(requirement):
         name, least = re.fullmatch(r"([\w-]+) ?>=([\d.]+)", requirement).groups()
