@@ -8,6 +8,7 @@ from matplotlib.image import imread
 import rsfusion_jax as rsf
 from rsfusion_jax.cli.main import run
 from rsfusion_jax.data.stored.set_file import write_set
+from rsfusion_jax.evaluation import explain
 from rsfusion_jax.evaluation.explain import draw_details, influence
 from rsfusion_jax.models import create_model, init_params
 from rsfusion_jax.ops.resample import interp23
@@ -73,3 +74,27 @@ def test_details_without_ground_truth_are_drawn():
     assert [axis.get_title() for axis in figure.axes[:2]] == ["one", "two"]
     first = figure.axes[0].images[0].get_array()
     assert np.allclose(first, 0.1, atol=1e-6)
+
+
+def test_attention_is_drawn_of_networks_that_have_one(monkeypatch):
+    networks = {"other": _fuser(0), "mine": _fuser(1)}
+    draw = np.random.default_rng(2)
+    pan, ms = draw.random((1, 32, 32, 1), np.float32), draw.random((1, 8, 8, 4), np.float32)
+    window, coarse = np.zeros((2, 32, 32), np.float32), np.full((1, 8, 8), 1 / 64, np.float32)
+    window[:, 6:13, 27:32] = 1 / 35
+    found = {
+        "head/sa": (window, (9, 30)),
+        "head/second": (coarse, (2, 7)),
+        "block/sa": (coarse, (2, 7)),
+    }
+    weights = {networks["other"]: {}, networks["mine"]: found}
+    monkeypatch.setattr(explain, "attention_weights", lambda fuser, *_: weights[fuser])
+    figure = explain.draw_attention(networks, pan, ms, (9, 30))
+    first, second = figure.axes[1:3]
+    assert first.get_title() == "head/sa\n7x5 pixels of 1"
+    assert second.get_title() == "block/sa\n8x8 pixels of 4"
+    for axis, shape in ((first, (7, 5)), (second, (8, 8))):
+        drawn = axis.images[0].get_array()  # equal attention
+        assert drawn.shape == shape and np.abs(drawn).max() < 1e-5
+    assert first.lines[0].get_xydata().tolist() == [[3, 3]]
+    assert explain.draw_attention({"other": networks["other"]}, pan, ms, (9, 30)) is None
