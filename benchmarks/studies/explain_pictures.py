@@ -14,6 +14,7 @@ from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -56,7 +57,7 @@ BLOCKS = {
 CF2N_BLOCKS = ("rb_pan", "rb_ms", "fd2r", "fscfm1", "fscfm2", "detail")
 SCENE, SIZE = 7, 64
 PIXEL = 30, 49  # an edge of a red roof
-COLOURS = 128  # of a picture's palette
+COLOURS = 96  # of a picture's palette
 
 
 def run_config(network: str):
@@ -98,11 +99,12 @@ def draw_shares(fuser: Fuser, images) -> Figure:
     subbands = ("ll", "hl", "lh", "hh")
     maps = maps_of(fuser, images, [f"fd2r/awf_{name}/weights1" for name in subbands])
     figure = Figure(figsize=(9.4, 2.5), layout="constrained")
+    FigureCanvasAgg(figure)
     axes = figure.subplots(1, len(subbands))
     for axis, name, logits in zip(axes, subbands, maps.values(), strict=True):
         of_pan, of_ms = np.split(logits, 2, axis=-1)
         share = (1 / (1 + np.exp(of_ms - of_pan))).mean(-1)
-        drawn = axis.imshow(share, cmap="RdBu_r", vmin=0, vmax=1, interpolation="nearest")
+        drawn = axis.imshow(share, cmap="RdBu_r", vmin=0.4, vmax=0.6, interpolation="nearest")
         axis.set_title(f"{name.upper()}, mean {share.mean():.2f}", fontsize=9)
         axis.set_axis_off()
     figure.colorbar(drawn, ax=axes, shrink=0.8, label="weight of PAN")
@@ -112,7 +114,7 @@ def draw_shares(fuser: Fuser, images) -> Figure:
 def save(figure: Figure, path: Path) -> None:
     """Write a figure as a small PNG: with a palette."""
     picture = Image.fromarray(as_array(figure))
-    picture.quantize(COLOURS, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(
+    picture.quantize(COLOURS, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(
         path, optimize=True
     )
     print(f"{path}: {picture.width}x{picture.height}, {path.stat().st_size / 1000:.0f} kB")
@@ -143,7 +145,7 @@ def main() -> None:
     save(draw_details(sample, fused, range(4), inches=1), options.out / "explain_detail.png")
     if "cf2n" in networks:
         blocks = maps_of(networks["cf2n"], images, CF2N_BLOCKS)
-        save(draw_blocks(blocks, inches=2.8), options.out / "explain_cf2n.png")
+        save(draw_blocks(blocks, most=8, inches=2.8), options.out / "explain_cf2n.png")
         save(draw_shares(networks["cf2n"], images), options.out / "explain_fd2r.png")
     others = {}
     for network, blocks in BLOCKS.items():

@@ -16,8 +16,6 @@ from rsfusion_jax.inference.influence import influence
 _INCHES = 2.2
 _DARKEST = 1e-4
 """Smallest influence that is drawn, over the largest."""
-_FACTOR = 3
-"""Largest attention that is told apart, over equal attention, as a power of 2."""
 
 
 def draw_details(
@@ -123,7 +121,8 @@ def draw_attention(
     """Draw where a pixel attends, a row for each network that has an attention.
 
     Beside PAN, with the windows that the pixel attends to, stands the first attention of each
-    outer block: its weights, averaged over the heads, over those of equal attention to all pixels.
+    outer block: its weights, averaged over the heads, over that of equal attention to all pixels.
+    Red is more than equal, blue less; each picture has its own scale, and its range in the title.
 
     Args:
         fusers: networks by label.
@@ -156,24 +155,20 @@ def draw_attention(
             step = np.asarray(pan).shape[1] / weights.shape[1]
             window = tuple(slice(used.min(), used.max() + 1) for used in np.nonzero(weights.max(0)))
             seen = weights.mean(0)[window]
-            drawn = axis.imshow(
-                np.log2(np.maximum(seen * seen.size, 1e-9)),
-                cmap="RdBu_r",
-                vmin=-_FACTOR,
-                vmax=_FACTOR,
-                interpolation="nearest",
-            )
+            relative = seen * seen.size
+            largest = max(np.abs(relative - 1).max(), 1e-9)
+            stretch = {"cmap": "RdBu_r", "vmin": 1 - largest, "vmax": 1 + largest}
+            axis.imshow(relative, interpolation="nearest", **stretch)
             axis.plot(place[1] - window[1].start, place[0] - window[0].start, "k+", markersize=6)
-            axis.set_title(
-                f"{path}\n{seen.shape[0]}x{seen.shape[1]} pixels of {step:g}", fontsize=7
-            )
+            sizes = f"{seen.shape[0]}x{seen.shape[1]} pixels of {step:g}"
+            values = f"{relative.min():.3f} to {relative.max():.3f}"
+            axis.set_title(f"{path}\n{sizes}\n{values}", fontsize=7)
             axis.set_axis_on()
             top, left = (part.start * step - 0.5 for part in window)
             height, width = (side * step for side in seen.shape)
             line[0].add_patch(
                 Rectangle((left, top), width, height, fill=False, color="yellow", linewidth=0.8)
             )
-    figure.colorbar(drawn, ax=axes, shrink=0.6, label="log2 of weight over equal attention")
     return figure
 
 

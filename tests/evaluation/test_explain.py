@@ -93,10 +93,10 @@ def test_attention_is_drawn_of_networks_that_have_one(monkeypatch):
     monkeypatch.setattr(explain_pictures, "attention_weights", lambda fuser, *_: weights[fuser])
     figure = explain_pictures.draw_attention(networks, pan, ms, (9, 30))
     first, second = figure.axes[1:3]
-    assert first.get_title() == "head/sa\n7x5 pixels of 1"
-    assert second.get_title() == "block/sa\n8x8 pixels of 4"
+    assert first.get_title() == "head/sa\n7x5 pixels of 1\n1.000 to 1.000"
+    assert second.get_title() == "block/sa\n8x8 pixels of 4\n1.000 to 1.000"
     for axis, shape in ((first, (7, 5)), (second, (8, 8))):
         drawn = axis.images[0].get_array()  # equal attention
-        assert drawn.shape == shape and np.abs(drawn).max() < 1e-5
+        assert drawn.shape == shape and np.abs(drawn - 1).max() < 1e-5
     assert first.lines[0].get_xydata().tolist() == [[3, 3]]
     assert explain_pictures.draw_attention({"other": networks["other"]}, pan, ms, (9, 30)) is None
