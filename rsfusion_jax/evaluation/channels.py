@@ -7,17 +7,18 @@ _PERCENTILES = (1, 99)  # drawn as black and white, in each channel
 _GAP = 2
 
 
-def draw_channels(maps: np.ndarray) -> np.ndarray:
+def draw_channels(maps: np.ndarray, most: int = _MOST) -> np.ndarray:
     """Draw the channels of a feature map side by side, each with a stretch of its own.
 
     Args:
-        maps: (H, W, C); of more than 16 channels, 16 at equal distances are drawn.
+        maps: (H, W, C).
+        most: number of channels to draw at most, at equal distances.
 
     Returns:
         (H', W', 3) uint8: up to four channels in a row, with white lines between.
     """
     height, width, channels = maps.shape
-    chosen = np.unique(np.linspace(0, channels - 1, min(channels, _MOST)).round().astype(int))
+    chosen = np.unique(np.linspace(0, channels - 1, min(channels, most)).round().astype(int))
     columns = min(4, len(chosen))
     rows = -(-len(chosen) // columns)
     picture = np.full((rows * (height + _GAP), columns * (width + _GAP)), 255, np.uint8)

@@ -2,27 +2,24 @@
 
 from collections.abc import Sequence
 
-import jax
 import jax.numpy as jnp
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
 from rsfusion_jax.data.source import Source
 from rsfusion_jax.errors import UserError
-from rsfusion_jax.evaluation.channels import draw_channels
 from rsfusion_jax.evaluation.evaluate import choose
+from rsfusion_jax.evaluation.explain_pictures import (
+    draw_attention,
+    draw_blocks,
+    draw_details,
+    draw_influence,
+)
 from rsfusion_jax.evaluation.methods import Method
 from rsfusion_jax.evaluation.panels import save_picture
 from rsfusion_jax.evaluation.specs import expand
-from rsfusion_jax.inference.fuser import Fuser
 from rsfusion_jax.inference.intermediates import feature_maps, parse_blocks
-from rsfusion_jax.ops.resample import interp23
 
-_INCHES = 2.2
 _MOST_BANDS = 4
-_DARKEST = 1e-4
-"""Smallest influence that is drawn, over the largest."""
 
 
 def explain(
@@ -40,6 +37,7 @@ def explain(
     - `blocks_I.png`: the channels that the named blocks of each network return.
     - `influence_I.png`: how much each pixel of PAN and MS changes one fused pixel: the absolute
       derivatives of the sum over its bands, relative to the largest, on a logarithmic scale.
+    - `attention_I.png`: where that pixel attends in RSANet, MMAPP and U2Net; see `draw_attention`.
 
     Args:
         images: indices of the images.
@@ -68,71 +66,17 @@ def explain(
         fused = {m.label: np.asarray(m.fuse(*inputs))[0] for m in methods}
         pictures[f"detail_{index}.png"] = draw_details(sample, fused, _bands(source))
         if found:
-            pictures[f"blocks_{index}.png"] = _draw_blocks(found, methods, inputs)
+            pictures[f"blocks_{index}.png"] = draw_blocks(_feature_maps(found, methods, inputs))
         if pixel is not None:
-            pictures[f"influence_{index}.png"] = _draw_influence(methods, inputs, pixel)
+            fusers = {m.label: m.fuser for m in methods if m.fuser is not None}
+            pictures[f"influence_{index}.png"] = draw_influence(fusers, *inputs[:2], pixel)
+            attention = draw_attention(fusers, *inputs[:2], pixel)
+            if attention is not None:
+                pictures[f"attention_{index}.png"] = attention
     folder.mkdir(parents=True)
     for name, picture in pictures.items():
         save_picture(picture, folder / name)
     print(f"{len(pictures)} pictures in {folder}")
-
-
-def draw_details(sample: dict, fused: dict[str, np.ndarray], bands: Sequence[int]) -> Figure:
-    """Draw the injected detail of each method, and its error where there is a ground truth.
-
-    Args:
-        sample: dict of `lms` and optionally `gt`, (H, W, C), in one unit with `fused`.
-        fused: fused image, (H, W, C), by label of the method.
-        bands: indices of the bands that are drawn.
-    """
-    lms, truth = sample["lms"], sample.get("gt")
-    details = {} if truth is None else {"truth": truth - lms}
-    details |= {label: image - lms for label, image in fused.items()}
-    kinds = 1 if truth is None else 2
-    figure, axes = _subplots(kinds * len(bands), len(details))
-    for row, band in enumerate(bands):
-        of_band = {label: detail[..., band] for label, detail in details.items()}
-        scale = np.percentile(np.abs(next(iter(of_band.values()))), 99.5)
-        for axis, (label, detail) in zip(axes[kinds * row], of_band.items(), strict=True):
-            axis.imshow(detail, cmap="RdBu_r", vmin=-scale, vmax=scale, interpolation="nearest")
-            if row == 0:
-                axis.set_title(label, fontsize=9)
-        _label_row(axes[kinds * row, 0], f"band {band + 1}: detail")
-        if truth is None:
-            continue
-        errors = [np.abs(detail - of_band["truth"]) for detail in of_band.values()]
-        worst = np.percentile(np.abs(of_band["truth"]), 99.5)
-        for axis, error in zip(axes[kinds * row + 1], errors, strict=True):
-            axis.imshow(error, cmap="magma", vmin=0, vmax=worst, interpolation="nearest")
-        _label_row(axes[kinds * row + 1, 0], "|error|")
-    return figure
-
-
-def influence(fuser: Fuser, pan, ms, pixel: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """Compute how much the input pixels of a network change one fused pixel.
-
-    Args:
-        fuser: a network that fuses in one pass.
-        pan: (1, H, W, G) in [0, 1].
-        ms: (1, H/r, W/r, C), likewise.
-        pixel: row and column.
-
-    Returns:
-        Absolute derivatives of the sum over the bands of the fused pixel, summed over the bands of
-        PAN, (H, W), and of MS, (H/r, W/r); through the enlarged MS too.
-    """
-    row, column = pixel
-    model, ratio = fuser.model, fuser.model.ratio
-
-    def fused_pixel(pan, ms, variables):
-        fused = model.apply(variables, pan, ms, interp23(ms, ratio))["fused"]
-        return fused[0, row, column].sum()
-
-    derivatives = jax.jit(jax.grad(fused_pixel, argnums=(0, 1)))
-    with jax.default_matmul_precision("highest"):
-        found = derivatives(jnp.asarray(pan), jnp.asarray(ms), fuser.variables)
-    of_pan, of_ms = (np.abs(np.asarray(image))[0].sum(axis=-1) for image in found)
-    return of_pan, of_ms
 
 
 def _find_blocks(blocks: str, methods: Sequence[Method]) -> dict[str, tuple[str, ...]]:
@@ -170,58 +114,14 @@ def _bands(source: Source) -> list[int]:
     return sorted(list(bands)[:_MOST_BANDS])
 
 
-def _draw_blocks(found: dict[str, tuple[str, ...]], methods: Sequence[Method], inputs) -> Figure:
-    """One row for each network and block."""
-    drawn = []
+def _feature_maps(found: dict[str, tuple[str, ...]], methods: Sequence[Method], inputs) -> dict:
+    """Compute what the blocks of each network return, by what they are called in a picture."""
+    drawn = {}
     for method in methods:
         names = found.get(method.label, ())
         if names:
             fuser = method.fuser
             options = {"blocks": names, "diffusion": fuser.diffusion}
             maps = feature_maps(fuser.model, fuser.variables, *inputs, **options)
-            drawn += [(method.label, name, np.asarray(maps[name])[0]) for name in names]
-    columns = min(3, len(drawn))
-    figure, axes = _subplots(-(-len(drawn) // columns), columns, inches=2 * _INCHES)
-    for axis in axes.flat:
-        axis.set_axis_off()
-    for axis, (label, name, maps) in zip(axes.flat, drawn, strict=False):
-        axis.imshow(draw_channels(maps), interpolation="nearest")
-        height, width, channels = maps.shape
-        axis.set_title(f"{label}: {name}, {channels} channels of {height}x{width}", fontsize=8)
-    return figure
-
-
-def _draw_influence(methods: Sequence[Method], inputs, pixel: tuple[int, int]) -> Figure:
-    """One column for each network that fuses in one pass: PAN above, MS below."""
-    networks = [m for m in methods if m.fuser is not None and m.fuser.diffusion is None]
-    if not networks:
-        raise UserError("--pixel is of networks that fuse in one pass, and none is named")
-    figure, axes = _subplots(2, len(networks))
-    for column, method in enumerate(networks):
-        maps = influence(method.fuser, *inputs[:2], pixel)
-        for row, (name, image) in enumerate(zip(("PAN", "MS"), maps, strict=True)):
-            relative = np.maximum(image / max(image.max(), 1e-30), _DARKEST)
-            axis = axes[row, column]
-            drawn = axis.imshow(np.log10(relative), cmap="viridis", vmin=np.log10(_DARKEST), vmax=0)
-            step, phase = (method.fuser.model.ratio, method.fuser.ms_phase) if row else (1, 0)
-            y, x = ((place - phase) / step for place in pixel)
-            axis.plot(x, y, "r+", markersize=6)
-            if row == 0:
-                axis.set_title(method.label, fontsize=9)
-            _label_row(axes[row, 0], f"influence of {name}")
-    figure.colorbar(drawn, ax=axes, shrink=0.6, label="log10 of the share of the largest")
-    return figure
-
-
-def _subplots(rows: int, columns: int, inches: float = _INCHES):
-    figure = Figure(figsize=(inches * columns + 0.6, inches * rows + 0.3), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots(rows, columns, squeeze=False)
-    for axis in axes.flat:
-        axis.set_xticks([])
-        axis.set_yticks([])
-    return figure, axes
-
-
-def _label_row(axis, text: str) -> None:
-    axis.set_ylabel(text, fontsize=8)
+            drawn |= {f"{method.label}: {name}": np.asarray(maps[name])[0] for name in names}
+    return drawn

@@ -236,7 +236,8 @@ def pixel_shuffle(x, scale: int):
 def one_after_another(layers: Sequence[nn.Module], x):
     """Applies layers of one kind, input and output of one shape, as a loop that is compiled once.
 
-    The layers share the compiled program only; each has parameters under a name of its own.
+    The layers share the compiled program only; each has parameters under a name of its own. Where
+    the outputs of blocks are captured, each layer is called by itself, for its output to be found.
 
     Args:
         layers: modules that are children of the one being called; each maps `x` to its own shape.
@@ -246,7 +247,7 @@ def one_after_another(layers: Sequence[nn.Module], x):
         Output of the last layer.
     """
     first = layers[0]
-    if first.is_initializing():
+    if first.is_initializing() or first.is_mutable_collection("intermediates"):
         for layer in layers:
             x = layer(x)
         return x

@@ -8,7 +8,8 @@ from matplotlib.image import imread
 import rsfusion_jax as rsf
 from rsfusion_jax.cli.main import run
 from rsfusion_jax.data.stored.set_file import write_set
-from rsfusion_jax.evaluation.explain import draw_details, influence
+from rsfusion_jax.evaluation import explain_pictures
+from rsfusion_jax.inference.influence import influence
 from rsfusion_jax.models import create_model, init_params
 from rsfusion_jax.ops.resample import interp23
 
@@ -69,7 +70,33 @@ def test_pictures_of_a_set(tmp_path, capsys, monkeypatch):
 
 def test_details_without_ground_truth_are_drawn():
     lms = np.random.default_rng(1).random((12, 12, 3), np.float32)
-    figure = draw_details({"lms": lms}, {"one": lms + 0.1, "two": lms - 0.1}, [0, 2])
+    figure = explain_pictures.draw_details(
+        {"lms": lms}, {"one": lms + 0.1, "two": lms - 0.1}, [0, 2]
+    )
     assert [axis.get_title() for axis in figure.axes[:2]] == ["one", "two"]
     first = figure.axes[0].images[0].get_array()
     assert np.allclose(first, 0.1, atol=1e-6)
+
+
+def test_attention_is_drawn_of_networks_that_have_one(monkeypatch):
+    networks = {"other": _fuser(0), "mine": _fuser(1)}
+    draw = np.random.default_rng(2)
+    pan, ms = draw.random((1, 32, 32, 1), np.float32), draw.random((1, 8, 8, 4), np.float32)
+    window, coarse = np.zeros((2, 32, 32), np.float32), np.full((1, 8, 8), 1 / 64, np.float32)
+    window[:, 6:13, 27:32] = 1 / 35
+    found = {
+        "head/sa": (window, (9, 30)),
+        "head/second": (coarse, (2, 7)),
+        "block/sa": (coarse, (2, 7)),
+    }
+    weights = {networks["other"]: {}, networks["mine"]: found}
+    monkeypatch.setattr(explain_pictures, "attention_weights", lambda fuser, *_: weights[fuser])
+    figure = explain_pictures.draw_attention(networks, pan, ms, (9, 30))
+    first, second = figure.axes[1:3]
+    assert first.get_title() == "head/sa\n7x5 pixels of 1\n1.000 to 1.000"
+    assert second.get_title() == "block/sa\n8x8 pixels of 4\n1.000 to 1.000"
+    for axis, shape in ((first, (7, 5)), (second, (8, 8))):
+        drawn = axis.images[0].get_array()  # equal attention
+        assert drawn.shape == shape and np.abs(drawn - 1).max() < 1e-5
+    assert first.lines[0].get_xydata().tolist() == [[3, 3]]
+    assert explain_pictures.draw_attention({"other": networks["other"]}, pan, ms, (9, 30)) is None

@@ -1,5 +1,6 @@
 """What blocks of networks compute, by name."""
 
+import flax.linen as nn
 import jax
 import numpy as np
 import pytest
@@ -9,6 +10,8 @@ from rsfusion_jax.errors import UserError
 from rsfusion_jax.evaluation.channels import draw_channels
 from rsfusion_jax.inference.intermediates import list_blocks, parse_blocks
 from rsfusion_jax.models import create_model, init_params
+from rsfusion_jax.models.layers import Conv, one_after_another
+from rsfusion_jax.models.network import Network
 from rsfusion_jax.ops.resample import interp23
 
 
@@ -57,6 +60,30 @@ def test_names_of_blocks():
         parse_blocks("fd2r,fdr2", model)
 
 
+class Chain(Network):
+    """Two layers in a loop that is compiled once."""
+
+    @nn.compact
+    def __call__(self, pan, ms, lms, train: bool = False):
+        layers = [Conv(self.num_bands, name=f"layer{i}") for i in (1, 2)]
+        return {"fused": one_after_another(layers, lms)}
+
+
+def test_blocks_of_a_loop_are_seen():
+    model = Chain(num_bands=3)
+    fuser = rsf.Fuser(model, {"params": init_params(model, jax.random.key(0))})
+    pan, ms = (image / 2047 for image in _pair())
+    maps = fuser.intermediates(pan, ms, "layer*")
+    lms = interp23(ms[None].astype(np.float32), 4)
+    params = fuser.variables["params"]
+    expected = Conv(3).apply({"params": params["layer1"]}, lms)
+    assert np.abs(maps["layer1"] - expected[0]).max() < 1e-6
+    fused = model.apply(fuser.variables, pan[None, ..., None], ms[None], lms)["fused"]
+    assert np.abs(maps["layer2"] - fused[0]).max() < 1e-6
+    blocks = list_blocks(create_model("rsanet", num_bands=3, channels=4, blocks=2))
+    assert {"block1", "block2/conv2/stage4/sa/q"} <= set(blocks)
+
+
 def test_channels_are_drawn_with_their_own_stretch():
     ramp = np.linspace(0, 1, 50, dtype=np.float32).reshape(5, 10)
     maps = np.stack([ramp, 1e-3 * ramp, np.zeros_like(ramp)], axis=-1)
@@ -65,3 +92,4 @@ def test_channels_are_drawn_with_their_own_stretch():
     assert np.array_equal(picture[:5, :10], picture[:5, 12:22]) and picture[4, 9, 0] == 255
     assert picture[:5, 24:34].max() == 0 and picture[:, 10:12].min() == 255
     assert draw_channels(np.zeros((4, 4, 64))).shape == (24, 24, 3)
+    assert draw_channels(np.zeros((4, 4, 64)), most=6).shape == (12, 24, 3)
