@@ -92,9 +92,15 @@ class ACmixStage(Layer):
 
 
 class AFM(AdaptiveConv):
-    """Adaptive fusion module: taps weighted by self-attention at every pixel and by the image."""
+    """Adaptive fusion module: taps weighted by self-attention at every pixel and by the image.
+
+    Attributes:
+        use_bias: whether a bias from the image's mean is added.
+        offset: what is added to the image's weights; 0 as published.
+    """
 
     use_bias: bool = False
+    offset: float = 0.0
 
     @nn.compact
     def __call__(self, x):
@@ -102,7 +108,7 @@ class AFM(AdaptiveConv):
         stages = [ACmixStage(name=f"stage{i}") for i in (2, 3)]
         spatial = nn.sigmoid(one_after_another(stages, ACmix(name="acmix1")(x)))
         mean = global_mean(x)
-        y = self.convolve(x, spatial * chain(mean, TAPS, "taps", (1, 1)))
+        y = self.convolve(x, spatial * (self.offset + chain(mean, TAPS, "taps", (1, 1))))
         return y + chain(mean, self.features, "bias", (1, 1)) if self.use_bias else y
 
 
@@ -203,8 +209,9 @@ class MMAPP(Network):
         channels: number of channels of the features, 32 as published; also the bottleneck that
             every spectrum passes.
         blocks: residual units per stage of the fusion branch; 5 as published.
-        add_lms: whether the upsampled low-resolution image is added to the fused one. It is not in
-            the paper, where every spectrum passes the bottleneck: off as published.
+        add_lms: whether the upsampled low-resolution image is added to the fused one, and the last
+            two modules are made so that they learn a small difference. It is not in the paper,
+            where every spectrum passes the bottleneck: off as published.
     """
 
     channels: int = 32
@@ -252,8 +259,12 @@ class MMAPP(Network):
                 x = jnp.concatenate([x, ms_up[stage - 1], pan_down[-1 - stage]], -1)
         x = Conv(self.num_bands, name=f"conv{count + 1}")(x)
         x = jnp.concatenate([x, pan, ms_up[-1]], -1)
-        x = nn.relu(AFM(self.num_bands, name="tail1")(x))
-        fused = AFM(self.num_bands, name="tail2")(x)
+        # What must become an image is driven away from zero, a small difference is not: the last
+        # modules, whose weights start near zero, would end with a ReLU that passes nothing.
+        offset = 1.0 if self.add_lms else 0.0
+        x = AFM(self.num_bands, offset=offset, name="tail1")(x)
+        x = nn.leaky_relu(x, 0.2) if self.add_lms else nn.relu(x)
+        fused = AFM(self.num_bands, offset=offset, name="tail2")(x)
         if self.add_lms:
             fused = fused + lms.astype(fused.dtype)
         return {"fused": fused, "stages": tuple(stages), "ms_up": ms_up[-1]}
