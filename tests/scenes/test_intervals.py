@@ -230,7 +230,7 @@ class SeesAll(Network):
 
 
 def test_tiles_of_a_global_network(pair, tmp_path, monkeypatch):
-    monkeypatch.setattr(rsf.models.own_models, "_loaded", {})
+    monkeypatch.setattr(rsf.models.own_models, "_registered", {})
     rsf.register_model("seesall", SeesAll)
     model = rsf.create_model("seesall", num_bands=3)
     fuser = rsf.Fuser(model, {"params": init_params(model, jax.random.key(0))}, max_value=2047)
