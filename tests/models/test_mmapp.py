@@ -10,7 +10,7 @@ import pytest
 from noise import noise_like
 
 from rsfusion_jax.errors import UserError
-from rsfusion_jax.models import abstract_params, create_model, mmapp
+from rsfusion_jax.models import abstract_params, create_model, init_params, mmapp
 from rsfusion_jax.ops.resample import bicubic_corners
 from rsfusion_jax.porting import mmapp as porting
 from rsfusion_jax.training.objectives import deep_supervision_loss
@@ -148,3 +148,6 @@ def test_the_upsampled_image_is_added_where_that_is_asked():
     (built,) = captured["intermediates"]["tail2"]["__call__"]
     assert np.abs(built).max() > 1e-3
     np.testing.assert_allclose(output["fused"], built + images[2], atol=1e-5)
+    # The difference starts at the size of one, from which it can be learnt: not near zero.
+    output, _ = run(init_params(adding, jax.random.key(0)))
+    assert 0.005 < np.std(output["fused"] - images[2]) < 0.5
