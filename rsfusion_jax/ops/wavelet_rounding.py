@@ -19,7 +19,7 @@ def round_wavelets(image, strength):
     """Rounds the wavelet coefficients of an image.
 
     Args:
-        image: (H, W, C), at least 4 x 4; odd sizes are not transformed along that axis.
+        image: (H, W, C); one of odd height or width is returned as it is.
         strength: the quantiser's step, as a share of the root mean square of each band's finest
             details; a scalar. Around 1, most of the finest details are lost.
 
