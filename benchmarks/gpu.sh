@@ -37,7 +37,7 @@ if [ -n "${TINY:-}" ]; then
     peers=(--networks=ramsf --batch=1 --rounds=1 --modes=inference)
     training=(--networks=ramsf --arithmetics=float32,bfloat16 --steps=60)
     limit=0
-    scenes=(--side=256 --methods=bdsd_pc,bandwise)
+    scenes=(--side=256 --methods=bdsd_pc,anysensor)
     metrics=(--images=2 --side=64 --rounds=1 --only=sam,gsa)
     input=(--samples=64 --turns=1 --batches=2 --workers=0)
 else
@@ -47,7 +47,7 @@ else
     peers=(--networks=ddif,mmapp,u2net,rsanet,feinfn,cf2n,ramsf)
     training=(--networks=ramsf,u2net --steps=1000 --batch=32)
     limit=150
-    scenes=(--side=4096 --methods=bdsd_pc,bandwise,pannet,u2net)
+    scenes=(--side=4096 --methods=bdsd_pc,anysensor,pannet,u2net)
     metrics=()
     input=(--samples=1024 --turns=2 --batches=24 --workers=0,4)
 fi
