@@ -20,7 +20,6 @@ Rows go to benchmarks/results/zero_shot.json; a table is printed, and one of the
 
 from pathlib import Path
 
-import h5py
 import numpy as np
 
 import rsfusion_jax as rsf
@@ -28,7 +27,8 @@ from benchmarks import record
 from benchmarks.command_line import numbers, parser, words
 from benchmarks.images import MAX_VALUES, NAMES, RATIO, add_flags, read
 from benchmarks.studies.harder import clouded, compressed
-from benchmarks.studies.scores import scores
+from benchmarks.studies.scores import scores_and_errors
+from benchmarks.studies.sentinel2 import TOP, degraded_tile
 from rsfusion_jax import classical
 from rsfusion_jax.classical.registry import guided_methods
 from rsfusion_jax.cli.entry import use_compilation_cache
@@ -40,8 +40,6 @@ from rsfusion_jax.sensors import get_sensor, mtf_gains
 KEYS = "image", "pan_degradation", "ratio", "method"
 NETWORK = "anysensor"
 _TOO_LARGE = ("c_gsa",)  # compares all pixels with each other
-_GUIDE_GAINS, _GAINS = (0.275, 0.28, 0.25, 0.24), (0.365, 0.33, 0.34, 0.32, 0.205, 0.235)
-_REFLECTANCE = 10_000.0
 
 
 def problem(pan, ms, sensor: str, pan_degradation: str, ratio: int) -> dict[str, np.ndarray]:
@@ -55,15 +53,6 @@ def problem(pan, ms, sensor: str, pan_degradation: str, ratio: int) -> dict[str,
     return {"pan": guide, "ms": low, "lms": interp23(low, ratio), "gt": truth}
 
 
-def sentinel2(path: Path) -> dict[str, np.ndarray]:
-    """Degrade the tile by 2: four guides of 20 m, six bands of 40 m, in counts."""
-    with h5py.File(path) as file:
-        fine, truth = (np.moveaxis(np.array(file[name]), 0, -1) for name in ("im10", "im20"))
-    guide = observe(fine, Psf("mtf"), 2, gains=_GUIDE_GAINS, centred=True)
-    low = observe(truth, Psf("mtf"), 2, gains=_GAINS, centred=False)
-    return {"pan": guide, "ms": low, "lms": interp23(low, 2), "gt": truth}
-
-
 def measure(sample, sensor, top: float, ratio: int, parts, run: Path | None):
     """Yield a row for the network, packaged or of a run, and for every classical method."""
     images = sample["pan"], sample["ms"]
@@ -75,19 +64,16 @@ def measure(sample, sensor, top: float, ratio: int, parts, run: Path | None):
             checkpoint = find_checkpoint(run / LATEST)
             name += f", seed {read_card(checkpoint)['config']['seed']}"
             fuser = rsf.Fuser(fuser.model, rsf.load(checkpoint).variables, max_value=top)
-        yield {"method": name, **_row(sample["gt"], fuser(*images, sample["lms"]), ratio)}
+        yield {
+            "method": name,
+            **scores_and_errors(sample["gt"], fuser(*images, sample["lms"]), ratio),
+        }
     names = classical.list_methods() if guides == 1 else ["exp", *guided_methods()]
     for name in names if "formulas" in parts else ():
         if name not in _TOO_LARGE:
             fused = classical.fuse(name, *images, sensor=sensor, lms=sample["lms"], ratio=ratio)
             fused = fused if name == "exp" else np.clip(fused, 0, top)
-            yield {"method": name, **_row(sample["gt"], fused, ratio)}
-
-
-def _row(truth, fused, ratio: int) -> dict:
-    """The scores, and the root mean square error of each band in counts."""
-    errors = np.sqrt(np.square(fused - truth).mean(axis=(0, 1)))
-    return {**scores(truth, fused, ratio), "RMSE": [round(float(error), 2) for error in errors]}
+            yield {"method": name, **scores_and_errors(sample["gt"], fused, ratio)}
 
 
 def table(rows: list[dict]) -> str:
@@ -174,10 +160,8 @@ def main() -> None:
                 rows = measure(sample, image, top, ratio, options.parts, options.run)
                 record.merge(options.out, [{**what, **row} for row in rows], KEYS)
     if options.sentinel2:
-        sample = sentinel2(options.sentinel2)
-        about = {"name": "Sentinel-2, 20 m", "bands": 6, "mtf_ms": list(_GAINS), "ratio": 2}
-        sensor = get_sensor({**about, "bit_depth": 14})
-        rows = measure(sample, sensor, _REFLECTANCE, 2, options.parts, options.run)
+        sample, _ = degraded_tile(options.sentinel2)
+        rows = measure(sample, "sentinel2_20m", TOP, 2, options.parts, options.run)
         what = dict(zip(KEYS, ("Sentinel-2", "mtf", 2), strict=False))
         record.merge(options.out, [{**what, **row} for row in rows], KEYS)
     rows = record.read(options.out)
