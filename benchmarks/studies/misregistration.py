@@ -37,13 +37,14 @@ def measure(name: str, data: Path, folder: Path) -> list[dict]:
     # The field's phase: the first MS pixel is centred on PAN pixel r / 2, half a pixel further in.
     pair = write_pair(folder / name, counts(pan), counts(sample["ms"]), corner=0.25)
     inner = np.s_[BORDER:-BORDER, BORDER:-BORDER]
-    ways = {"default weights": {"fuser": rsf.load_default(truth.shape[-1])}}
+    default = {"fuser": rsf.load_default(truth.shape[-1]), "max_value": MAX_VALUES[name]}
+    ways = {"default weights": default}
     ways |= {method: {"method": method} for method in METHODS}
     rows = []
     for label, way in ways.items():
         out = folder / name / f"{label}.tif"
         options = {"shift": "auto", "sensor": name, "dtype": "float32", "extent": "pan"}
-        rsf.fuse_scene(*pair, out, max_value=MAX_VALUES[name], **options, **way)
+        rsf.fuse_scene(*pair, out, **options, **way)
         with rasterio.open(out) as file:
             fused = file.read().transpose(1, 2, 0)
         ergas = float(metrics.ergas(truth[inner], fused[inner], ratio=RATIO))
