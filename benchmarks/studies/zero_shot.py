@@ -13,7 +13,8 @@ those of 10 m, degraded to 20 m.
 
 With `--harder=jpeg2000` the pair is delivered compressed, to 30 % of its size with loss; with
 `--harder=clouds` clouds and their shadows are drawn over it first, and are part of the truth.
-With `--run=FOLDER` a run of another seed is scored in place of the packaged weights.
+With `--run=FOLDER` a run of another seed is scored in place of the packaged weights, at its last
+step: to see how the scores change, keep copies of a run while it trains.
 
 Rows go to benchmarks/results/zero_shot.json; a table is printed, and one of the seeds.
 """
@@ -38,7 +39,7 @@ from rsfusion_jax.runs.checkpoint import LATEST, find_checkpoint, read_card
 from rsfusion_jax.sensors import get_sensor, mtf_gains
 
 KEYS = "image", "pan_degradation", "ratio", "method"
-NETWORK = "anysensor"
+NETWORK, AFTER = "anysensor", ", after "
 _TOO_LARGE = ("c_gsa",)  # compares all pixels with each other
 
 
@@ -62,7 +63,7 @@ def measure(sample, sensor, top: float, ratio: int, parts, run: Path | None):
         name = NETWORK
         if run:
             checkpoint = find_checkpoint(run / LATEST)
-            name += f", seed {read_card(checkpoint)['config']['seed']}"
+            name += _of_run(read_card(checkpoint))
             fuser = rsf.Fuser(fuser.model, rsf.load(checkpoint).variables, max_value=top)
         yield {
             "method": name,
@@ -74,6 +75,12 @@ def measure(sample, sensor, top: float, ratio: int, parts, run: Path | None):
             fused = classical.fuse(name, *images, sensor=sensor, lms=sample["lms"], ratio=ratio)
             fused = fused if name == "exp" else np.clip(fused, 0, top)
             yield {"method": name, **scores_and_errors(sample["gt"], fused, ratio)}
+
+
+def _of_run(card: dict) -> str:
+    """Name a run by its seed and, unless it is at its end, the step."""
+    end = card["step"] == card["config"]["train"]["steps"]
+    return f", seed {card['config']['seed']}" + ("" if end else f"{AFTER}{card['step']} steps")
 
 
 def table(rows: list[dict]) -> str:
@@ -108,7 +115,8 @@ def seeds_table(rows: list[dict]) -> str:
     lines = []
     for what in dict.fromkeys(tuple(row[key] for key in KEYS[:3]) for row in rows):
         here = _methods(rows, what)
-        seeds = [row for name, row in here.items() if name.startswith(NETWORK)]
+        ours = {name: row for name, row in here.items() if name.startswith(NETWORK)}
+        seeds = [row for name, row in ours.items() if AFTER not in name]
         formulas = [row["ERGAS"] for name, row in here.items() if not name.startswith(NETWORK)]
         if len(seeds) > 1 and formulas:
             scores = np.array([[row["ERGAS"], row["SAM"]] for row in seeds])
