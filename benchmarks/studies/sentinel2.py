@@ -39,7 +39,7 @@ TOP = 10_000.0  # counts
 RATIOS = {20: 2, 60: 6}
 LEARNT = {20: 144, 60: 52}  # columns before it
 ASIDE = {20: 176, 60: 68}  # columns from it on
-_GUIDES = "B2", "B3", "B4", "B8"
+_GUIDES = "B4", "B3", "B2", "B8"  # as im10 has them
 
 
 def degraded_tile(path: Path, metres: int = 20) -> tuple[dict[str, np.ndarray], tuple]:
