@@ -39,6 +39,7 @@ TOP = 10_000.0  # counts
 RATIOS = {20: 2, 60: 6}
 LEARNT = {20: 144, 60: 52}  # columns before it
 ASIDE = {20: 176, 60: 68}  # columns from it on
+STEPS = {20: 1000, 60: 240}  # what `--adapt` takes by default for so many pixels
 _GUIDES = "B4", "B3", "B2", "B8"  # as im10 has them
 
 
@@ -108,9 +109,7 @@ def measure(metres: int, options) -> list[dict]:
             add(part, name, image)
     if "adapted" in options.parts:
         for part in parts if metres == 20 else ("side",):
-            # As many steps as `--adapt` takes by default for so many pixels.
-            steps = 1000 if (part, metres) != ("side", 60) else 240
-            image, more = adapted(metres, part, steps, sample, tile)
+            image, more = adapted(metres, part, STEPS[metres], sample, tile)
             add(part, "onesensor", image, **more)
     return rows
 
