@@ -14,7 +14,6 @@ Rows go to benchmarks/results/low_ratios.json: the root mean square error in cou
 12 pixels from the border. A table is printed.
 """
 
-import math
 import tempfile
 from fractions import Fraction
 from pathlib import Path
@@ -27,6 +26,7 @@ from benchmarks import record
 from benchmarks.command_line import parser, words
 from benchmarks.fuse_command import fuse
 from benchmarks.images import NAMES, RATIO, add_flags, counts, read, write_geotiff
+from rsfusion_jax.ops.gaussian import deviation
 
 KEYS = "ratio", "image", "method"
 METHODS = {
@@ -46,7 +46,7 @@ def degraded(pan, ms, ratio: Fraction) -> tuple[np.ndarray, np.ndarray, np.ndarr
     """Return PAN (h, w, 1) on the grid of MS, MS coarser by `ratio`, and MS itself, (h, w, C)."""
     truth = ms[:SIZE, :SIZE]
     means = pan[..., 0].reshape(ms.shape[0], RATIO, ms.shape[1], RATIO).mean(axis=(1, 3))
-    sigma = float(ratio) * math.sqrt(-2 * math.log(GAIN)) / math.pi
+    sigma = deviation(GAIN, float(ratio))
     centres = (np.arange(int(SIZE / ratio)) + 0.5) * float(ratio) - 0.5
     places = np.stack(np.meshgrid(centres, centres, indexing="ij"))
     coarse = [

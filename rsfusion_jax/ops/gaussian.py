@@ -7,9 +7,14 @@ import jax.numpy as jnp
 import numpy as np
 
 
+def deviation(gain: float, ratio: float) -> float:
+    """Standard deviation in pixels of the Gaussian with `gain` at MS's Nyquist frequency."""
+    return ratio * math.sqrt(-2 * math.log(gain)) / math.pi
+
+
 def gaussian(gain: float, ratio: int) -> np.ndarray:
     """Weights along one axis, odd in number, of sum one: `gain` at the Nyquist frequency of MS."""
-    sigma = ratio * math.sqrt(-2 * math.log(gain)) / math.pi
+    sigma = deviation(gain, ratio)
     reach = math.ceil(3 * sigma)
     weights = np.exp(-((np.arange(-reach, reach + 1) / sigma) ** 2) / 2)
     return weights / weights.sum()
